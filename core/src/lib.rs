@@ -1,0 +1,3 @@
+//! What Pipekick decides: values ([`domain`]) and decisions ([`decide`]).
+//!
+//! No I/O, no clock, no client: the time is an argument, so every rule can be tested by a table.
