@@ -1,0 +1,64 @@
+//! What became of something sent to GitLab, sorted by what it means for the run, not by how it was said.
+
+use jiff::Timestamp;
+
+use super::{FailedJob, Pipeline, Reason};
+
+/// What is known after a POST that creates a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// A pipeline exists (201); it may already have failed.
+    Accepted(Pipeline),
+    /// A pipeline exists and failed before any job ran (422); GitLab does not tell its id.
+    FailedAtBirth {
+        /// GitLab's message.
+        message: String,
+    },
+    /// Nothing exists, and nothing will unless something is changed (400, 401, 403, 404 with a GitLab body).
+    Refused {
+        /// Why.
+        reason: Reason,
+        /// What GitLab said and what it means.
+        message: String,
+    },
+    /// Nothing exists, and GitLab asks to come back later.
+    Throttled {
+        /// Why.
+        reason: Reason,
+        /// What GitLab said.
+        message: String,
+        /// Not before this time.
+        until: Timestamp,
+    },
+    /// Nothing left this process.
+    NotSent {
+        /// Why.
+        reason: Reason,
+        /// In a sentence.
+        message: String,
+    },
+    /// Anything else: a timeout, a reset, a 5xx, a body that is not GitLab's.
+    Unknown {
+        /// What was seen.
+        message: String,
+    },
+}
+
+/// A look at the pipeline of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sighting {
+    /// The pipeline as GitLab tells it, with its failed jobs when it failed.
+    Seen {
+        /// The pipeline.
+        pipeline: Pipeline,
+        /// At most 5, newest first; empty unless the pipeline failed.
+        failed_jobs: Vec<FailedJob>,
+    },
+    /// It cannot be read for now; following goes on.
+    Trouble {
+        /// Why.
+        reason: Reason,
+        /// In a sentence, without times, so that it does not change from look to look.
+        message: String,
+    },
+}

@@ -1,0 +1,31 @@
+//! Values: what a word of the API means once it has been parsed. A file is one noun.
+
+pub mod answer;
+pub mod binding;
+pub mod digest;
+pub mod duration;
+pub mod fire_id;
+pub mod git_ref;
+pub mod gitlab_url;
+pub mod pipeline;
+pub mod project;
+pub mod reason;
+pub mod run;
+pub mod status;
+pub mod trigger;
+pub mod variable;
+
+pub use answer::{Answer, Sighting};
+pub use binding::{CredentialUse, SecretBinding};
+pub use digest::{Digest, FiringFields};
+pub use duration::Span;
+pub use fire_id::FireId;
+pub use git_ref::GitRef;
+pub use gitlab_url::GitLabUrl;
+pub use pipeline::{FailedJob, Pipeline, PipelineStatus};
+pub use project::ProjectRef;
+pub use reason::Reason;
+pub use run::{Attempt, AttemptKey, Cause, LastAttempt, Run, SecretKeyRef, Target};
+pub use status::{Condition, Phase, TriggerStatus};
+pub use trigger::{FireOn, ObjectKey, OnUnknown, Spec, SpecProblem, Trigger};
+pub use variable::{Variable, VariableName};

@@ -1,0 +1,92 @@
+//! The reasons that stand in conditions: one table, printed into the documentation.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+macro_rules! reasons {
+    ($($name:ident: $meaning:literal,)+) => {
+        /// Why an object or a run stands where it does, as one word for programs.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum Reason {
+            $(#[doc = $meaning] $name,)+
+            /// Written by a newer operator.
+            #[serde(other)]
+            Other,
+        }
+
+        impl Reason {
+            /// Every reason with its meaning, in the order of the documentation.
+            pub const ALL: &[(Self, &str)] = &[$((Self::$name, $meaning),)+];
+
+            /// The word as it stands in a condition.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)+
+                    Self::Other => "Other",
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    NothingAsked: "No cause to fire yet: the first sight was the baseline, or `fireOn` is Request.",
+    Waiting: "A cause to fire waits for its turn.",
+    Sending: "The intent is recorded and the request is on its way to GitLab.",
+    OutcomeUnknown: "A request was sent, or may have been, and its outcome is not known. It is never simply sent again.",
+    PipelineRunning: "The pipeline exists and is being followed.",
+    PipelineManual: "The pipeline waits for a person to play a manual job.",
+    PipelineSucceeded: "The pipeline succeeded.",
+    PipelineFailed: "The pipeline failed; the message names the job and GitLab's reason.",
+    PipelineFailedAtBirth: "GitLab stored a pipeline that failed before any job ran, for example for invalid YAML.",
+    PipelineCanceled: "The pipeline was cancelled in GitLab.",
+    PipelineSkipped: "GitLab skipped the pipeline.",
+    PipelineGone: "The pipeline, or its project, can no longer be found in GitLab.",
+    NotFollowed: "The pipeline was created; without an access token its end is not known.",
+    CannotFollow: "The pipeline exists, but its state cannot be read; the message says why. Looking goes on.",
+    TimedOut: "The run took longer than `timeout`.",
+    Superseded: "The firing fields changed before the request could be sent; the change is fired instead.",
+    FirstSight: "Held by the operator's `--first-sight=Hold`: annotate `pipekick.dev/fire` to fire it.",
+    Suspended: "`spec.suspend` is true: nothing is fired.",
+    Paused: "The operator runs with `--pause`: nothing is fired.",
+    InvalidSpec: "The spec cannot be fired; the message says what to write instead.",
+    SecretMissing: "A Secret, or a key in it, does not exist yet. It is looked for again within a minute.",
+    SecretNotLabelled: "The Secret lacks the label `pipekick.dev/credential: \"true\"`.",
+    SecretNotForThisUrl: "The Secret is bound to another GitLab by `pipekick.dev/gitlab-url`, or to the operator's own.",
+    SecretNotForThisProject: "The Secret's annotation `pipekick.dev/projects` does not list the project.",
+    SecretUnusable: "The Secret's value cannot be a token: empty, not text, or too long.",
+    PlainHttpRefused: "The GitLab URL is http and the operator was started without `--allow-http`.",
+    Unreachable: "GitLab could not be reached: DNS, connection or TLS. Nothing was sent.",
+    RateLimited: "GitLab's rate limit is used up; the message says until when.",
+    ReadOnly: "GitLab is read-only for maintenance.",
+    NotFoundByTrigger: "GitLab answered 404 to the trigger token: the token is unknown, or belongs to another project, or the project does not exist. GitLab does not say which.",
+    ProjectNotFound: "The project does not exist, or the token may not see it.",
+    Unauthorized: "GitLab does not accept the token: unknown, expired or revoked.",
+    InsufficientScope: "The token lacks a scope; firing needs `api`, following `read_api`.",
+    Forbidden: "The token's user may not do this in the project.",
+    RefNotFound: "GitLab knows no branch or tag of this name.",
+    RefProtected: "The ref is protected against the user that the token acts for.",
+    VariablesRefused: "The project does not let this user set pipeline variables.",
+    NoJobs: "By its rules the pipeline would have no jobs: GitLab created none.",
+    NoCiConfig: "The project has no CI configuration on this ref.",
+    Refused: "GitLab refused for another reason; the message quotes it.",
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl JsonSchema for Reason {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Reason".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        // Not an enum: after a downgrade, what a newer operator wrote must still be storable.
+        schemars::json_schema!({"type": "string"})
+    }
+}

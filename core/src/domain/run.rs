@@ -1,0 +1,215 @@
+//! A run: one firing of a trigger and everything that follows from it. Its record stands in status and is
+//! written before anything is sent.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Digest, FailedJob, FireId, Phase, Pipeline, Reason};
+
+/// Why a run exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// The object was seen for the first time.
+    Apply,
+    /// A firing field was changed.
+    Change,
+    /// Somebody asked, with this value of `pipekick.dev/fire`.
+    Request(String),
+}
+
+impl Cause {
+    /// Its word, and the value asked.
+    #[must_use]
+    pub fn parts(&self) -> (&'static str, Option<&str>) {
+        match self {
+            Self::Apply => ("Apply", None),
+            Self::Change => ("Change", None),
+            Self::Request(value) => ("Request", Some(value)),
+        }
+    }
+}
+
+/// The word of a cause, as it stands in status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum CauseKind {
+    /// First sight.
+    Apply,
+    /// A firing field was changed.
+    Change,
+    /// The annotation `pipekick.dev/fire`.
+    Request,
+}
+
+/// One key of a Secret in the object's namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct SecretKeyRef {
+    /// Name of the Secret.
+    pub name: String,
+    /// Key in its data.
+    pub key: String,
+}
+
+/// Where a run went: it is followed there whatever spec says later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Target {
+    /// The GitLab instance.
+    pub url: String,
+    /// The project, as it was named.
+    pub project: String,
+    /// The branch or tag, as it was named.
+    #[serde(rename = "ref")]
+    pub git_ref: String,
+    /// The Secret key of the trigger token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<SecretKeyRef>,
+    /// The Secret key of the access token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<SecretKeyRef>,
+}
+
+/// What is known of the last POST of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum LastAttempt {
+    /// Nothing left this process: no credential, no connection.
+    NotSent,
+    /// GitLab answered that it made no pipeline.
+    Refused,
+    /// It was sent, or may have been, and no answer is known.
+    Unknown,
+    /// A pipeline exists.
+    Accepted,
+}
+
+/// The POSTs of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    /// How many were intended; each is recorded before it is sent.
+    pub count: u32,
+    /// What is known of the last one.
+    pub last: LastAttempt,
+    /// When the last one was intended.
+    pub at: Timestamp,
+    /// The operator process that recorded the intent; no other sends it.
+    pub by: String,
+    /// When the next one is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<Timestamp>,
+    /// When a look at GitLab first found no pipeline of this run. A second one, a good while later, proves
+    /// that there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absent_at: Option<Timestamp>,
+}
+
+/// Names one POST: the run and its number. What a process knows of a POST is filed under it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct AttemptKey {
+    /// The run.
+    pub fire_id: FireId,
+    /// The number of the POST in that run, from 1.
+    pub count: u32,
+}
+
+/// One firing and what followed from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    /// Number of the run, from 1; actions such as `pipekick.dev/resolve` name it.
+    pub seq: u64,
+    /// The run's name. It travels with the request, and a lost pipeline is found again by it.
+    pub fire_id: FireId,
+    /// Why it was fired: Apply, Change or Request.
+    pub cause: CauseKind,
+    /// The value of `pipekick.dev/fire` that asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// Digest of the firing fields it was fired for.
+    pub digest: Digest,
+    /// Where it was sent.
+    pub target: Target,
+    /// Where the run itself stands; `status.phase` is the object's.
+    pub phase: Phase,
+    /// Why it stands there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// The same in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The POSTs sent for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Attempt>,
+    /// When the intent was recorded, before anything was sent.
+    pub intended_at: Timestamp,
+    /// When GitLab accepted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fired_at: Option<Timestamp>,
+    /// When its end was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+    /// Its pipeline in GitLab.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<Pipeline>,
+    /// Jobs that failed, newest first, at most 5.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_jobs: Vec<FailedJob>,
+}
+
+impl Run {
+    /// Whether it still waits for something: no other run starts beside it.
+    #[must_use]
+    pub const fn is_active(&self) -> bool {
+        self.phase.is_active()
+    }
+
+    /// The name of its last POST, if one was intended.
+    #[must_use]
+    pub fn attempt_key(&self) -> Option<AttemptKey> {
+        let attempt = self.attempt.as_ref()?;
+        Some(AttemptKey { fire_id: self.fire_id.clone(), count: attempt.count })
+    }
+
+    /// The record that stays in history.
+    #[must_use]
+    pub fn to_history(&self) -> HistoryEntry {
+        HistoryEntry {
+            seq: self.seq,
+            fire_id: self.fire_id.clone(),
+            cause: self.cause,
+            request: self.request.clone(),
+            digest: self.digest.clone(),
+            phase: self.phase,
+            pipeline_id: self.pipeline.as_ref().map(|p| p.id),
+            fired_at: self.fired_at,
+            finished_at: self.finished_at,
+        }
+    }
+}
+
+/// An earlier run, compact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryEntry {
+    /// Number of the run.
+    pub seq: u64,
+    /// The run's name.
+    pub fire_id: FireId,
+    /// Why it was fired.
+    pub cause: CauseKind,
+    /// The value of `pipekick.dev/fire` that asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// Digest of the firing fields it was fired for.
+    pub digest: Digest,
+    /// How it ended.
+    pub phase: Phase,
+    /// GitLab's id of its pipeline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline_id: Option<u64>,
+    /// When GitLab accepted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fired_at: Option<Timestamp>,
+    /// When its end was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+}

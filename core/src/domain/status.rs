@@ -1,0 +1,194 @@
+//! The status of a `PipelineTrigger`: facts (what was decided and happened) and their summary (phase,
+//! message, conditions), which [`crate::decide::summary`] derives from the facts alone.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::run::{HistoryEntry, Run};
+use super::{Digest, Reason};
+
+/// Where a trigger, or a run of it, stands.
+///
+/// ```text
+///           ┌────────────────────────── NotSent, throttled ───────────────────────┐
+///           ▼                                                                      │
+/// Idle → Pending → Firing ─ 201 → Running → Succeeded | Failed | Canceled | Skipped | TimedOut
+///                    │ ├─ 201, no access token → Fired                             │
+///                    │ ├─ refused → Rejected ── tried again every 10 min ──────────┤
+///                    │ └─ anything else → Unknown ─ found → Running                │
+///                    └──── (lost) ─────────┘   │ ├─ proven absent ────────────────┘
+///                                              │ └─ cannot tell → Held
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Phase {
+    /// Waits to be sent.
+    Pending,
+    /// The intent is recorded; the request is on its way.
+    Firing,
+    /// The request was sent, or may have been, and its outcome is not known.
+    Unknown,
+    /// The pipeline exists and is followed.
+    Running,
+    /// Failed jobs were started again.
+    Retrying,
+    /// The pipeline succeeded.
+    Succeeded,
+    /// The pipeline was created; it is not followed, for want of an access token.
+    Fired,
+    /// The pipeline failed.
+    Failed,
+    /// The pipeline was cancelled.
+    Canceled,
+    /// GitLab skipped the pipeline.
+    Skipped,
+    /// GitLab refused, or the spec cannot be fired: no pipeline exists.
+    Rejected,
+    /// Waits for a person.
+    Held,
+    /// Took longer than `timeout`.
+    TimedOut,
+    /// Replaced by a newer cause.
+    Superseded,
+    /// `suspend` is set, or the operator is paused.
+    Suspended,
+    /// Nothing was asked yet.
+    Idle,
+}
+
+impl Phase {
+    /// Whether a run in this phase is still under way; every other phase is an end.
+    #[must_use]
+    pub const fn is_active(self) -> bool {
+        match self {
+            Self::Pending | Self::Firing | Self::Unknown | Self::Running | Self::Retrying => true,
+            Self::Succeeded
+            | Self::Fired
+            | Self::Failed
+            | Self::Canceled
+            | Self::Skipped
+            | Self::Rejected
+            | Self::Held
+            | Self::TimedOut
+            | Self::Superseded
+            | Self::Suspended
+            | Self::Idle => false,
+        }
+    }
+}
+
+/// A condition's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Truth {
+    /// It holds.
+    True,
+    /// It does not hold.
+    False,
+    /// Not known yet.
+    Unknown,
+}
+
+/// A Kubernetes condition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// Ready, Reconciling, Stalled, Fired or Succeeded.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// True, False or Unknown.
+    pub status: Truth,
+    /// A word for programs; all of them stand in the documentation.
+    pub reason: String,
+    /// A sentence for people.
+    pub message: String,
+    /// When `status` last changed.
+    pub last_transition_time: Timestamp,
+    /// The generation of spec that was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+}
+
+/// An annotation value that was answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Handled {
+    /// The annotation's value.
+    pub value: String,
+    /// How it was answered.
+    pub answer: Answered,
+}
+
+/// How an annotation was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Answered {
+    /// A run was started for it.
+    Fired,
+    /// It stood there when the object was first seen, and `fireOn` (or `--first-sight=Hold`) does not fire that.
+    Recorded,
+    /// The object is suspended or the operator paused: dropped.
+    Suspended,
+}
+
+/// The annotation values that were answered, and how.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LastHandled {
+    /// `pipekick.dev/fire`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fire: Option<Handled>,
+}
+
+impl LastHandled {
+    fn is_empty(&self) -> bool {
+        let Self { fire } = self;
+        fire.is_none()
+    }
+}
+
+/// What Pipekick knows and did. Written by the operator alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TriggerStatus {
+    /// The generation of spec that this status speaks of; -1 until the operator has looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Digest of the firing fields last decided on: fired, or taken as the baseline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_digest: Option<Digest>,
+    /// Where the trigger stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// The same in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Annotation values that were answered, and how.
+    #[serde(default, skip_serializing_if = "LastHandled::is_empty")]
+    pub last_handled: LastHandled,
+    /// The current or last run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Run>,
+    /// Earlier runs, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<HistoryEntry>,
+    /// Ready, Reconciling, Stalled, Fired, Succeeded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+impl TriggerStatus {
+    /// The run that is under way, if one is.
+    #[must_use]
+    pub fn active_run(&self) -> Option<&Run> {
+        self.run.as_ref().filter(|run| run.is_active())
+    }
+
+    /// The reason of its Ready condition, if there is one.
+    #[must_use]
+    pub fn ready_reason(&self) -> Option<&str> {
+        self.conditions.iter().find(|c| c.kind == "Ready").map(|c| c.reason.as_str())
+    }
+
+    /// Keeps [`Reason`] in scope for documentation of the table.
+    #[must_use]
+    pub fn run_reason(&self) -> Option<Reason> {
+        self.run.as_ref().and_then(|run| run.reason)
+    }
+}

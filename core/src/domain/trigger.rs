@@ -1,0 +1,95 @@
+//! A `PipelineTrigger` as the decision sees it: parsed once, at the border.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{FiringFields, GitLabUrl, GitRef, ProjectRef, SecretKeyRef, Span, TriggerStatus, Variable};
+
+/// Namespace and name of an object.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectKey {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What fires a trigger by itself. Asking with the annotation `pipekick.dev/fire` works in every mode.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum FireOn {
+    /// The first sight of the object, and every change of a firing field.
+    #[default]
+    Apply,
+    /// Every change of a firing field after the first sight.
+    Change,
+    /// Nothing.
+    Request,
+}
+
+/// What to do when a POST may or may not have made a pipeline and nothing can be looked up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum OnUnknown {
+    /// Wait for a person: at most one pipeline.
+    #[default]
+    Hold,
+    /// Send it again: at least one pipeline.
+    Refire,
+}
+
+/// A spec with nothing left to check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    /// The GitLab instance; the operator's default already filled in.
+    pub url: GitLabUrl,
+    /// The project.
+    pub project: ProjectRef,
+    /// The branch or tag.
+    pub git_ref: GitRef,
+    /// The trigger token, if one is named.
+    pub trigger_token: Option<SecretKeyRef>,
+    /// The access token, if one is named. At least one of the two is.
+    pub access_token: Option<SecretKeyRef>,
+    /// Variables in the order of their names.
+    pub variables: Vec<Variable>,
+    /// What fires it.
+    pub fire_on: FireOn,
+    /// Whether it is suspended.
+    pub suspend: bool,
+    /// How long a run may be active, from `firedAt`.
+    pub timeout: Option<Span>,
+    /// How many earlier runs are kept.
+    pub history_limit: usize,
+}
+
+/// A spec that cannot be fired, in a sentence that says what to write instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecProblem(pub String);
+
+/// Everything of one object that a decision needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trigger {
+    /// Namespace and name.
+    pub key: ObjectKey,
+    /// The object's uid: a re-created object is another one.
+    pub uid: String,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// Whether a deletion timestamp is set.
+    pub being_deleted: bool,
+    /// The value of `pipekick.dev/fire`.
+    pub fire: Option<String>,
+    /// The firing fields as written.
+    pub firing: FiringFields,
+    /// The parsed spec, or what is wrong with it.
+    pub spec: Result<Spec, SpecProblem>,
+    /// The status that was read with the object.
+    pub status: TriggerStatus,
+}
