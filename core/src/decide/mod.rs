@@ -1,1 +1,4 @@
-//! Decisions.
+//! Decisions: pure and total. Bad input is a status with a reason, never a `Result`.
+
+pub mod summary;
+pub mod trigger;

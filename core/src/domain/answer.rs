@@ -54,6 +54,8 @@ pub enum Sighting {
         /// At most 5, newest first; empty unless the pipeline failed.
         failed_jobs: Vec<FailedJob>,
     },
+    /// The project can be read and has no such pipeline any more: somebody deleted it.
+    Gone,
     /// It cannot be read for now; following goes on.
     Trouble {
         /// Why.

@@ -123,17 +123,62 @@ mod tests {
         let yes = Some("true");
         let cases: &[(&str, SecretBinding, &GitLabUrl, Option<Reason>)] = &[
             ("a labelled secret goes to the operator's GitLab", binding(yes, None, None), &home, None),
-            ("an unlabelled one goes nowhere", binding(None, None, None), &home, Some(Reason::SecretNotLabelled)),
-            ("a label other than true does not count", binding(Some("yes"), None, None), &home, Some(Reason::SecretNotLabelled)),
-            ("without annotation no other host gets it", binding(yes, None, None), &away, Some(Reason::SecretNotForThisUrl)),
-            ("its own annotation names another host", binding(yes, Some("https://evil.example.net/"), None), &away, None),
-            ("bound elsewhere, the default does not get it", binding(yes, Some("https://evil.example.net"), None), &home, Some(Reason::SecretNotForThisUrl)),
-            ("a host that only begins alike is another host", binding(yes, Some("https://gitlab.example.com.evil.net"), None), &home, Some(Reason::SecretNotForThisUrl)),
-            ("nonsense in the annotation binds it to nowhere", binding(yes, Some("gitlab"), None), &home, Some(Reason::SecretNotForThisUrl)),
+            (
+                "an unlabelled one goes nowhere",
+                binding(None, None, None),
+                &home,
+                Some(Reason::SecretNotLabelled),
+            ),
+            (
+                "a label other than true does not count",
+                binding(Some("yes"), None, None),
+                &home,
+                Some(Reason::SecretNotLabelled),
+            ),
+            (
+                "without annotation no other host gets it",
+                binding(yes, None, None),
+                &away,
+                Some(Reason::SecretNotForThisUrl),
+            ),
+            (
+                "its own annotation names another host",
+                binding(yes, Some("https://evil.example.net/"), None),
+                &away,
+                None,
+            ),
+            (
+                "bound elsewhere, the default does not get it",
+                binding(yes, Some("https://evil.example.net"), None),
+                &home,
+                Some(Reason::SecretNotForThisUrl),
+            ),
+            (
+                "a host that only begins alike is another host",
+                binding(yes, Some("https://gitlab.example.com.evil.net"), None),
+                &home,
+                Some(Reason::SecretNotForThisUrl),
+            ),
+            (
+                "nonsense in the annotation binds it to nowhere",
+                binding(yes, Some("gitlab"), None),
+                &home,
+                Some(Reason::SecretNotForThisUrl),
+            ),
             ("a listed project is allowed", binding(yes, None, Some("x/y, shop/sub/checkout")), &home, None),
             ("a group covers its projects, however deep", binding(yes, None, Some("shop/*")), &home, None),
-            ("a group whose name only begins alike does not", binding(yes, None, Some("sho/*")), &home, Some(Reason::SecretNotForThisProject)),
-            ("an empty list allows none", binding(yes, None, Some("")), &home, Some(Reason::SecretNotForThisProject)),
+            (
+                "a group whose name only begins alike does not",
+                binding(yes, None, Some("sho/*")),
+                &home,
+                Some(Reason::SecretNotForThisProject),
+            ),
+            (
+                "an empty list allows none",
+                binding(yes, None, Some("")),
+                &home,
+                Some(Reason::SecretNotForThisProject),
+            ),
         ];
         for (sentence, binding, url, refused) in cases {
             let answer = binding.allows("s", CredentialUse { url, default_url: &home, project: &project });

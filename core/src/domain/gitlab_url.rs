@@ -82,7 +82,9 @@ mod tests {
 
     #[test]
     fn spellings_of_one_instance_are_equal() {
-        for same in ["https://gitlab.example.com", "https://GitLab.example.com/", "https://gitlab.example.com:443"] {
+        for same in
+            ["https://gitlab.example.com", "https://GitLab.example.com/", "https://gitlab.example.com:443"]
+        {
             assert_eq!(same.parse::<GitLabUrl>().unwrap().as_str(), "https://gitlab.example.com", "{same}");
         }
         let nested: GitLabUrl = "https://example.com:8443/gitlab/".parse().unwrap();
@@ -92,7 +94,9 @@ mod tests {
 
     #[test]
     fn what_does_not_belong_into_a_url_is_refused_without_being_quoted() {
-        for bad in ["https://me:secret@gitlab.com", "https://gitlab.com?x=secret", "https://gitlab.com#secret"] {
+        for bad in
+            ["https://me:secret@gitlab.com", "https://gitlab.com?x=secret", "https://gitlab.com#secret"]
+        {
             let error = bad.parse::<GitLabUrl>().unwrap_err();
             assert_eq!(error, GitLabUrlError::Extras);
             assert!(!error.to_string().contains("secret"));

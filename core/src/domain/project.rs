@@ -72,7 +72,15 @@ mod tests {
 
     #[test]
     fn what_gitlab_could_never_find_is_refused() {
-        for bad in ["", "checkout", "/shop/checkout", "shop//checkout", "shop/check out", "shop/../x y", "99999999999999999999"] {
+        for bad in [
+            "",
+            "checkout",
+            "/shop/checkout",
+            "shop//checkout",
+            "shop/check out",
+            "shop/../x y",
+            "99999999999999999999",
+        ] {
             assert!(bad.parse::<ProjectRef>().is_err(), "{bad}");
         }
     }

@@ -37,6 +37,7 @@ reasons! {
     Waiting: "A cause to fire waits for its turn.",
     Sending: "The intent is recorded and the request is on its way to GitLab.",
     OutcomeUnknown: "A request was sent, or may have been, and its outcome is not known. It is never simply sent again.",
+    PipelineCreated: "GitLab created the pipeline.",
     PipelineRunning: "The pipeline exists and is being followed.",
     PipelineManual: "The pipeline waits for a person to play a manual job.",
     PipelineSucceeded: "The pipeline succeeded.",

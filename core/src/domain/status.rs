@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Digest;
 use super::run::{HistoryEntry, Run};
-use super::{Digest, Reason};
 
 /// Where a trigger, or a run of it, stands.
 ///
@@ -178,17 +178,5 @@ impl TriggerStatus {
     #[must_use]
     pub fn active_run(&self) -> Option<&Run> {
         self.run.as_ref().filter(|run| run.is_active())
-    }
-
-    /// The reason of its Ready condition, if there is one.
-    #[must_use]
-    pub fn ready_reason(&self) -> Option<&str> {
-        self.conditions.iter().find(|c| c.kind == "Ready").map(|c| c.reason.as_str())
-    }
-
-    /// Keeps [`Reason`] in scope for documentation of the table.
-    #[must_use]
-    pub fn run_reason(&self) -> Option<Reason> {
-        self.run.as_ref().and_then(|run| run.reason)
     }
 }

@@ -39,8 +39,8 @@ impl FromStr for VariableName {
     type Err = VariableNameError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let well_formed = (1..=255).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let well_formed =
+            (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         if !well_formed {
             return Err(VariableNameError::Malformed(text.chars().take(64).collect()));
         }

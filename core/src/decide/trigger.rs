@@ -1,0 +1,442 @@
+//! What to do about one `PipelineTrigger` next: the protocol that fires once.
+//!
+//! [`decide`] looks at the object and at what this process knows beside it, and answers with one [`Plan`]: at
+//! most one status to write, and at most one effect after that write has won. It never waits and never fails.
+//!
+//! ```text
+//! absorb   what became of the last POST, of the pipeline, of the time      → the run as it stands now
+//! go on    a run under way: wait, ask for credentials, send once more
+//! begin    no run under way: baseline, hold, or a new run for every cause that stands
+//! sum up   phase, message, conditions; write only what reads differently
+//! ```
+//!
+//! What it does not do: read Secrets, talk to GitLab, write. `src/controllers/trigger` does, as told.
+
+mod absorb;
+mod begin;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::summary::{Standing, summarize};
+use crate::domain::digest::Compared;
+use crate::domain::{
+    Answer, AttemptKey, Cause, FireId, Phase, Reason, Run, SecretKeyRef, Sighting, Spec, Target, Trigger,
+    TriggerStatus, Variable,
+};
+
+/// An intent older than this is not sent any more: the process may have slept since its write won.
+pub const INTENT_MAX_AGE: Duration = Duration::from_secs(10);
+/// A refused run is tried again this often: a Secret or a project may have been mended meanwhile.
+pub const REJECTED_RETRY: Duration = Duration::from_secs(600);
+/// First and longest wait before something that was never sent is tried again.
+pub const NOT_SENT_BACKOFF: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+
+/// What to do with an object seen for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstSight {
+    /// As its `fireOn` says.
+    Fire,
+    /// Hold it until asked: after a cluster was restored, every object is new.
+    Hold,
+}
+
+/// How this operator was started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// `--first-sight`.
+    pub first_sight: FirstSight,
+    /// `--pause`: fire nothing, go on following.
+    pub paused: bool,
+    /// This process, as it signs its intents.
+    pub writer: String,
+    /// Longest a request to GitLab may take.
+    pub request_deadline: Duration,
+}
+
+/// Whether the credentials that the next POST needs are at hand.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Credentials {
+    /// Nobody has looked yet.
+    #[default]
+    Unread,
+    /// Read just now.
+    Ready,
+    /// One is missing or may not be used so.
+    Missing {
+        /// Why.
+        reason: Reason,
+        /// Names Secret and key.
+        message: String,
+        /// When to look again.
+        look_again: Timestamp,
+    },
+}
+
+/// What this process knows and status does not say yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// What became of POSTs whose outcome is not in status yet.
+    pub answers: Vec<(AttemptKey, Answer)>,
+    /// How long ago this process first saw the object's current intent.
+    pub firing_age: Option<Duration>,
+    /// The credentials for the next POST.
+    pub credentials: Credentials,
+    /// The budget of the GitLab host is used up until then.
+    pub budget_until: Option<Timestamp>,
+    /// What the follower saw last of the run's pipeline.
+    pub sighting: Option<(u64, Sighting)>,
+}
+
+/// Everything one decision looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct Observed<'a> {
+    /// The time.
+    pub now: Timestamp,
+    /// How the operator was started.
+    pub policy: &'a Policy,
+    /// The object.
+    pub trigger: &'a Trigger,
+    /// What this process knows beside it.
+    pub facts: &'a Facts,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Written first, guarded by the resourceVersion that was looked at; if that fails nothing else is done.
+    pub status: Option<TriggerStatus>,
+    /// Done after the write has won.
+    pub effect: Effect,
+    /// Told after the write has won.
+    pub events: Vec<Note>,
+    /// The pipeline to follow from now on.
+    pub follow: Option<Follow>,
+    /// Decide again then, whatever happens meanwhile.
+    pub wake: Option<Timestamp>,
+}
+
+impl Plan {
+    /// Whether nothing but a change of the object can lead to another decision.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let Self { status: _, effect, events: _, follow, wake } = self;
+        *effect == Effect::Nothing && follow.is_none() && wake.is_none()
+    }
+}
+
+/// The one thing to do beside writing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing.
+    Nothing,
+    /// Read the credentials that the order of the next POST needs, then decide again.
+    ReadCredentials(Target),
+    /// Send the POST that the written intent names, once.
+    Fire(Box<FireOrder>),
+}
+
+/// One POST.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FireOrder {
+    /// What its outcome is filed under.
+    pub key: AttemptKey,
+    /// Where it goes, and with which credentials.
+    pub target: Target,
+    /// The parsed form of the same.
+    pub spec: Spec,
+    /// Variables to send.
+    pub variables: Vec<Variable>,
+    /// Whether the credentials are read beside the write of the intent (a first POST) or were read before.
+    pub read_beside: bool,
+}
+
+/// A pipeline to follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Follow {
+    /// The run it belongs to.
+    pub fire_id: FireId,
+    /// GitLab's id of it.
+    pub pipeline_id: u64,
+    /// The GitLab instance.
+    pub url: String,
+    /// The project's numeric id where it is known: it survives renames.
+    pub project: String,
+    /// The project as the user named it: what a Secret's binding lists.
+    pub named_project: String,
+    /// The access token.
+    pub access: SecretKeyRef,
+    /// When it was fired: young pipelines are looked at more often.
+    pub since: Timestamp,
+}
+
+/// An Event to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Whether it is a Warning.
+    pub warning: bool,
+    /// The Event's reason.
+    pub reason: Reason,
+    /// The Event's message.
+    pub message: String,
+}
+
+/// What to do about `observed.trigger` next.
+#[must_use]
+pub fn decide(observed: &Observed<'_>) -> Plan {
+    let mut draft = Draft::new(*observed);
+    // An object on its way out fires nothing; its pipeline runs on in GitLab.
+    if !observed.trigger.being_deleted {
+        draft.absorb();
+        if draft.status.active_run().is_some() {
+            draft.go_on();
+        } else {
+            draft.begin();
+        }
+    }
+    draft.finish()
+}
+
+/// A decision in the making.
+struct Draft<'a> {
+    seen: Observed<'a>,
+    status: TriggerStatus,
+    /// What to say instead of what the run says.
+    standing: Option<Standing>,
+    effect: Effect,
+    events: Vec<Note>,
+    wake: Option<Timestamp>,
+    /// The cause of a run that just ended Superseded; the next run has it.
+    passed: Option<Cause>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(seen: Observed<'a>) -> Self {
+        Self {
+            seen,
+            status: seen.trigger.status.clone(),
+            standing: None,
+            effect: Effect::Nothing,
+            events: Vec::new(),
+            wake: None,
+            passed: None,
+        }
+    }
+
+    /// Why nothing may be fired just now, if so.
+    fn stopped(&self) -> Option<Standing> {
+        let (reason, message) = if self.seen.policy.paused {
+            (Reason::Paused, "the operator is paused (--pause): nothing is fired")
+        } else if matches!(&self.seen.trigger.spec, Ok(spec) if spec.suspend) {
+            (Reason::Suspended, "spec.suspend is true: nothing is fired")
+        } else {
+            return None;
+        };
+        Some(Standing { phase: Phase::Suspended, reason, message: message.into() })
+    }
+
+    /// A run under way: wait for it, or send its POST once more when that is due.
+    fn go_on(&mut self) {
+        let Some(run) = self.status.active_run() else { return };
+        match run.phase {
+            Phase::Pending => self.repeat(),
+            // Their clocks were set while absorbing.
+            Phase::Firing | Phase::Unknown | Phase::Running | Phase::Retrying => {}
+            Phase::Succeeded
+            | Phase::Fired
+            | Phase::Failed
+            | Phase::Canceled
+            | Phase::Skipped
+            | Phase::Rejected
+            | Phase::Held
+            | Phase::TimedOut
+            | Phase::Superseded
+            | Phase::Suspended
+            | Phase::Idle => {}
+        }
+    }
+
+    /// The POST of a run that is known to have made nothing: once more, under the same fire id, if it is due
+    /// and still means the same.
+    fn repeat(&mut self) {
+        let seen = self.seen;
+        let Some(run) = &self.status.run else { return };
+        if let Some(stopped) = self.stopped() {
+            // The run is kept; its phase stays what it is.
+            let phase = run.phase;
+            self.standing = Some(Standing { phase, ..stopped });
+            return;
+        }
+        let spec = match &seen.trigger.spec {
+            Ok(spec) => spec.clone(),
+            Err(problem) => {
+                let (phase, message) = (run.phase, problem.0.clone());
+                self.standing = Some(Standing { phase, reason: Reason::InvalidSpec, message });
+                return;
+            }
+        };
+        let same = seen.trigger.firing.compare(&run.digest) == Compared::Same;
+        let edited = run.phase == Phase::Rejected
+            && seen.trigger.status.observed_generation != Some(seen.trigger.generation);
+        let due = run.attempt.as_ref().and_then(|attempt| attempt.next_at);
+        if let Some(due) = due.filter(|due| *due > seen.now && same && !edited) {
+            self.wake_at(due);
+            return;
+        }
+        if let Some(until) = seen.facts.budget_until {
+            self.wait_for_budget(until);
+            return;
+        }
+        // Only now, when the next run can begin in the same write: a cause passes, it is never dropped.
+        if !same {
+            self.supersede();
+            self.begin();
+            return;
+        }
+        let target = begin::target_of(&spec);
+        match &seen.facts.credentials {
+            Credentials::Unread => self.effect = Effect::ReadCredentials(target),
+            Credentials::Missing { reason, message, look_again } => {
+                self.say(*reason, message.clone());
+                self.wake_at(*look_again);
+            }
+            Credentials::Ready => self.intend_again(spec, target),
+        }
+    }
+
+    fn intend_again(&mut self, spec: Spec, target: Target) {
+        let (now, writer) = (self.seen.now, self.seen.policy.writer.clone());
+        let Some(run) = &mut self.status.run else { return };
+        let count = run.attempt.as_ref().map_or(0, |attempt| attempt.count).saturating_add(1);
+        begin::intend(run, count, now, writer);
+        run.target = target;
+        self.fire(spec, false);
+    }
+
+    /// Orders the POST of the intent that stands in the drafted status.
+    fn fire(&mut self, spec: Spec, read_beside: bool) {
+        let Some(run) = &self.status.run else { return };
+        let Some(key) = run.attempt_key() else { return };
+        let order = FireOrder {
+            key,
+            target: run.target.clone(),
+            variables: spec.variables.clone(),
+            spec,
+            read_beside,
+        };
+        self.effect = Effect::Fire(Box::new(order));
+        // Should this process lose track of it, somebody looks again.
+        self.wake_after(INTENT_MAX_AGE + self.seen.policy.request_deadline);
+    }
+
+    /// Ends a run whose content is no longer wanted; its cause passes to the next one.
+    fn supersede(&mut self) {
+        let now = self.seen.now;
+        let Some(run) = &mut self.status.run else { return };
+        self.passed = Some(run.request.clone().map_or(Cause::Change, Cause::Request));
+        let message = format!("run {} was never sent: the firing fields changed before it could be", run.seq);
+        end(run, Phase::Superseded, Reason::Superseded, message, now);
+    }
+
+    fn wait_for_budget(&mut self, until: Timestamp) {
+        let message = format!(
+            "GitLab's rate limit is used up; goes on at {}",
+            Timestamp::from_second(until.as_second().saturating_add(1)).unwrap_or(until)
+        );
+        if self.status.active_run().is_some() {
+            self.say(Reason::RateLimited, message);
+        } else {
+            self.standing = Some(Standing { phase: Phase::Pending, reason: Reason::RateLimited, message });
+        }
+        self.wake_at(until);
+    }
+
+    /// What the run says of itself from now on.
+    fn say(&mut self, reason: Reason, message: String) {
+        if let Some(run) = &mut self.status.run {
+            run.reason = Some(reason);
+            run.message = Some(message);
+        }
+    }
+
+    fn tell(&mut self, warning: bool, reason: Reason, message: &str) {
+        self.events.push(Note { warning, reason, message: message.to_owned() });
+    }
+
+    fn wake_at(&mut self, at: Timestamp) {
+        self.wake = Some(self.wake.map_or(at, |before| before.min(at)));
+    }
+
+    fn wake_after(&mut self, after: Duration) {
+        self.wake_at(later(self.seen.now, after));
+    }
+
+    /// Sums up, and keeps the status only if it reads differently.
+    fn finish(mut self) -> Plan {
+        let Observed { now, policy: _, trigger, facts: _ } = self.seen;
+        if trigger.being_deleted {
+            return Plan { status: None, effect: Effect::Nothing, events: vec![], follow: None, wake: None };
+        }
+        if let Ok(spec) = &trigger.spec {
+            self.status.history.truncate(spec.history_limit);
+        }
+        summarize(&mut self.status, self.standing.take(), trigger.generation, now);
+        let follow = self.status.run.as_ref().and_then(|run| follow_of(run, trigger));
+        let changed = self.status != trigger.status;
+        Plan {
+            status: changed.then_some(self.status),
+            effect: self.effect,
+            events: if changed { self.events } else { Vec::new() },
+            follow,
+            wake: self.wake,
+        }
+    }
+}
+
+/// `at` plus `after`, cut off at the end of time.
+fn later(at: Timestamp, after: Duration) -> Timestamp {
+    SignedDuration::try_from(after)
+        .ok()
+        .and_then(|after| at.checked_add(after).ok())
+        .unwrap_or(Timestamp::MAX)
+}
+
+/// Ends a run.
+fn end(run: &mut Run, phase: Phase, reason: Reason, message: String, now: Timestamp) {
+    run.phase = phase;
+    run.reason = Some(reason);
+    run.message = Some(message);
+    run.finished_at = Some(now);
+}
+
+/// How to follow a run that has a pipeline under way.
+fn follow_of(run: &Run, trigger: &Trigger) -> Option<Follow> {
+    if !matches!(run.phase, Phase::Running | Phase::Retrying) {
+        return None;
+    }
+    let pipeline = run.pipeline.as_ref()?;
+    Some(Follow {
+        fire_id: run.fire_id.clone(),
+        pipeline_id: pipeline.id,
+        url: run.target.url.clone(),
+        project: pipeline.project_id.map_or_else(|| run.target.project.clone(), |id| id.to_string()),
+        named_project: run.target.project.clone(),
+        access: access_of(run, trigger)?,
+        since: run.fired_at.unwrap_or(run.intended_at),
+    })
+}
+
+/// The access token for a run: spec's, while spec still names the run's GitLab and project, so that a
+/// credential moved to another Secret is found; else the one the run was fired with.
+fn access_of(run: &Run, trigger: &Trigger) -> Option<SecretKeyRef> {
+    match &trigger.spec {
+        Ok(spec) if spec.url.as_str() == run.target.url && spec.project.to_string() == run.target.project => {
+            spec.access_token.clone()
+        }
+        Ok(_) | Err(_) => None,
+    }
+    .or_else(|| run.target.access.clone())
+}

@@ -1,0 +1,251 @@
+//! What has become of the run: the answer to its POST, its pipeline, and the time.
+
+use jiff::Timestamp;
+
+use super::{Draft, INTENT_MAX_AGE, NOT_SENT_BACKOFF, REJECTED_RETRY, end, later};
+use crate::domain::{
+    Answer, FailedJob, LastAttempt, Phase, Pipeline, PipelineStatus, Reason, Run, Sighting, Span,
+};
+
+impl Draft<'_> {
+    /// Brings the run up to what is known now.
+    pub(super) fn absorb(&mut self) {
+        let Some(run) = self.status.active_run() else { return };
+        match run.phase {
+            Phase::Firing => self.absorb_answer(),
+            Phase::Running | Phase::Retrying => {
+                self.absorb_sighting();
+                self.absorb_time();
+            }
+            // Pending waits for its turn; an unknown outcome never fires by itself.
+            Phase::Pending | Phase::Unknown => {}
+            Phase::Succeeded
+            | Phase::Fired
+            | Phase::Failed
+            | Phase::Canceled
+            | Phase::Skipped
+            | Phase::Rejected
+            | Phase::Held
+            | Phase::TimedOut
+            | Phase::Superseded
+            | Phase::Suspended
+            | Phase::Idle => {}
+        }
+    }
+
+    fn absorb_answer(&mut self) {
+        let seen = self.seen;
+        let Some(run) = &self.status.run else { return };
+        let Some(key) = run.attempt_key() else { return };
+        let answer = seen.facts.answers.iter().find(|(of, _)| *of == key).map(|(_, answer)| answer.clone());
+        match answer {
+            Some(answer) => self.take(answer),
+            None => self.absorb_silence(),
+        }
+    }
+
+    /// An intent without an answer: of a process that is gone, or of this one, which lost track. It may have
+    /// been sent up to the last moment of its age and may have been answered up to the deadline after that.
+    fn absorb_silence(&mut self) {
+        let patience = INTENT_MAX_AGE + self.seen.policy.request_deadline;
+        let age = self.seen.facts.firing_age.unwrap_or_default();
+        if let Some(left) = patience.checked_sub(age).filter(|left| !left.is_zero()) {
+            self.wake_after(left);
+            return;
+        }
+        self.take(Answer::Unknown {
+            message: "the operator stopped between sending and recording the outcome".into(),
+        });
+    }
+
+    fn take(&mut self, answer: Answer) {
+        let now = self.seen.now;
+        let Some(run) = &mut self.status.run else { return };
+        let Some(attempt) = &mut run.attempt else { return };
+        attempt.next_at = None;
+        let (warning, reason, message) = match answer {
+            Answer::Accepted(pipeline) => {
+                attempt.last = LastAttempt::Accepted;
+                run.fired_at = Some(now);
+                let created = format!("pipeline {} was created on {}", pipeline.id, run.target.git_ref);
+                let followed = run.target.access.is_some();
+                accept(run, pipeline, followed, now);
+                (false, Reason::PipelineCreated, created)
+            }
+            Answer::FailedAtBirth { message } => {
+                attempt.last = LastAttempt::Accepted;
+                run.fired_at = Some(now);
+                let message = format!("GitLab stored a failed pipeline: {message}");
+                end(run, Phase::Failed, Reason::PipelineFailedAtBirth, message.clone(), now);
+                (true, Reason::PipelineFailedAtBirth, message)
+            }
+            Answer::Refused { reason, message } => {
+                attempt.last = LastAttempt::Refused;
+                attempt.next_at = Some(later(now, REJECTED_RETRY));
+                let told_before = run.reason == Some(reason) && attempt.count > 1;
+                end(run, Phase::Rejected, reason, message.clone(), now);
+                self.wake_after(REJECTED_RETRY);
+                if told_before {
+                    return;
+                }
+                (true, reason, message)
+            }
+            Answer::Throttled { reason, message, until } => {
+                attempt.last = LastAttempt::Refused;
+                wait(run, until, reason, message);
+                self.wake_at(until);
+                return;
+            }
+            Answer::NotSent { reason, message } => {
+                attempt.last = LastAttempt::NotSent;
+                let (first, longest) = NOT_SENT_BACKOFF;
+                let doublings = attempt.count.saturating_sub(1).min(8);
+                let until = later(now, first.saturating_mul(1 << doublings).min(longest));
+                let first_time = attempt.count == 1;
+                wait(run, until, reason, message.clone());
+                self.wake_at(until);
+                if !first_time {
+                    return;
+                }
+                (true, reason, message)
+            }
+            Answer::Unknown { message } => {
+                attempt.last = LastAttempt::Unknown;
+                run.phase = Phase::Unknown;
+                run.reason = Some(Reason::OutcomeUnknown);
+                let message =
+                    format!("a pipeline may or may not have been created ({message}); it is not sent again");
+                run.message = Some(message.clone());
+                (true, Reason::OutcomeUnknown, message)
+            }
+        };
+        self.tell(warning, reason, &message);
+    }
+
+    fn absorb_sighting(&mut self) {
+        let seen = self.seen;
+        let Some(run) = &mut self.status.run else { return };
+        let Some(known) = &run.pipeline else { return };
+        let Some((_, sighting)) = seen.facts.sighting.as_ref().filter(|(id, _)| *id == known.id) else {
+            return;
+        };
+        match sighting.clone() {
+            Sighting::Seen { pipeline, failed_jobs } => {
+                if pipeline.status.is_complete() {
+                    complete(run, pipeline, failed_jobs, seen.now);
+                } else {
+                    progress(run, &pipeline.status);
+                    return;
+                }
+            }
+            Sighting::Gone => {
+                let message = format!("pipeline {} was deleted in GitLab before its end was seen", known.id);
+                end(run, Phase::Canceled, Reason::PipelineGone, message, seen.now);
+            }
+            Sighting::Trouble { reason, message } => {
+                run.reason = Some(Reason::CannotFollow);
+                run.message = Some(format!("pipeline {} cannot be followed ({reason}): {message}", known.id));
+                return;
+            }
+        }
+        let (warning, reason) = (run.phase != Phase::Succeeded, run.reason.unwrap_or(Reason::Other));
+        let message = run.message.clone().unwrap_or_default();
+        self.tell(warning, reason, &message);
+    }
+
+    fn absorb_time(&mut self) {
+        let now = self.seen.now;
+        let timeout: Option<Span> = self.seen.trigger.spec.as_ref().ok().and_then(|spec| spec.timeout);
+        let (Some(timeout), Some(run)) = (timeout, &mut self.status.run) else { return };
+        if !run.is_active() {
+            return;
+        }
+        let over = later(run.fired_at.unwrap_or(run.intended_at), timeout.into());
+        if over > now {
+            self.wake_at(over);
+            return;
+        }
+        let message = format!("the run took longer than {timeout}; its pipeline goes on in GitLab");
+        end(run, Phase::TimedOut, Reason::TimedOut, message.clone(), now);
+        self.tell(true, Reason::TimedOut, &message);
+    }
+}
+
+/// A pipeline was made for the run.
+fn accept(run: &mut Run, pipeline: Pipeline, followed: bool, now: Timestamp) {
+    if pipeline.status.is_complete() {
+        complete(run, pipeline, Vec::new(), now);
+    } else if followed {
+        run.phase = Phase::Running;
+        let status = pipeline.status.clone();
+        run.pipeline = Some(pipeline);
+        progress(run, &status);
+    } else {
+        let message =
+            format!("pipeline {} was created; without accessTokenRef its end is not followed", pipeline.id);
+        end(run, Phase::Fired, Reason::NotFollowed, message, now);
+        run.pipeline = Some(pipeline);
+    }
+}
+
+/// Back to waiting, with nothing sent or nothing made.
+fn wait(run: &mut Run, until: Timestamp, reason: Reason, message: String) {
+    run.phase = Phase::Pending;
+    run.reason = Some(reason);
+    run.message = Some(message);
+    if let Some(attempt) = &mut run.attempt {
+        attempt.next_at = Some(until);
+    }
+}
+
+/// A pipeline on its way. Only what a person must know of is told: not every status on the way.
+fn progress(run: &mut Run, status: &PipelineStatus) {
+    let id = run.pipeline.as_ref().map(|pipeline| pipeline.id).unwrap_or_default();
+    let (reason, message) = if *status == PipelineStatus::Manual {
+        (Reason::PipelineManual, format!("pipeline {id} waits for a person to play a manual job"))
+    } else {
+        (Reason::PipelineRunning, format!("pipeline {id} is under way"))
+    };
+    run.reason = Some(reason);
+    run.message = Some(message);
+}
+
+/// The pipeline has ended.
+fn complete(run: &mut Run, pipeline: Pipeline, mut failed_jobs: Vec<FailedJob>, now: Timestamp) {
+    failed_jobs.truncate(5);
+    let id = pipeline.id;
+    let took = pipeline.duration_seconds.map_or(String::new(), |s| format!(" in {}", Span::from_secs(s)));
+    let (phase, reason, message) = match &pipeline.status {
+        PipelineStatus::Success => {
+            (Phase::Succeeded, Reason::PipelineSucceeded, format!("pipeline {id} succeeded{took}"))
+        }
+        PipelineStatus::Canceled => {
+            (Phase::Canceled, Reason::PipelineCanceled, format!("pipeline {id} was cancelled in GitLab"))
+        }
+        PipelineStatus::Skipped => {
+            (Phase::Skipped, Reason::PipelineSkipped, format!("pipeline {id} was skipped by GitLab"))
+        }
+        PipelineStatus::Failed => (Phase::Failed, Reason::PipelineFailed, failure(id, &failed_jobs)),
+        PipelineStatus::Created
+        | PipelineStatus::WaitingForResource
+        | PipelineStatus::Preparing
+        | PipelineStatus::WaitingForCallback
+        | PipelineStatus::Pending
+        | PipelineStatus::Running
+        | PipelineStatus::Canceling
+        | PipelineStatus::Manual
+        | PipelineStatus::Scheduled
+        | PipelineStatus::Other(_) => return,
+    };
+    run.pipeline = Some(pipeline);
+    run.failed_jobs = failed_jobs;
+    end(run, phase, reason, message, now);
+}
+
+fn failure(id: u64, jobs: &[FailedJob]) -> String {
+    let Some((first, others)) = jobs.split_first() else { return format!("pipeline {id} failed") };
+    let stage = first.stage.as_ref().map_or(String::new(), |stage| format!(" ({stage})"));
+    let why = first.failure_reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+    let more = if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
+    format!("job {}{stage} failed{why}{more}", first.name)
+}

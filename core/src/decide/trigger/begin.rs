@@ -1,0 +1,206 @@
+//! No run is under way: take the baseline, hold, try a refused run again, or begin a run for every cause
+//! that stands.
+
+use jiff::Timestamp;
+
+use super::{Draft, FirstSight, end};
+use crate::decide::summary::Standing;
+use crate::domain::digest::Compared;
+use crate::domain::run::CauseKind;
+use crate::domain::status::{Answered, Handled};
+use crate::domain::{
+    Attempt, Cause, FireId, FireOn, LastAttempt, Phase, Reason, Run, Spec, Target, TriggerStatus,
+};
+
+/// Longest value of `pipekick.dev/fire` that is told apart: status repeats it.
+const REQUEST_MAX: usize = 256;
+
+impl Draft<'_> {
+    pub(super) fn begin(&mut self) {
+        let spec = match &self.seen.trigger.spec {
+            Ok(spec) => spec.clone(),
+            Err(problem) => {
+                self.standing = Some(Standing {
+                    phase: Phase::Rejected,
+                    reason: Reason::InvalidSpec,
+                    message: problem.0.clone(),
+                });
+                return;
+            }
+        };
+        let first_sight = self.status.decided_digest.is_none();
+        if first_sight && spec.fire_on != FireOn::Apply {
+            self.take_baseline(true);
+        } else if spec.fire_on == FireOn::Request {
+            self.take_baseline(false);
+        }
+        if let Some(stopped) = self.stopped() {
+            if let Some(value) = self.asked() {
+                self.answer(value, Answered::Suspended);
+            }
+            self.standing = Some(stopped);
+            return;
+        }
+        let hold = self.seen.policy.first_sight == FirstSight::Hold;
+        if first_sight && spec.fire_on == FireOn::Apply && hold {
+            self.hold_first_sight(&spec);
+            return;
+        }
+        match self.cause(&spec, first_sight) {
+            Some(cause) => self.begin_run(cause, spec),
+            None if self.status.run.as_ref().is_some_and(|run| run.phase == Phase::Rejected) => self.repeat(),
+            None => {}
+        }
+    }
+
+    /// What stands in the spec now is what later edits are compared with; it fires nothing.
+    fn take_baseline(&mut self, first_sight: bool) {
+        self.status.decided_digest = Some(self.seen.trigger.firing.digest());
+        if let Some(value) = self.asked().filter(|_| first_sight) {
+            self.answer(value, Answered::Recorded);
+        }
+    }
+
+    /// The value of `pipekick.dev/fire`, if it was not answered yet.
+    fn asked(&self) -> Option<String> {
+        let value: String = self.seen.trigger.fire.as_ref()?.chars().take(REQUEST_MAX).collect();
+        let TriggerStatus { last_handled, run, history, .. } = &self.status;
+        let answered = last_handled.fire.as_ref().is_some_and(|handled| handled.value == value)
+            || run.as_ref().and_then(|run| run.request.as_ref()) == Some(&value)
+            || history.iter().any(|entry| entry.request.as_ref() == Some(&value));
+        (!value.is_empty() && !answered).then_some(value)
+    }
+
+    fn answer(&mut self, value: String, answer: Answered) {
+        self.status.last_handled.fire = Some(Handled { value, answer });
+    }
+
+    /// Why a run is due, if one is. A request outranks a change: who asked wants to find the answer.
+    fn cause(&mut self, spec: &Spec, first_sight: bool) -> Option<Cause> {
+        if let Some(value) = self.asked() {
+            return Some(Cause::Request(value));
+        }
+        if let Some(passed) = self.passed.take() {
+            return Some(passed);
+        }
+        if first_sight {
+            return (spec.fire_on == FireOn::Apply).then_some(Cause::Apply);
+        }
+        if spec.fire_on != FireOn::Request && self.changed() {
+            return Some(Cause::Change);
+        }
+        None
+    }
+
+    /// Whether a firing field differs from what was decided on last.
+    fn changed(&mut self) -> bool {
+        let trigger = self.seen.trigger;
+        let Some(decided) = &self.status.decided_digest else { return false };
+        match trigger.firing.compare(decided) {
+            Compared::Same => false,
+            Compared::Changed => true,
+            Compared::UnknownVersion => {
+                // Recorded by a newer operator. An unedited object means the same as before; one that was
+                // edited since cannot be told from one whose firing fields changed.
+                let edited = self.seen.trigger.status.observed_generation != Some(trigger.generation);
+                if !edited {
+                    self.status.decided_digest = Some(trigger.firing.digest());
+                }
+                edited
+            }
+        }
+    }
+
+    fn begin_run(&mut self, cause: Cause, spec: Spec) {
+        if let Some(until) = self.seen.facts.budget_until {
+            self.wait_for_budget(until);
+            return;
+        }
+        let mut run = self.new_run(&cause, &spec);
+        intend(&mut run, 1, self.seen.now, self.seen.policy.writer.clone());
+        if let Some(value) = self.asked() {
+            self.answer(value, Answered::Fired);
+        }
+        self.put(run, spec.history_limit);
+        self.fire(spec, true);
+    }
+
+    fn hold_first_sight(&mut self, spec: &Spec) {
+        let mut run = self.new_run(&Cause::Apply, spec);
+        let message = "held at first sight (--first-sight=Hold): annotate pipekick.dev/fire with a new value to fire it";
+        end(&mut run, Phase::Held, Reason::FirstSight, message.into(), self.seen.now);
+        if let Some(value) = self.asked() {
+            self.answer(value, Answered::Recorded);
+        }
+        self.put(run, spec.history_limit);
+        self.tell(true, Reason::FirstSight, message);
+    }
+
+    fn new_run(&self, cause: &Cause, spec: &Spec) -> Run {
+        let (now, trigger) = (self.seen.now, self.seen.trigger);
+        let last = self.status.run.as_ref().map_or(0, |run| run.seq);
+        let seq = self.status.history.iter().map(|entry| entry.seq).fold(last, u64::max).saturating_add(1);
+        let digest = trigger.firing.digest();
+        let (kind, request) = match cause {
+            Cause::Apply => (CauseKind::Apply, None),
+            Cause::Change => (CauseKind::Change, None),
+            Cause::Request(value) => (CauseKind::Request, Some(value.clone())),
+        };
+        Run {
+            seq,
+            fire_id: FireId::new(&trigger.uid, seq, cause, &digest, now),
+            cause: kind,
+            request,
+            digest,
+            target: target_of(spec),
+            phase: Phase::Pending,
+            reason: None,
+            message: None,
+            attempt: None,
+            intended_at: now,
+            fired_at: None,
+            finished_at: None,
+            pipeline: None,
+            failed_jobs: Vec::new(),
+        }
+    }
+
+    /// Makes `run` the current one; the one before it goes to history.
+    fn put(&mut self, run: Run, history_limit: usize) {
+        self.status.decided_digest = Some(run.digest.clone());
+        if let Some(mut before) = self.status.run.replace(run) {
+            if before.phase == Phase::Held {
+                before.phase = Phase::Superseded;
+            }
+            self.status.history.insert(0, before.to_history());
+            self.status.history.truncate(history_limit);
+        }
+    }
+}
+
+/// Records in `run` that its POST number `count` is about to be sent by `writer`.
+pub(super) fn intend(run: &mut Run, count: u32, now: Timestamp, writer: String) {
+    run.phase = Phase::Firing;
+    run.reason = Some(Reason::Sending);
+    run.message = Some(format!("run {} is being sent to {}", run.seq, run.target.project));
+    run.finished_at = None;
+    run.attempt = Some(Attempt {
+        count,
+        last: LastAttempt::Unknown,
+        at: now,
+        by: writer,
+        next_at: None,
+        absent_at: None,
+    });
+}
+
+/// Where a run of this spec goes.
+pub(super) fn target_of(spec: &Spec) -> Target {
+    Target {
+        url: spec.url.to_string(),
+        project: spec.project.to_string(),
+        git_ref: spec.git_ref.to_string(),
+        trigger: spec.trigger_token.clone(),
+        access: spec.access_token.clone(),
+    }
+}
