@@ -6,6 +6,7 @@ use super::{FailedJob, Pipeline, Reason};
 
 /// What is known after a POST that creates a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and gone at the next decision")]
 pub enum Answer {
     /// A pipeline exists (201); it may already have failed.
     Accepted(Pipeline),
@@ -46,6 +47,7 @@ pub enum Answer {
 
 /// A look at the pipeline of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and gone at the next decision")]
 pub enum Sighting {
     /// The pipeline as GitLab tells it, with its failed jobs when it failed.
     Seen {

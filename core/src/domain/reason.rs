@@ -58,6 +58,7 @@ reasons! {
     SecretNotLabelled: "The Secret lacks the label `pipekick.dev/credential: \"true\"`.",
     SecretNotForThisUrl: "The Secret is bound to another GitLab by `pipekick.dev/gitlab-url`, or to the operator's own.",
     SecretNotForThisProject: "The Secret's annotation `pipekick.dev/projects` does not list the project.",
+    SecretUnreadable: "The Kubernetes API did not let the operator read the Secret; the message says why.",
     SecretUnusable: "The Secret's value cannot be a token: empty, not text, or too long.",
     PlainHttpRefused: "The GitLab URL is http and the operator was started without `--allow-http`.",
     Unreachable: "GitLab could not be reached: DNS, connection or TLS. Nothing was sent.",

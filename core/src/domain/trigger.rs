@@ -22,7 +22,9 @@ impl fmt::Display for ObjectKey {
     }
 }
 
-/// What fires a trigger by itself. Asking with the annotation `pipekick.dev/fire` works in every mode.
+/// What fires by itself. Apply (when unset): the first sight of this object, and every change of a firing
+/// field. Change: changes only; the first sight is the baseline. Request: nothing. Asking with the annotation
+/// pipekick.dev/fire works in every mode.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum FireOn {
     /// The first sight of the object, and every change of a firing field.

@@ -47,7 +47,7 @@ impl Draft<'_> {
             return;
         }
         match self.cause(&spec, first_sight) {
-            Some(cause) => self.begin_run(cause, spec),
+            Some(cause) => self.begin_run(&cause, spec),
             None if self.status.run.as_ref().is_some_and(|run| run.phase == Phase::Rejected) => self.repeat(),
             None => {}
         }
@@ -111,12 +111,12 @@ impl Draft<'_> {
         }
     }
 
-    fn begin_run(&mut self, cause: Cause, spec: Spec) {
+    fn begin_run(&mut self, cause: &Cause, spec: Spec) {
         if let Some(until) = self.seen.facts.budget_until {
             self.wait_for_budget(until);
             return;
         }
-        let mut run = self.new_run(&cause, &spec);
+        let mut run = self.new_run(cause, &spec);
         intend(&mut run, 1, self.seen.now, self.seen.policy.writer.clone());
         if let Some(value) = self.asked() {
             self.answer(value, Answered::Fired);

@@ -1,0 +1,304 @@
+//! `PipelineTrigger`: what users have in their git repositories. A field's comment is what `kubectl explain`
+//! shows; a rule's message says what to write instead.
+//!
+//! Fields are as written: no schema default (a GitOps tool must read back what it applied), optional means
+//! `Option`. What they mean is parsed once, by [`to_domain`].
+
+#![allow(clippy::duplicated_attributes, reason = "printer columns repeat keys by nature")]
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{CustomResource, KubeSchema};
+use pipekick_core::domain::{
+    FireOn, FiringFields, GitLabUrl, ObjectKey, SecretKeyRef, Span, Spec, SpecProblem, Trigger,
+    TriggerStatus, Variable,
+};
+use serde::{Deserialize, Serialize};
+
+/// The annotation that asks for a run; a new value asks anew.
+pub const FIRE_ANNOTATION: &str = "pipekick.dev/fire";
+/// Earlier runs kept where `historyLimit` is unset.
+pub const DEFAULT_HISTORY_LIMIT: usize = 5;
+
+/// Fires a GitLab pipeline: once when applied, and once again whenever a firing field is changed
+/// (gitlab.url, gitlab.project, ref, variables) or the annotation pipekick.dev/fire gets a new value.
+/// Status tells how it went.
+#[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "pipekick.dev",
+    version = "v1alpha1",
+    kind = "PipelineTrigger",
+    plural = "pipelinetriggers",
+    shortname = "ptrig",
+    category = "pipekick",
+    namespaced,
+    status = "TriggerStatus",
+    derive = "PartialEq",
+    doc = "Fires a GitLab pipeline: once when applied, and once again whenever a firing field is changed (gitlab.url, gitlab.project, ref, variables) or the annotation pipekick.dev/fire gets a new value. Status tells how it went.",
+    printcolumn(
+        name = "Phase",
+        type_ = "string",
+        json_path = ".status.phase",
+        description = "Where it stands"
+    ),
+    printcolumn(name = "Ref", type_ = "string", json_path = ".spec.ref", description = "Branch or tag"),
+    printcolumn(
+        name = "Pipeline",
+        type_ = "integer",
+        json_path = ".status.run.pipeline.id",
+        description = "GitLab's id of the last pipeline"
+    ),
+    printcolumn(
+        name = "Duration",
+        type_ = "integer",
+        json_path = ".status.run.pipeline.durationSeconds",
+        description = "Seconds the pipeline ran"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Project", type_ = "string", json_path = ".spec.gitlab.project", priority = "1"),
+    printcolumn(name = "URL", type_ = "string", json_path = ".status.run.pipeline.webUrl", priority = "1"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = "1")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.timeout) || has(self.gitlab.accessTokenRef)").message("timeout needs gitlab.accessTokenRef: without an access token the pipeline is not followed, so its time cannot be told"),
+    validation = Rule::new("!has(self.variables) || self.variables.map(v, size(v.value)).sum() <= 131072").message("variables: all values together may have at most 131072 characters"),
+)]
+pub struct PipelineTriggerSpec {
+    /// Which GitLab, which project, and the Secrets with the tokens for it.
+    pub gitlab: GitLabSpec,
+
+    /// Branch or tag to run the pipeline on: main, v1.2.3, refs/heads/main. GitLab starts no pipeline for a
+    /// commit id. A change fires.
+    #[serde(rename = "ref")]
+    #[schemars(length(max = 255))]
+    #[x_kube(
+        validation = Rule::new("self.trim() != ''").message("ref is empty: name a branch or tag"),
+        validation = Rule::new("!self.matches('^([0-9a-fA-F]{40}|[0-9a-fA-F]{64})$')").message("ref is a commit id and GitLab starts no pipeline for one: name a branch or tag"),
+    )]
+    pub git_ref: String,
+
+    /// CI/CD variables for the pipeline, at most 100. They outrank those of the project and of .gitlab-ci.yml.
+    /// Maintainers of the project and receivers of its pipeline webhooks can read the values. A change fires;
+    /// the order does not matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 100))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub variables: Option<Vec<VariableSpec>>,
+
+    /// What fires by itself. Apply (when unset): the first sight of this object, and every change of a firing
+    /// field. Change: changes only; the first sight is the baseline. Request: nothing, only the annotation
+    /// pipekick.dev/fire, which works in every mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fire_on: Option<FireOn>,
+
+    /// While true nothing is fired, and requests are answered Suspended and dropped. A pipeline under way is
+    /// followed to its end. On resume, changes made meanwhile fire at most once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
+
+    /// How long a run may take from the moment GitLab accepted it, such as 90s, 30m or 1h30m. A longer one
+    /// ends in phase TimedOut; the pipeline itself goes on in GitLab. Unset: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = "^([0-9]+(h|m|s))+$"))]
+    pub timeout: Option<String>,
+
+    /// How many earlier runs stay in status.history. Unset: 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 20))]
+    pub history_limit: Option<u8>,
+}
+
+/// Which GitLab, which project, and the Secrets with the tokens for it.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.triggerTokenRef) || has(self.accessTokenRef)").message("name a Secret: triggerTokenRef (fires), accessTokenRef (follows, and fires where no trigger token is named), or both"),
+)]
+pub struct GitLabSpec {
+    /// Base URL of the GitLab instance, such as https://gitlab.example.com. Unset: the operator's
+    /// --gitlab-url. A change fires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255))]
+    #[x_kube(
+        validation = Rule::new("isURL(self) && url(self).getScheme() in ['https', 'http'] && url(self).getHost() != ''").message("url: write it like https://gitlab.example.com"),
+        validation = Rule::new("!self.contains('@') && !self.contains('?') && !self.contains('#')").message("url has no credentials, query or fragment: write https://host or https://host/path, and keep tokens in a Secret"),
+    )]
+    pub url: Option<String>,
+
+    /// The project: its full path (shop/checkout) or its numeric id, which survives renames. A change fires.
+    #[x_kube(
+        validation = Rule::new("type(self) == int ? self > 0 : self.matches('^([1-9][0-9]{0,18}|[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+)$')").message("project: write the full path with its group (shop/checkout) or the numeric id"),
+        validation = Rule::new("type(self) == int || size(self) <= 512").message("project: a full path has at most 512 characters"),
+    )]
+    pub project: ProjectName,
+
+    /// Secret key with a pipeline trigger token of the project. It fires; it can read nothing, so without
+    /// accessTokenRef the run ends in phase Fired and the pipeline's outcome is not known. The Secret carries
+    /// the label pipekick.dev/credential: "true".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger_token_ref: Option<SecretKeySelector>,
+
+    /// Secret key with a personal, project or group access token. It follows the pipeline (scope read_api) and,
+    /// where triggerTokenRef is unset, fires it too (scope api). The Secret carries the label
+    /// pipekick.dev/credential: "true".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_token_ref: Option<SecretKeySelector>,
+}
+
+/// A project as written: a number or a text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ProjectName {
+    /// `42`
+    Id(u64),
+    /// `shop/checkout`, or `"42"`
+    Path(String),
+}
+
+impl schemars::JsonSchema for ProjectName {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ProjectName".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"x-kubernetes-int-or-string": true})
+    }
+}
+
+/// A key of a Secret in this object's namespace.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SecretKeySelector {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Key in its data.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+/// One CI/CD variable.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VariableSpec {
+    /// Name of the variable: letters, digits and underscores.
+    #[schemars(length(min = 1, max = 255))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[A-Za-z0-9_]+$')").message("GitLab refuses this variable name: use letters, digits and underscores"),
+        validation = Rule::new("self != 'TRIGGER_PAYLOAD'").message("GitLab adds TRIGGER_PAYLOAD itself and fails a pipeline that has a second one: choose another name"),
+        validation = Rule::new("!self.startsWith('PIPEKICK_')").message("names that begin with PIPEKICK_ are Pipekick's own: choose another name"),
+    )]
+    pub name: String,
+    /// Its value, always text: quote numbers and booleans. At most 10000 characters. GitLab expands $NAME in
+    /// it; write $$ for a dollar sign. Never put a secret here.
+    #[schemars(length(max = 10000))]
+    pub value: String,
+}
+
+/// A status that this build cannot read. Deciding without it could fire twice, so nothing is done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("status cannot be read by this version of the operator, so nothing is done about the object: {0}")]
+pub struct UnreadableStatus(pub String);
+
+/// Parses an object for decisions. A spec that the schema let through and GitLab would still refuse becomes a
+/// [`SpecProblem`].
+///
+/// # Errors
+/// When the status is not readable; a newer operator may have written it.
+pub fn to_domain(
+    metadata: &ObjectMeta,
+    spec: &Result<PipelineTriggerSpec, String>,
+    status: &Result<Option<TriggerStatus>, String>,
+    default_url: &GitLabUrl,
+) -> Result<Trigger, UnreadableStatus> {
+    let status = status.as_ref().map_err(|error| UnreadableStatus(error.clone()))?;
+    let annotations = metadata.annotations.as_ref();
+    let (firing, spec) = match spec {
+        Ok(spec) => (spec.firing_fields(), spec.parse(default_url)),
+        Err(error) => (FiringFields::default(), Err(SpecProblem(format!("spec cannot be read: {error}")))),
+    };
+    Ok(Trigger {
+        key: ObjectKey {
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: metadata.name.clone().unwrap_or_default(),
+        },
+        uid: metadata.uid.clone().unwrap_or_default(),
+        generation: metadata.generation.unwrap_or_default(),
+        being_deleted: metadata.deletion_timestamp.is_some(),
+        fire: annotations.and_then(|map| map.get(FIRE_ANNOTATION)).cloned(),
+        firing,
+        spec,
+        status: status.clone().unwrap_or_default(),
+    })
+}
+
+impl PipelineTriggerSpec {
+    fn firing_fields(&self) -> FiringFields {
+        let variables: BTreeMap<_, _> = self
+            .variables
+            .iter()
+            .flatten()
+            .map(|VariableSpec { name, value }| (name.clone(), serde_json::json!({ "value": value })))
+            .collect();
+        FiringFields {
+            url: self.gitlab.url.clone(),
+            project: project_text(&self.gitlab.project),
+            git_ref: self.git_ref.clone(),
+            variables,
+        }
+    }
+
+    fn parse(&self, default_url: &GitLabUrl) -> Result<Spec, SpecProblem> {
+        let Self { gitlab, git_ref, variables, fire_on, suspend, timeout, history_limit } = self;
+        let GitLabSpec { url, project, trigger_token_ref, access_token_ref } = gitlab;
+        let url = match url {
+            Some(url) => url.parse().map_err(|e| problem("gitlab.url", &e))?,
+            None => default_url.clone(),
+        };
+        let mut parsed = variables
+            .iter()
+            .flatten()
+            .map(|VariableSpec { name, value }| {
+                let name = name.parse().map_err(|e| problem("variables", &e))?;
+                Ok(Variable { name, value: value.clone() })
+            })
+            .collect::<Result<Vec<_>, SpecProblem>>()?;
+        parsed.sort_by(|a, b| a.name.cmp(&b.name));
+        let timeout: Option<Span> =
+            timeout.as_deref().map(str::parse).transpose().map_err(|e| problem("timeout", &e))?;
+        if trigger_token_ref.is_none() && access_token_ref.is_none() {
+            return Err(SpecProblem("gitlab: name a Secret in triggerTokenRef or accessTokenRef".into()));
+        }
+        Ok(Spec {
+            url,
+            project: project_text(project).parse().map_err(|e| problem("gitlab.project", &e))?,
+            git_ref: git_ref.parse().map_err(|e| problem("ref", &e))?,
+            trigger_token: trigger_token_ref.as_ref().map(SecretKeySelector::to_domain),
+            access_token: access_token_ref.as_ref().map(SecretKeySelector::to_domain),
+            variables: parsed,
+            fire_on: fire_on.unwrap_or_default(),
+            suspend: suspend.unwrap_or(false),
+            timeout,
+            history_limit: history_limit.map_or(DEFAULT_HISTORY_LIMIT, usize::from),
+        })
+    }
+}
+
+impl SecretKeySelector {
+    fn to_domain(&self) -> SecretKeyRef {
+        SecretKeyRef { name: self.name.clone(), key: self.key.clone() }
+    }
+}
+
+fn problem(field: &str, error: &impl std::fmt::Display) -> SpecProblem {
+    SpecProblem(format!("{field}: {error}"))
+}
+
+fn project_text(project: &ProjectName) -> String {
+    match project {
+        ProjectName::Id(id) => id.to_string(),
+        ProjectName::Path(path) => path.clone(),
+    }
+}

@@ -1,0 +1,20 @@
+//! The connection to the API server.
+
+use std::time::Duration;
+
+use kube::{Client, Config};
+
+/// Longest a request may take; kube itself has no read timeout.
+pub const DEADLINE: Duration = Duration::from_secs(15);
+
+/// Connects as `KUBECONFIG` (or `~/.kube/config`) says, or as a pod's service account.
+///
+/// # Errors
+/// When neither is there, or when no CA certificates can be loaded.
+pub async fn connect() -> anyhow::Result<Client> {
+    let mut config = Config::infer().await?;
+    // By default kube sends any request again after 429, 503 and 504. A guarded write that took effect before
+    // a 504 would then conflict with itself.
+    config.default_retry = false;
+    Ok(Client::try_from(config)?)
+}

@@ -1,0 +1,232 @@
+//! Secrets: read by name when a value is needed, never listed, watched or kept.
+//!
+//! What is missing or not bound as it should be is looked for again after 5 s growing to 60 s, once per
+//! Secret however many objects wait for it: only the refusal is remembered, never a value.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use pipekick_core::domain::{CredentialUse, ObjectKey, Reason, SecretBinding, SecretKeyRef};
+use secrecy::SecretString;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::client::DEADLINE;
+use crate::clock;
+
+/// First and longest wait before a Secret that was of no use is read again.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+/// Longest token: GitLab's are below 100 characters, job tokens (JWT) below 4 KiB.
+const MAX_TOKEN: usize = 4096;
+/// Refusals remembered at most; beyond it, those that have passed are forgotten.
+const MAX_REFUSALS: usize = 4096;
+
+/// A credential that cannot be used now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unavailable {
+    /// Why.
+    pub reason: Reason,
+    /// Names Secret and key, and says what to do.
+    pub message: String,
+    /// How long until it is read again.
+    pub look_again: Duration,
+}
+
+struct Refusal {
+    reason: Reason,
+    message: String,
+    until: Instant,
+    delay: Duration,
+}
+
+/// Where one Secret key stands; the lock is held while it is read, so that waiters share the answer.
+type Slot = Arc<Mutex<Option<Refusal>>>;
+
+/// Reads credentials.
+pub struct Secrets {
+    client: Client,
+    slots: std::sync::Mutex<HashMap<SlotKey, Slot>>,
+}
+
+/// What a refusal is remembered for: the key and the use it was refused for.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct SlotKey {
+    secret: ObjectKey,
+    key: String,
+    url: String,
+    project: String,
+}
+
+impl Secrets {
+    /// A reader of Secrets.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client, slots: std::sync::Mutex::default() }
+    }
+
+    /// The token in `wanted`, if the Secret says it may be used so.
+    ///
+    /// # Errors
+    /// When it is missing, not bound to this use, or no token.
+    pub async fn token(
+        &self,
+        namespace: &str,
+        wanted: &SecretKeyRef,
+        to: CredentialUse<'_>,
+    ) -> Result<SecretString, Unavailable> {
+        let key = SlotKey {
+            secret: ObjectKey { namespace: namespace.to_owned(), name: wanted.name.clone() },
+            key: wanted.key.clone(),
+            url: to.url.to_string(),
+            project: to.project.to_string(),
+        };
+        let slot = self.known_refusal(&key);
+        let Some(slot) = slot else {
+            // Nothing is known against it: no need to take turns.
+            return match self.read(namespace, wanted, to).await {
+                Ok(token) => Ok(token),
+                Err((reason, message)) => Err(self.remember(key, None, reason, message)),
+            };
+        };
+        let mut refusal = slot.lock().await;
+        let now = clock::instant();
+        if let Some(known) = refusal.as_ref().filter(|known| known.until > now) {
+            return Err(Unavailable {
+                reason: known.reason,
+                message: known.message.clone(),
+                look_again: known.until - now,
+            });
+        }
+        match self.read(namespace, wanted, to).await {
+            Ok(token) => {
+                *refusal = None;
+                self.slots.lock().expect("no panic while held").remove(&key);
+                Ok(token)
+            }
+            Err((reason, message)) => {
+                let before = refusal.as_ref().map(|known| known.delay);
+                let unavailable = Unavailable { reason, message, look_again: next_delay(before) };
+                *refusal = Some(Refusal {
+                    reason,
+                    message: unavailable.message.clone(),
+                    until: clock::instant() + unavailable.look_again,
+                    delay: unavailable.look_again,
+                });
+                Err(unavailable)
+            }
+        }
+    }
+
+    fn known_refusal(&self, key: &SlotKey) -> Option<Slot> {
+        self.slots.lock().expect("no panic while held").get(key).cloned()
+    }
+
+    fn remember(
+        &self,
+        key: SlotKey,
+        before: Option<Duration>,
+        reason: Reason,
+        message: String,
+    ) -> Unavailable {
+        let look_again = next_delay(before);
+        let now = clock::instant();
+        let mut slots = self.slots.lock().expect("no panic while held");
+        if slots.len() >= MAX_REFUSALS {
+            slots.retain(|_, slot| {
+                slot.try_lock().map_or(true, |known| known.as_ref().is_some_and(|known| known.until > now))
+            });
+        }
+        let refusal =
+            Refusal { reason, message: message.clone(), until: now + look_again, delay: look_again };
+        slots.entry(key).or_insert_with(|| Arc::new(Mutex::new(Some(refusal))));
+        Unavailable { reason, message, look_again }
+    }
+
+    async fn read(
+        &self,
+        namespace: &str,
+        wanted: &SecretKeyRef,
+        to: CredentialUse<'_>,
+    ) -> Result<SecretString, (Reason, String)> {
+        let SecretKeyRef { name, key } = wanted;
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let unreadable =
+            |why: String| (Reason::SecretUnreadable, format!("Secret {name} could not be read: {why}"));
+        let secret = match tokio::time::timeout(DEADLINE, api.get_opt(name)).await {
+            Ok(Ok(Some(secret))) => secret,
+            Ok(Ok(None)) => {
+                return Err((
+                    Reason::SecretMissing,
+                    format!("Secret {name} does not exist; its key {key} is needed"),
+                ));
+            }
+            Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
+                return Err(unreadable("the operator has no right to; see its RBAC".into()));
+            }
+            Ok(Err(error)) => return Err(unreadable(error.to_string())),
+            Err(_) => return Err(unreadable(format!("no answer within {} s", DEADLINE.as_secs()))),
+        };
+        let labels = secret.metadata.labels.unwrap_or_default();
+        let annotations = secret.metadata.annotations.unwrap_or_default();
+        SecretBinding::new(&labels, &annotations).allows(name, to)?;
+        let Some(value) = secret.data.unwrap_or_default().remove(key) else {
+            return Err((Reason::SecretMissing, format!("Secret {name} has no key {key}")));
+        };
+        token_of(value.0).map_err(|why| (Reason::SecretUnusable, format!("key {key} of Secret {name} {why}")))
+    }
+}
+
+fn next_delay(before: Option<Duration>) -> Duration {
+    before.map_or(BACKOFF.0, |delay| (delay * 2).min(BACKOFF.1))
+}
+
+/// A token as it can stand in a header. The line end that `echo` leaves behind is taken off.
+fn token_of(value: Vec<u8>) -> Result<SecretString, &'static str> {
+    let text = String::from_utf8(value).map_err(|_| "is not text")?;
+    let token = text.trim();
+    if token.is_empty() {
+        return Err("is empty");
+    }
+    if token.len() > MAX_TOKEN {
+        return Err("is too long for a token");
+    }
+    if !token.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err("is no token: it has blanks or characters outside ASCII");
+    }
+    Ok(SecretString::from(token))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret as _;
+
+    #[test]
+    fn a_token_is_taken_without_its_line_end_and_nonsense_is_refused() {
+        assert_eq!(token_of(b"glptt-abc\n".to_vec()).unwrap().expose_secret(), "glptt-abc");
+        for (bad, why) in [
+            (b"".to_vec(), "is empty"),
+            (b" \n".to_vec(), "is empty"),
+            (vec![0xff, 0xfe], "is not text"),
+            (b"a b".to_vec(), "is no token: it has blanks or characters outside ASCII"),
+            (vec![b'x'; 5000], "is too long for a token"),
+        ] {
+            assert_eq!(token_of(bad).unwrap_err(), why);
+        }
+    }
+
+    #[test]
+    fn looking_again_slows_down_to_once_a_minute() {
+        let mut delay = None;
+        let delays: Vec<u64> = (0..6)
+            .map(|_| {
+                delay = Some(next_delay(delay));
+                delay.unwrap().as_secs()
+            })
+            .collect();
+        assert_eq!(delays, [5, 10, 20, 40, 60, 60]);
+    }
+}

@@ -1,0 +1,107 @@
+//! Status, written as a guarded update: it carries the resourceVersion and uid that were decided on, so a
+//! stale view loses.
+
+use http::Request;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Client, Resource};
+use pipekick_core::domain::ObjectKey;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use super::client::DEADLINE;
+
+/// Why a status does not stand.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum WriteError {
+    /// Somebody else wrote first; look again.
+    #[error("the object was changed meanwhile")]
+    Conflict,
+    /// The object is gone, or another one has its name.
+    #[error("the object is gone")]
+    Gone,
+    /// The API server refused and nothing was written.
+    #[error("the API server refused the status: {0}")]
+    Refused(String),
+    /// No answer: it may stand, or may still come to stand.
+    #[error("the API server did not confirm the status: {0}")]
+    Unconfirmed(String),
+}
+
+/// What identifies the version that was decided on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guard {
+    /// Namespace and name.
+    pub key: ObjectKey,
+    /// The object's uid.
+    pub uid: String,
+    /// Its resourceVersion.
+    pub resource_version: String,
+}
+
+/// Writes `status` of the object of kind `K` that `guard` names, and gives back the object as it stands then.
+///
+/// # Errors
+/// See [`WriteError`]; only after [`WriteError::Unconfirmed`] the write may have happened.
+pub async fn write<K, O>(client: &Client, guard: &Guard, status: &impl Serialize) -> Result<O, WriteError>
+where
+    K: Resource<DynamicType = ()>,
+    O: DeserializeOwned,
+{
+    // The API server takes everything but the status from what it has stored.
+    let body = serde_json::json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": ObjectMeta {
+            name: Some(guard.key.name.clone()),
+            namespace: Some(guard.key.namespace.clone()),
+            uid: Some(guard.uid.clone()),
+            resource_version: Some(guard.resource_version.clone()),
+            ..ObjectMeta::default()
+        },
+        "status": status,
+    });
+    let path = format!("{}/{}/status", K::url_path(&(), Some(&guard.key.namespace)), guard.key.name);
+    let request = Request::put(path)
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(body.to_string().into_bytes())
+        .map_err(|e| WriteError::Refused(e.to_string()))?;
+    match tokio::time::timeout(DEADLINE, client.request::<O>(request)).await {
+        Ok(Ok(object)) => Ok(object),
+        Ok(Err(error)) => Err(classify(&error)),
+        Err(_) => Err(WriteError::Unconfirmed(format!("no answer within {} s", DEADLINE.as_secs()))),
+    }
+}
+
+fn classify(error: &kube::Error) -> WriteError {
+    match error {
+        kube::Error::Api(status) => match status.code {
+            // A uid that differs is a conflict too; the next look tells which it was.
+            409 => WriteError::Conflict,
+            404 | 410 => WriteError::Gone,
+            // Refused before anything was stored. 429 is the server's queue, which drops what it refuses.
+            400 | 401 | 403 | 413 | 422 | 429 => WriteError::Refused(status.message.clone()),
+            _ => WriteError::Unconfirmed(status.message.clone()),
+        },
+        other => WriteError::Unconfirmed(other.to_string()),
+    }
+}
+
+/// Reads the object afresh; `None` when it is gone.
+///
+/// # Errors
+/// When the API server cannot be read within the deadline.
+pub async fn read<K, O>(client: &Client, key: &ObjectKey) -> Result<Option<O>, String>
+where
+    K: Resource<DynamicType = ()>,
+    O: DeserializeOwned,
+{
+    let path = format!("{}/{}", K::url_path(&(), Some(&key.namespace)), key.name);
+    let request = Request::get(path).body(Vec::new()).map_err(|e| e.to_string())?;
+    match tokio::time::timeout(DEADLINE, client.request::<O>(request)).await {
+        Ok(Ok(object)) => Ok(Some(object)),
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(None),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", DEADLINE.as_secs())),
+    }
+}
