@@ -20,21 +20,27 @@ impl FireId {
     /// uid and seq, but not the time.
     #[must_use]
     pub fn new(uid: &str, seq: u64, cause: &Cause, digest: &Digest, intended_at: Timestamp) -> Self {
-        let mut hash = Sha256::new();
         let (kind, request) = cause.parts();
-        // Length-prefixed, so that no two different tuples hash the same bytes.
-        for part in [
+        Self(Self::hash(&[
             uid,
             &seq.to_string(),
             kind,
             request.unwrap_or_default(),
             digest.as_str(),
             &intended_at.as_nanosecond().to_string(),
-        ] {
+        ]))
+    }
+
+    /// 128 bits of the SHA-256 over `parts`, as 26 characters. Each part carries its length, so that no two
+    /// different lists hash the same bytes.
+    #[must_use]
+    pub fn hash(parts: &[&str]) -> String {
+        let mut hash = Sha256::new();
+        for part in parts {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part.as_bytes());
         }
-        Self(crockford().encode(&hash.finalize()[..16]))
+        crockford().encode(&hash.finalize()[..16])
     }
 
     /// The text as it travels to GitLab.

@@ -1,0 +1,82 @@
+//! What is valid: the operator's settings, checked once.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use pipekick_core::decide::trigger::{FirstSight, Policy};
+use pipekick_core::domain::{FireId, GitLabUrl, Span};
+
+use crate::cli;
+
+/// The operator's settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// GitLab of triggers that name none.
+    pub gitlab_url: GitLabUrl,
+    /// Whether plain http may be spoken.
+    pub allow_http: bool,
+    /// What decisions need to know.
+    pub policy: Policy,
+    /// The one namespace to watch; all without it.
+    pub namespace: Option<String>,
+    /// Shortest time between two looks at a pipeline.
+    pub follow_interval: Duration,
+    /// Objects worked on at the same time.
+    pub concurrency: usize,
+    /// Address of the health endpoints.
+    pub health_addr: SocketAddr,
+    /// Address of the metrics endpoint.
+    pub metrics_addr: SocketAddr,
+}
+
+impl Config {
+    /// Checks what was typed. `writer` is this process, as it signs its intents.
+    ///
+    /// # Errors
+    /// Names the flag and what to write instead.
+    pub fn new(typed: &cli::Run, writer: String) -> anyhow::Result<Self> {
+        ensure!(
+            typed.allow_http || typed.gitlab_url.is_https(),
+            "--gitlab-url {}: plain http would send tokens unencrypted; use https, or --allow-http in a sandbox",
+            typed.gitlab_url
+        );
+        let request_deadline = between(typed.request_deadline, 1, 300).context("--request-deadline")?;
+        Ok(Self {
+            gitlab_url: typed.gitlab_url.clone(),
+            allow_http: typed.allow_http,
+            policy: Policy {
+                first_sight: match typed.first_sight {
+                    cli::FirstSight::Fire => FirstSight::Fire,
+                    cli::FirstSight::Hold => FirstSight::Hold,
+                },
+                paused: typed.pause,
+                writer,
+                request_deadline,
+            },
+            namespace: typed.namespace.clone(),
+            follow_interval: between(typed.follow_interval, 1, 3600).context("--follow-interval")?,
+            concurrency: usize::from(typed.concurrency),
+            health_addr: typed.health_addr,
+            metrics_addr: typed.metrics_addr,
+        })
+    }
+}
+
+fn between(span: Span, min: u64, max: u64) -> anyhow::Result<Duration> {
+    ensure!(
+        (min..=max).contains(&span.as_secs()),
+        "{span} is out of bounds: write {} to {}",
+        Span::from_secs(min),
+        Span::from_secs(max)
+    );
+    Ok(span.into())
+}
+
+/// A name for this process that no other one has: hashed from what differs between any two.
+#[must_use]
+pub fn writer_name(hostname: &str, pid: u32, nonce: &str) -> String {
+    let id = FireId::hash(&[hostname, &pid.to_string(), nonce]);
+    let host: String = hostname.chars().take(63).collect();
+    format!("{host}-{}", &id[..8])
+}

@@ -1,0 +1,3 @@
+//! One folder a kind, in each the same verbs in the same order: observe → decide → apply → report.
+
+pub mod trigger;

@@ -1,0 +1,249 @@
+//! The hands of a decision: one guarded write, then one effect.
+//!
+//! Nothing is sent unless the write of its intent was confirmed to this very process, and only while that
+//! write is young. What became of a POST is remembered until it stands in status.
+
+use pipekick_core::decide::trigger::{Credentials, Effect, FireOrder, INTENT_MAX_AGE, Note, Plan};
+use pipekick_core::domain::{Answer, CredentialUse, ObjectKey, Reason, Spec, TriggerStatus};
+use secrecy::SecretString;
+
+use super::{Object, Record, TriggerController, Turn};
+use crate::api::PipelineTrigger;
+use crate::clock;
+use crate::cluster::events::Subject;
+use crate::cluster::secrets::Unavailable;
+use crate::cluster::status::{self, Guard, WriteError};
+use crate::gitlab::{self, Endpoint};
+use crate::runtime::{Outcome, Rank, Sighted};
+
+/// After a write that was not confirmed, the object is looked at again this soon.
+const UNCONFIRMED: std::time::Duration = std::time::Duration::from_secs(1);
+/// A status that the API server refuses is a bug of ours or a policy of theirs; it is not tried in a loop.
+const REFUSED: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// How a turn goes on.
+pub(super) enum Next {
+    /// Decide again: something was learned.
+    Decide,
+    /// The turn is over.
+    End(Outcome),
+}
+
+impl TriggerController {
+    /// Does what `plan` says.
+    pub(super) async fn apply(&self, key: &ObjectKey, turn: &mut Turn, mut plan: Plan) -> Next {
+        let effect = std::mem::replace(&mut plan.effect, Effect::Nothing);
+        match effect {
+            Effect::Nothing => {
+                if let Some(status) = plan.status.take() {
+                    if let Err(error) = self.write(turn, &status).await {
+                        return self.not_written(key, turn, &error).await;
+                    }
+                    self.tell(key, turn, std::mem::take(&mut plan.events));
+                }
+                Next::End(self.rest(key, turn, &plan))
+            }
+            Effect::ReadCredentials(_) => {
+                self.read_credentials(key, turn).await;
+                Next::Decide
+            }
+            Effect::Fire(order) => match plan.status.take() {
+                Some(status) => self.fire(key, turn, &status, *order, plan.events).await,
+                // An order without an intent would be a POST that nobody could find again.
+                None => Next::End(Outcome::done()),
+            },
+        }
+    }
+
+    async fn fire(
+        &self,
+        key: &ObjectKey,
+        turn: &mut Turn,
+        intent: &TriggerStatus,
+        order: FireOrder,
+        events: Vec<Note>,
+    ) -> Next {
+        let began = clock::instant();
+        let namespace = key.namespace.clone();
+        let (written, token) = if order.read_beside {
+            let spec = order.spec.clone();
+            tokio::join!(self.write(turn, intent), self.token(&namespace, &spec))
+        } else {
+            let token = turn.token.take();
+            let missing = || Unavailable {
+                reason: Reason::SecretMissing,
+                message: "the credential was not read".into(),
+                look_again: UNCONFIRMED,
+            };
+            (self.write(turn, intent).await, token.ok_or_else(missing))
+        };
+        if let Err(error) = written {
+            if matches!(error, WriteError::Unconfirmed(_)) {
+                // Should it stand after all: nothing was sent for it.
+                let message = "the record of the intent was not confirmed, so nothing was sent".into();
+                let answer = Answer::NotSent { reason: Reason::Waiting, message };
+                self.memories.answered(key, order.key, answer);
+            }
+            return self.not_written(key, turn, &error).await;
+        }
+        turn.credentials = Credentials::Unread;
+        let age = clock::instant().saturating_duration_since(began);
+        let answer = match token {
+            Err(Unavailable { reason, message, look_again: _ }) => Answer::NotSent { reason, message },
+            Ok(_) if age >= INTENT_MAX_AGE => Answer::NotSent {
+                reason: Reason::Waiting,
+                message: "the process slept after it had recorded the intent, so nothing was sent".into(),
+            },
+            Ok(token) => self.post(key, turn, &order, &token).await,
+        };
+        self.memories.answered(key, order.key, answer);
+        self.tell(key, turn, events);
+        Next::Decide
+    }
+
+    async fn post(&self, key: &ObjectKey, turn: &Turn, order: &FireOrder, token: &SecretString) -> Answer {
+        let fire_id = order.key.fire_id.clone();
+        let request = gitlab::FireOrder {
+            endpoint: Endpoint { url: order.spec.url.clone(), project: order.spec.project.clone() },
+            git_ref: order.spec.git_ref.clone(),
+            variables: order.variables.clone(),
+            fire_id: fire_id.clone(),
+            object: key.clone(),
+        };
+        self.metrics.cause_to_post(clock::instant().saturating_duration_since(turn.seen_at));
+        let (answer, _) = if order.spec.trigger_token.is_some() {
+            self.gitlab.fire_with_trigger(&request, token).await
+        } else {
+            self.gitlab.fire_with_access(&request, token).await
+        };
+        let outcome = match &answer {
+            Answer::Accepted(pipeline) => {
+                tracing::info!(object = %key, %fire_id, pipeline_id = pipeline.id, attempt = order.key.count, "pipeline was created");
+                "accepted"
+            }
+            Answer::FailedAtBirth { message } => {
+                tracing::info!(object = %key, %fire_id, message, "pipeline failed at birth");
+                "failed_at_birth"
+            }
+            Answer::Refused { reason, message } => {
+                tracing::info!(object = %key, %fire_id, %reason, message, "gitlab refused");
+                "refused"
+            }
+            Answer::Throttled { reason, message, until } => {
+                tracing::info!(object = %key, %fire_id, %reason, message, %until, "gitlab asked to wait");
+                "throttled"
+            }
+            Answer::NotSent { reason, message } => {
+                tracing::info!(object = %key, %fire_id, %reason, message, "nothing was sent");
+                "not_sent"
+            }
+            Answer::Unknown { message } => {
+                tracing::warn!(object = %key, %fire_id, message, "outcome is unknown");
+                "unknown"
+            }
+        };
+        self.metrics.fired(outcome);
+        answer
+    }
+
+    async fn read_credentials(&self, key: &ObjectKey, turn: &mut Turn) {
+        let Ok(spec) = &turn.trigger.spec else { return };
+        turn.credentials = match self.token(&key.namespace, spec).await {
+            Ok(token) => {
+                turn.token = Some(token);
+                Credentials::Ready
+            }
+            Err(Unavailable { reason, message, look_again }) => {
+                let wait = jiff::SignedDuration::try_from(look_again).unwrap_or_default();
+                let now = clock::now();
+                Credentials::Missing { reason, message, look_again: now.checked_add(wait).unwrap_or(now) }
+            }
+        };
+    }
+
+    /// The token that fires: the trigger token where one is named, else the access token.
+    async fn token(&self, namespace: &str, spec: &Spec) -> Result<SecretString, Unavailable> {
+        let to = CredentialUse { url: &spec.url, default_url: &self.config.gitlab_url, project: &spec.project };
+        match (&spec.trigger_token, &spec.access_token) {
+            (Some(trigger), _) => self.secrets.token(namespace, trigger, to).await,
+            (None, Some(access)) => {
+                let token = self.secrets.token(namespace, access, to).await?;
+                self.follower.remember_fingerprint(namespace, access, self.gitlab.fingerprint(&token));
+                Ok(token)
+            }
+            (None, None) => Err(Unavailable {
+                reason: Reason::InvalidSpec,
+                message: "no credential is named".into(),
+                look_again: REFUSED,
+            }),
+        }
+    }
+
+    /// Writes the status, guarded, and goes on with the object as it stands then.
+    async fn write(&self, turn: &mut Turn, status: &TriggerStatus) -> Result<(), WriteError> {
+        let guard = Guard {
+            key: turn.trigger.key.clone(),
+            uid: turn.trigger.uid.clone(),
+            resource_version: turn.resource_version.clone(),
+        };
+        let object: Object = status::write::<PipelineTrigger, _>(&self.cluster, &guard, status).await?;
+        self.metrics.status_written();
+        self.take(turn, &object);
+        Ok(())
+    }
+
+    /// Goes on with a newer version of the object; the store learns it too, ahead of the watch.
+    fn take(&self, turn: &mut Turn, object: &Object) {
+        let record = Record::new(object, &self.config.gitlab_url);
+        if let Ok(trigger) = &record.trigger {
+            turn.trigger = trigger.clone();
+            turn.resource_version.clone_from(&record.resource_version);
+        }
+        let record = Record { seen_at: turn.seen_at, ..record };
+        if let Some(seen) = Sighted::new(&object.metadata, record) {
+            self.handle.put_own(seen);
+        }
+    }
+
+    /// A write that does not stand, or may not: look again, and only then decide.
+    async fn not_written(&self, key: &ObjectKey, turn: &mut Turn, error: &WriteError) -> Next {
+        match error {
+            WriteError::Gone => Next::End(Outcome::done()),
+            WriteError::Refused(message) => {
+                tracing::error!(object = %key, message, "status was refused");
+                Next::End(Outcome::done().wake_in(REFUSED, Rank::Bookkeeping))
+            }
+            WriteError::Conflict => match status::read::<PipelineTrigger, Object>(&self.cluster, key).await {
+                Ok(Some(object)) if object.metadata.uid.as_deref() == Some(&turn.trigger.uid) => {
+                    self.take(turn, &object);
+                    turn.credentials = Credentials::Unread;
+                    Next::Decide
+                }
+                Ok(_) => Next::End(Outcome::done()),
+                Err(message) => {
+                    tracing::warn!(object = %key, message, "object could not be read again");
+                    Next::End(Outcome::done().wake_in(UNCONFIRMED, Rank::Firing))
+                }
+            },
+            WriteError::Unconfirmed(message) => {
+                tracing::warn!(object = %key, message, "status was not confirmed");
+                if let Ok(Some(object)) = status::read::<PipelineTrigger, Object>(&self.cluster, key).await
+                    && object.metadata.uid.as_deref() == Some(&turn.trigger.uid)
+                {
+                    self.take(turn, &object);
+                }
+                Next::End(Outcome::done().wake_in(UNCONFIRMED, Rank::Firing))
+            }
+        }
+    }
+
+    fn tell(&self, key: &ObjectKey, turn: &Turn, notes: Vec<Note>) {
+        for note in notes {
+            let occasion = turn.trigger.status.run.as_ref().map_or_else(
+                || turn.trigger.generation.to_string(),
+                |run| format!("{}.{}", run.fire_id, run.attempt.as_ref().map_or(0, |attempt| attempt.count)),
+            );
+            self.events.tell(Subject { key: key.clone(), uid: turn.trigger.uid.clone(), occasion }, note);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Does what [`pipekick_core::decide::trigger::decide`] says about a `PipelineTrigger`.
+//!
+//! ```text
+//! observe (record, memory) → decide (core) → apply (one guarded write, then one effect) → decide again …
+//! ```
+//!
+//! A turn of work ends when the decision asks for nothing more. Every rule is in the core; here stand only
+//! its hands and its memory. See `ARCHITECTURE.md` for the way from an object to its POST.
+
+mod apply;
+mod follow;
+mod memory;
+mod observe;
+
+use std::sync::Arc;
+
+use kube::Client;
+use pipekick_core::decide::trigger::{Credentials, Plan, decide};
+use pipekick_core::domain::{ObjectKey, Phase, Trigger};
+
+pub use follow::Follower;
+pub use observe::Record;
+
+use crate::api::PipelineTrigger;
+use crate::clock;
+use crate::cluster::events::Events;
+use crate::cluster::secrets::Secrets;
+use crate::config::Config;
+use crate::gitlab;
+use crate::runtime::{Body, Entry, Handle, Lenient, Outcome, Rank, Version, Worker};
+use crate::server::Metrics;
+use apply::Next;
+use memory::Memories;
+
+/// A `PipelineTrigger` as the watch delivers it: metadata, and spec and status as far as they can be read.
+pub type Object = Lenient<PipelineTrigger>;
+
+/// Writes and POSTs in one turn, at most. A run needs two; conflicts add some.
+const STEPS: usize = 8;
+
+/// The controller of `PipelineTrigger`s.
+pub struct TriggerController {
+    cluster: Client,
+    gitlab: Arc<gitlab::Client>,
+    secrets: Arc<Secrets>,
+    events: Events,
+    handle: Handle<Record>,
+    config: Arc<Config>,
+    follower: Arc<Follower>,
+    memories: Memories,
+    metrics: Arc<Metrics>,
+}
+
+/// What a controller stands on.
+pub struct Parts {
+    /// The API server.
+    pub cluster: Client,
+    /// GitLab.
+    pub gitlab: Arc<gitlab::Client>,
+    /// Credentials.
+    pub secrets: Arc<Secrets>,
+    /// Where Events are handed in.
+    pub events: Events,
+    /// The runtime it works for.
+    pub handle: Handle<Record>,
+    /// The operator's settings.
+    pub config: Arc<Config>,
+    /// Who looks at pipelines.
+    pub follower: Arc<Follower>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// One turn of work on one object.
+struct Turn {
+    trigger: Trigger,
+    resource_version: String,
+    /// When the version that is worked on was seen.
+    seen_at: tokio::time::Instant,
+    credentials: Credentials,
+    token: Option<secrecy::SecretString>,
+}
+
+impl TriggerController {
+    /// A controller on these parts.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts { cluster, gitlab, secrets, events, handle, config, follower, metrics } = parts;
+        let memories = Memories::default();
+        Self { cluster, gitlab, secrets, events, handle, config, follower, memories, metrics }
+    }
+
+    /// The end of a turn: follow what is to be followed, and wake when the decision asked for it.
+    fn rest(&self, key: &ObjectKey, turn: &Turn, plan: &Plan) -> Outcome {
+        self.follower.follow(key, plan.follow.clone());
+        if plan.is_settled() {
+            self.memories.forget(key);
+            return Outcome::done().settled(Version::parse(&turn.resource_version));
+        }
+        match plan.wake {
+            Some(at) => {
+                let delay = at.duration_since(clock::now()).try_into().unwrap_or_default();
+                Outcome::done().wake_in(delay, rank(&turn.trigger))
+            }
+            None => Outcome::done(),
+        }
+    }
+}
+
+/// Firing goes before following, following before bookkeeping.
+fn rank(trigger: &Trigger) -> Rank {
+    match trigger.status.active_run().map(|run| run.phase) {
+        Some(Phase::Running | Phase::Retrying) => Rank::Following,
+        Some(_) => Rank::Firing,
+        // A trigger that was never decided on, or was edited or asked since.
+        None if trigger.status.observed_generation != Some(trigger.generation) => Rank::Firing,
+        None => Rank::Bookkeeping,
+    }
+}
+
+impl Worker for TriggerController {
+    type Record = Record;
+
+    fn classify(&self, record: &Record) -> Rank {
+        match &record.trigger {
+            Ok(trigger) => {
+                let handled = trigger.status.last_handled.fire.as_ref().map(|handled| &handled.value);
+                if trigger.fire.as_ref() == handled { rank(trigger) } else { Rank::Firing }
+            }
+            Err(_) => Rank::Bookkeeping,
+        }
+    }
+
+    async fn work(&self, key: &ObjectKey, entry: Entry<Record>) -> Outcome {
+        let record = match entry.body {
+            Body::Whole(record) => record,
+            // Nothing is left to do for it, until an event brings it whole again.
+            Body::Settled => return Outcome::done(),
+        };
+        let trigger = match &record.trigger {
+            Ok(trigger) => trigger.clone(),
+            Err(unreadable) => {
+                tracing::warn!(object = %key, error = %unreadable, "object was left alone");
+                return Outcome::done();
+            }
+        };
+        let mut turn = Turn {
+            trigger,
+            resource_version: record.resource_version.clone(),
+            seen_at: record.seen_at,
+            credentials: Credentials::Unread,
+            token: None,
+        };
+        for _ in 0..STEPS {
+            let facts = self.facts(key, &turn);
+            let plan = decide(&self.observed(&turn, &facts));
+            match self.apply(key, &mut turn, plan).await {
+                Next::Decide => {}
+                Next::End(outcome) => return outcome,
+            }
+        }
+        Outcome::again()
+    }
+
+    fn panicked(&self, key: &ObjectKey, message: &str) {
+        // The decision is pure: it would panic again on the same facts, so those of the follower go.
+        self.follower.drop_sighting(key);
+        tracing::error!(object = %key, message, "work on an object panicked; the others go on");
+    }
+
+    fn gone(&self, key: &ObjectKey, uid: &str) {
+        self.follower.follow(key, None);
+        self.memories.forget(key);
+        tracing::debug!(object = %key, uid, "object was deleted");
+    }
+}

@@ -1,0 +1,64 @@
+//! What a decision looks at: the object as the watch brought it, and what this process knows beside it.
+
+use jiff::SignedDuration;
+use pipekick_core::decide::trigger::{Facts, Observed};
+use pipekick_core::domain::{GitLabUrl, ObjectKey, Phase, Trigger};
+use tokio::time::Instant;
+
+use super::{Object, TriggerController, Turn};
+use crate::api::trigger::{UnreadableStatus, to_domain};
+use crate::clock;
+use crate::gitlab::{Account, Class};
+
+/// What is kept of an object: parsed once, when it arrives.
+#[derive(Debug)]
+pub struct Record {
+    pub(super) resource_version: String,
+    pub(super) trigger: Result<Trigger, UnreadableStatus>,
+    pub(super) seen_at: Instant,
+}
+
+impl Record {
+    /// Parses an object as it arrives.
+    #[must_use]
+    pub fn new(object: &Object, default_url: &GitLabUrl) -> Self {
+        Self {
+            resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
+            trigger: to_domain(&object.metadata, &object.spec, &object.status, default_url),
+            seen_at: clock::instant(),
+        }
+    }
+}
+
+impl TriggerController {
+    pub(super) fn observed<'a>(&'a self, turn: &'a Turn, facts: &'a Facts) -> Observed<'a> {
+        Observed { now: clock::now(), policy: &self.config.policy, trigger: &turn.trigger, facts }
+    }
+
+    pub(super) fn facts(&self, key: &ObjectKey, turn: &Turn) -> Facts {
+        let run = turn.trigger.status.active_run();
+        let intent = run.filter(|run| run.phase == Phase::Firing).and_then(|run| run.attempt_key());
+        Facts {
+            answers: self.memories.answers(key),
+            firing_age: intent.map(|intent| self.memories.age_of(key, intent)),
+            credentials: turn.credentials.clone(),
+            budget_until: self.budget_until(key, turn),
+            sighting: self.follower.sighting(key),
+        }
+    }
+
+    /// Until when the budget that the next POST would draw on is used up.
+    fn budget_until(&self, key: &ObjectKey, turn: &Turn) -> Option<jiff::Timestamp> {
+        let spec = turn.trigger.spec.as_ref().ok()?;
+        let account = match (&spec.trigger_token, &spec.access_token) {
+            (Some(_), _) => Account::address(&spec.url),
+            (None, Some(access)) => {
+                let fingerprint = self.follower.fingerprint(&key.namespace, access)?;
+                Account::access(&spec.url, fingerprint)
+            }
+            (None, None) => return None,
+        };
+        let wait = self.gitlab.wait(&account, Class::Firing)?;
+        clock::now().checked_add(SignedDuration::try_from(wait).ok()?).ok()
+    }
+}
