@@ -9,9 +9,9 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::api::{Api, DynamicObject, ListParams, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use kube::{Client, Error, ResourceExt};
+use kube::{Client, Error, Resource, ResourceExt};
 use pipekick_sandbox::controlplane::{ControlPlane, Options, Printer};
 use serde_json::json;
 
@@ -23,8 +23,12 @@ async fn start() -> ControlPlane {
 }
 
 fn widgets(client: Client) -> Api<DynamicObject> {
+    Api::default_namespaced_with(client, &widgets_kind())
+}
+
+fn widgets_kind() -> ApiResource {
     let kind = GroupVersionKind::gvk("sandbox.pipekick.dev", "v1", "Widget");
-    Api::default_namespaced_with(client, &ApiResource::from_gvk_with_plural(&kind, "widgets"))
+    ApiResource::from_gvk_with_plural(&kind, "widgets")
 }
 
 fn forbidden<T: std::fmt::Debug>(answer: Result<T, Error>) -> bool {
@@ -96,6 +100,37 @@ async fn two_stand_side_by_side_and_know_nothing_of_each_other() {
 
     drop(one);
     assert!(mine(&other).await.is_empty(), "the other goes on");
+}
+
+#[tokio::test]
+#[ignore = "builds kube-controller-manager with Go, some minutes once per machine"]
+async fn the_garbage_collector_deletes_what_lost_its_owner() {
+    let mut plane = start().await;
+    plane.apply(CRD).await.unwrap();
+    plane.start_controller_manager().await.unwrap();
+    let widgets = widgets(plane.admin().client().await.unwrap());
+    let widget = |name: &str, owners: serde_json::Value| -> DynamicObject {
+        let metadata = json!({"name": name, "ownerReferences": owners});
+        let (api_version, kind) = ("sandbox.pipekick.dev/v1", "Widget");
+        let spec = json!({"size": 1});
+        serde_json::from_value(
+            json!({"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}),
+        )
+        .unwrap()
+    };
+    let owner = widgets.create(&PostParams::default(), &widget("owner", json!([]))).await.unwrap();
+    let owners = json!([owner.controller_owner_ref(&widgets_kind()).unwrap()]);
+    widgets.create(&PostParams::default(), &widget("owned", owners)).await.unwrap();
+
+    widgets.delete("owner", &DeleteParams::default()).await.unwrap();
+
+    for _ in 0..100 {
+        if widgets.get_opt("owned").await.unwrap().is_none() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("still there after 10 s");
 }
 
 /// Not a story of its own: what [`kill_nine_leaves_nothing_behind`] runs and kills.

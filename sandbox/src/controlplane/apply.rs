@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
-use kube::core::gvk::ParseGroupVersionError;
-use kube::core::{GroupVersionKind, TypeMeta};
+use kube::core::GroupVersionKind;
 use kube::discovery::{ApiCapabilities, ApiResource, Scope, pinned_kind};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Client, ResourceExt};
@@ -69,8 +68,8 @@ pub(crate) async fn within<T>(
 }
 
 fn parse(yaml: &str) -> Result<Vec<(GroupVersionKind, DynamicObject)>, Error> {
-    let documents: Vec<Option<serde_json::Value>> = serde_saphyr::from_multiple(yaml)
-        .map_err(|error| Error::Manifest { number: 1, problem: error.to_string() })?;
+    let documents: Vec<Option<serde_json::Value>> =
+        serde_saphyr::from_multiple(yaml).map_err(|error| Error::Yaml(error.to_string()))?;
     let mut objects = Vec::new();
     for (number, document) in (1..).zip(documents) {
         let refused = |problem: String| Error::Manifest { number, problem };
@@ -79,14 +78,10 @@ fn parse(yaml: &str) -> Result<Vec<(GroupVersionKind, DynamicObject)>, Error> {
         let object: DynamicObject =
             serde_json::from_value(document).map_err(|error| refused(error.to_string()))?;
         let types = object.types.as_ref().ok_or_else(|| refused("no apiVersion and kind".to_owned()))?;
-        let kind = gvk(types).map_err(|error| refused(error.to_string()))?;
+        let kind = GroupVersionKind::try_from(types).map_err(|error| refused(error.to_string()))?;
         objects.push((kind, object));
     }
     Ok(objects)
-}
-
-fn gvk(types: &TypeMeta) -> Result<GroupVersionKind, ParseGroupVersionError> {
-    GroupVersionKind::try_from(types)
 }
 
 async fn discover(
@@ -136,6 +131,12 @@ mod tests {
         assert_eq!(parsed.len(), 1);
         assert_eq!(parsed[0].0, GroupVersionKind::gvk("", "v1", "Namespace"));
         assert_eq!(parsed[0].1.name_any(), "shop");
+    }
+
+    #[test]
+    fn what_is_not_yaml_is_refused_with_its_line() {
+        let refused = parse("a: b\nc: [d\n").unwrap_err().to_string();
+        assert!(refused.starts_with("the manifest is not YAML: ") && refused.contains("line 2"), "{refused}");
     }
 
     #[test]

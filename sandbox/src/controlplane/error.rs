@@ -51,6 +51,9 @@ pub enum Error {
     #[error("cannot make certificates: {0}")]
     Certificates(#[from] rcgen::Error),
 
+    #[error("the manifest is not YAML: {0}")]
+    Yaml(String),
+
     #[error("document {number} of the manifest: {problem}")]
     Manifest { number: usize, problem: String },
 

@@ -84,7 +84,7 @@ async fn build(binary: Binary, dir: &Path, so_far: impl Fn(Duration)) -> Result<
     command.args(["build", "-trimpath", "-buildvcs=false", "-ldflags", &linker_flags()]);
     command.args(["-o", binary.name(), binary.package()]).current_dir(dir).stdout(output).stderr(errors);
     command.env("CGO_ENABLED", "0").env("GOWORK", "off").env("GOFLAGS", "-mod=readonly");
-    command.env_remove("GOOS").env_remove("GOARCH");
+    command.env("GOTMPDIR", dir).env_remove("GOOS").env_remove("GOARCH");
     let mut go = Guarded::spawn(&mut command).map_err(|error| Error::Go(error.to_string()))?;
 
     let began = Instant::now();

@@ -157,7 +157,7 @@ impl ControlPlane {
         Err(Error::NotReady { server: Binary::ApiServer.name(), within: READY_WITHIN, log })
     }
 
-    /// From the first process to `/readyz`; without the installation of binaries.
+    /// From nothing to `/readyz`; without the installation of binaries.
     pub fn started_in(&self) -> Duration {
         self.started_in
     }
@@ -198,18 +198,18 @@ impl ControlPlane {
     }
 
     /// Adds a kube-controller-manager with the garbage collector and the CronJob controller, and nothing else.
-    /// envtest has none, so the first call on a machine builds it with Go. Returns when both controllers run.
+    /// envtest has none, so the first call on a machine builds it with Go. Returns when both controllers work.
+    /// The garbage collector looks for new kinds every 30 s: apply CRDs first.
     pub async fn start_controller_manager(&mut self) -> Result<(), Error> {
         let progress = Arc::clone(&self.options.progress);
         let found = locate(&[Binary::ControllerManager], &self.options.sources, &*progress).await?;
         let flags = servers::controller_manager(self.admin.path(), self.dir.path());
-        self.servers.push(Server::spawn(Binary::ControllerManager, &found, self.dir.path(), &flags)?);
         let began = Instant::now();
-        let server = self.servers.len() - 1;
-        let server = &mut self.servers[server];
+        let server = Server::spawn(Binary::ControllerManager, &found, self.dir.path(), &flags)?;
+        let server = self.servers.push_mut(server);
         while began.elapsed() < READY_WITHIN {
             server.check()?;
-            if servers::controllers_run(server.log()) {
+            if servers::controllers_work(server.log()) {
                 return Ok(());
             }
             sleep(READY_POLL).await;

@@ -152,23 +152,58 @@ pub(crate) fn apiserver(port: u16, etcd_port: u16, dir: &Path, files: &Files) ->
     ]
 }
 
-const CONTROLLERS: [&str; 2] = ["garbage-collector-controller", "cronjob-controller"];
-
-/// The controller manager says so in its log, and nowhere else before it has followed every kind of object.
-pub(crate) fn controllers_run(log: &Path) -> bool {
+/// kube-controller-manager tells when its controllers work in its log, and nowhere else.
+pub(crate) fn controllers_work(log: &Path) -> bool {
     let log = fs::read_to_string(log).unwrap_or_default();
-    let runs = |name| log.lines().any(|line| line.contains("Started controller") && line.contains(name));
-    CONTROLLERS.iter().all(|name| runs(*name))
+    ["Starting cronjob controller", "Proceeding to collect garbage"].iter().all(|line| log.contains(line))
 }
 
 pub(crate) fn controller_manager(kubeconfig: &Path, dir: &Path) -> Vec<Flag> {
     vec![
         flag("kubeconfig", kubeconfig),
-        flag("controllers", CONTROLLERS.join(",")),
+        flag("controllers", "garbage-collector-controller,cronjob-controller"),
         flag("leader-elect", "false"),
         // Its own health and metrics: nobody asks.
         flag("secure-port", "0"),
         flag("cert-dir", dir),
         flag("v", "0"),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::sleep;
+
+    use super::super::binaries::{Sources, locate};
+    use super::super::certs::Certificates;
+    use super::super::progress::Printer;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_was_taken_meanwhile_is_recognized_in_either_log() {
+        let sources = Sources::from_env().unwrap();
+        let wanted = [Binary::Etcd, Binary::ApiServer];
+        let found = locate(&wanted, &sources, &Printer::installs_only()).await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let files = Certificates::make(dir.path()).unwrap().files;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let taken = listener.local_addr().unwrap().port();
+
+        let flags = [etcd(taken, dir.path(), &files), apiserver(taken, taken, dir.path(), &files)];
+        for (binary, flags) in wanted.into_iter().zip(flags) {
+            let mut server = Server::spawn(binary, &found, dir.path(), &flags).unwrap();
+            let mut ended = Ok(());
+            for _ in 0..200 {
+                ended = server.check();
+                if ended.is_err() {
+                    break;
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+            let error = ended.unwrap_err();
+            assert!(port_was_taken(&error), "{error}");
+        }
+    }
 }
