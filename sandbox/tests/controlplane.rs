@@ -1,6 +1,8 @@
 //! The control plane for real: each story starts its own. The first run on a machine installs the binaries, which
 //! takes minutes and is told on standard error.
 
+#![allow(clippy::unwrap_used, reason = "a test; the lint knows only those with an attribute")]
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! The downloader against a server on loopback that can do everything wrong.
 
+#![allow(clippy::unwrap_used, reason = "a test; the lint knows only those with an attribute")]
 #![allow(clippy::disallowed_methods, reason = "measures how long a download takes to give up")]
 
 use std::io::Write;
