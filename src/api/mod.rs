@@ -3,4 +3,18 @@
 pub mod crd;
 pub mod trigger;
 
+use std::fmt::Write as _;
+
+use pipekick_core::domain::Reason;
+
 pub use trigger::{PipelineTrigger, PipelineTriggerSpec};
+
+/// The reasons of conditions and Events, as the documentation shows them.
+#[must_use]
+pub fn reasons_table() -> String {
+    let mut table = String::from("| reason | meaning |\n| --- | --- |\n");
+    for (reason, meaning) in Reason::ALL {
+        let _ = writeln!(table, "| `{reason}` | {} |", meaning.replace('|', "\\|"));
+    }
+    table
+}

@@ -16,5 +16,8 @@ pub async fn connect() -> anyhow::Result<Client> {
     // By default kube sends any request again after 429, 503 and 504. A guarded write that took effect before
     // a 504 would then conflict with itself.
     config.default_retry = false;
+    // kube finds HTTPS_PROXY but not NO_PROXY, and cannot speak to a proxy in this build. The API server is a
+    // neighbour; only GitLab is reached through proxies.
+    config.proxy_url = None;
     Ok(Client::try_from(config)?)
 }

@@ -1,1 +1,40 @@
-fn main() {}
+//! The project's own commands. `cargo xtask --help` lists them; `cargo demo` is one of them.
+
+mod controlplane;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The project's own commands.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a control plane with Pipekick's CRDs and RBAC, and keep it until Ctrl-C.
+    Controlplane,
+}
+
+fn main() -> ExitCode {
+    // Everything here that speaks TLS uses ring.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match command {
+        Command::Controlplane => runtime.block_on(controlplane::run()),
+    }
+}

@@ -116,33 +116,27 @@ impl TriggerController {
         } else {
             self.gitlab.fire_with_access(&request, token).await
         };
-        let outcome = match &answer {
+        self.metrics.fired(&answer);
+        match &answer {
             Answer::Accepted(pipeline) => {
                 tracing::info!(object = %key, %fire_id, pipeline_id = pipeline.id, attempt = order.key.count, "pipeline was created");
-                "accepted"
             }
             Answer::FailedAtBirth { message } => {
                 tracing::info!(object = %key, %fire_id, message, "pipeline failed at birth");
-                "failed_at_birth"
             }
             Answer::Refused { reason, message } => {
                 tracing::info!(object = %key, %fire_id, %reason, message, "gitlab refused");
-                "refused"
             }
             Answer::Throttled { reason, message, until } => {
                 tracing::info!(object = %key, %fire_id, %reason, message, %until, "gitlab asked to wait");
-                "throttled"
             }
             Answer::NotSent { reason, message } => {
                 tracing::info!(object = %key, %fire_id, %reason, message, "nothing was sent");
-                "not_sent"
             }
             Answer::Unknown { message } => {
                 tracing::warn!(object = %key, %fire_id, message, "outcome is unknown");
-                "unknown"
             }
-        };
-        self.metrics.fired(outcome);
+        }
         answer
     }
 
@@ -187,7 +181,6 @@ impl TriggerController {
             resource_version: turn.resource_version.clone(),
         };
         let object: Object = status::write::<PipelineTrigger, _>(&self.cluster, &guard, status).await?;
-        self.metrics.status_written();
         self.take(turn, &object);
         Ok(())
     }
