@@ -163,7 +163,6 @@ pub(super) enum SendError {
     Lost { message: String },
 }
 
-#[derive(Debug, Clone)]
 pub(super) struct Http {
     client: reqwest::Client,
     options: Options,
