@@ -125,9 +125,8 @@ impl Reply {
                 Redirect::Moved { status }
             }
             // http to https, another host, a sign-in page.
-            to => {
-                Redirect::Elsewhere { status, to: to.map(|to| printable(&to.origin().ascii_serialization())) }
-            }
+            Some(to) => Redirect::Elsewhere { status, to: printable(&to.origin().ascii_serialization()) },
+            None => Redirect::Elsewhere { status, to: "nowhere".into() },
         })
     }
 }
@@ -139,8 +138,8 @@ pub(super) enum Redirect {
         "GitLab answered {status}, for it was renamed or moved. Write its new path, or its numeric id, which stays"
     )]
     Moved { status: u16 },
-    #[error("{status}, a redirect{}, which is not followed. Is the GitLab URL right?", .to.as_ref().map(|to| format!(" to {to}")).unwrap_or_default())]
-    Elsewhere { status: u16, to: Option<String> },
+    #[error("{status}, a redirect to {to}, which is not followed. Is the GitLab URL right?")]
+    Elsewhere { status: u16, to: String },
 }
 
 /// Why a body could not be read.
