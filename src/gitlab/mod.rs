@@ -1,1 +1,179 @@
-//! The GitLab client.
+//! The GitLab client: what the operator asks of GitLab, and what the answers mean.
+//!
+//! It sends each request at most once, says honestly what is known afterwards, and keeps count of what GitLab
+//! still takes. It decides nothing, retries nothing and stores nothing but that count.
+//!
+//! ```text
+//! fire.rs, read.rs ─► budget.rs ─► http.rs ─► GitLab
+//!        ▲                                      │
+//!        └── explain.rs ◄── wire.rs ◄── meta.rs ┘
+//! ```
+//!
+//! Dropping the future of a POST leaves its outcome as unknown as a timeout does.
+
+mod budget;
+mod explain;
+mod fire;
+mod http;
+mod meta;
+mod read;
+mod wire;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ::http::Method;
+use pipekick_core::domain::{GitLabUrl, ProjectRef};
+use secrecy::SecretString;
+
+pub use budget::{Account, Budget, Class, Fingerprint};
+pub use fire::FireOrder;
+pub use http::{BuildError, DEFAULT_DEADLINE, Options};
+pub use meta::{Rate, ResponseMeta};
+pub use read::{Page, PipelineFilter, ReadError, ReadKind, Source};
+pub use wire::{PipelineVariables, User, Version};
+
+use crate::clock;
+use explain::Call;
+use http::{Http, Reply, Request, SendError, Token};
+
+/// A project of a GitLab.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// The instance.
+    pub url: GitLabUrl,
+    /// The project; its number once it is known, for a path changes when the project is moved.
+    pub project: ProjectRef,
+}
+
+/// How a request ended, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// An answer with this HTTP status.
+    Status(u16),
+    /// Nothing was sent.
+    NotSent,
+    /// It may have been sent, and no answer came.
+    Lost,
+    /// It was held back, for the rate limit is used up.
+    HeldBack,
+}
+
+/// Told of every request: its route, how it ended and how long it took.
+pub type Hook = Arc<dyn Fn(&'static str, Outcome, Duration) + Send + Sync>;
+
+/// The one client of the process.
+pub struct Client {
+    http: Http,
+    budget: Mutex<Budget>,
+    fingerprints: budget::Fingerprints,
+    hook: Option<Hook>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+enum NoAnswer {
+    /// The budget does not allow it yet.
+    HeldBack(Duration),
+    Failed(SendError),
+}
+
+impl Client {
+    /// Sets up TLS and the connection pool; `HTTPS_PROXY` and `NO_PROXY` are honoured.
+    ///
+    /// # Errors
+    /// No crypto provider is installed, or no CA certificate was found.
+    pub fn new(options: Options) -> Result<Self, BuildError> {
+        Ok(Self {
+            http: Http::new(options)?,
+            budget: Mutex::default(),
+            fingerprints: budget::Fingerprints::default(),
+            hook: None,
+        })
+    }
+
+    /// Has `hook` told of every request.
+    #[must_use]
+    pub fn with_hook(self, hook: Hook) -> Self {
+        Self { hook: Some(hook), ..self }
+    }
+
+    /// A name for an access token that can be kept where the token may not.
+    #[must_use]
+    pub fn fingerprint(&self, token: &SecretString) -> Fingerprint {
+        self.fingerprints.of(token)
+    }
+
+    /// How long a request on this account would be held back; `None` if it would not be.
+    #[must_use]
+    pub fn wait(&self, who: &Account, class: Class) -> Option<Duration> {
+        self.budget().wait(who, class, clock::instant())
+    }
+
+    async fn get(
+        &self,
+        call: Call,
+        url: &GitLabUrl,
+        path: String,
+        query: Vec<(&'static str, String)>,
+        token: &SecretString,
+    ) -> Result<Reply, NoAnswer> {
+        let who = Account::access(url, self.fingerprint(token));
+        let request = Request { method: Method::GET, url, path, query, token: Token::Header(token, None) };
+        self.call(call, &who, Class::Following, request).await
+    }
+
+    /// Takes a permit, sends, and learns from the answer.
+    async fn call(
+        &self,
+        call: Call,
+        who: &Account,
+        class: Class,
+        request: Request<'_>,
+    ) -> Result<Reply, NoAnswer> {
+        let (route, method, began) = (call.route(), request.method.clone(), clock::instant());
+        let permit = self.budget().permit(who, class, began);
+        let result = match permit {
+            Err(wait) => Err(NoAnswer::HeldBack(wait)),
+            Ok(()) => self.http.send(request).await.map_err(NoAnswer::Failed),
+        };
+        let now = clock::instant();
+        let took = now.saturating_duration_since(began);
+        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let outcome = match &result {
+            Ok(reply) => {
+                self.budget().observe(who, &reply.meta, now);
+                tracing::debug!(%method, route, status = reply.status, ms, "gitlab answered");
+                Outcome::Status(reply.status)
+            }
+            Err(NoAnswer::HeldBack(wait)) => {
+                tracing::debug!(%method, route, wait_s = wait.as_secs(), "request was held back");
+                Outcome::HeldBack
+            }
+            Err(NoAnswer::Failed(error @ SendError::NotSent { .. })) => {
+                tracing::debug!(%method, route, ms, %error, "request was not sent");
+                Outcome::NotSent
+            }
+            Err(NoAnswer::Failed(error @ SendError::Lost { .. })) => {
+                tracing::debug!(%method, route, ms, %error, "request got no answer");
+                Outcome::Lost
+            }
+        };
+        if let Some(hook) = &self.hook {
+            hook(route, outcome, took);
+        }
+        result
+    }
+
+    fn budget(&self) -> std::sync::MutexGuard<'_, Budget> {
+        // Each change of a budget is whole before anything can panic.
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,330 @@
+//! How many requests a GitLab still takes from us.
+//!
+//! GitLab counts requests with an access token by its user and everything else, trigger calls included, by
+//! address. So there is one window per host and credential, and one per host for the address. Pure: the time is
+//! an argument, and what is not known is not limited, for many a GitLab counts nothing at all or says so only
+//! in a 429.
+//!
+//! ```text
+//! unknown ── rate told ──► window: counts down ── its end ──► unknown
+//!    └────── 429, 503 with Retry-After ──► closed until ── passed ──┘
+//! ```
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use pipekick_core::domain::GitLabUrl;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::time::Instant;
+
+use super::ResponseMeta;
+
+/// A 429 that names no time: GitLab's own limiters count by the minute.
+pub(super) const UNNAMED_WAIT: Duration = Duration::from_secs(60);
+/// Following leaves one part in so many of a window to firing.
+const RESERVE: u64 = 5;
+/// `RateLimit-Reset` and `Date` are cut to seconds, so one window is told with ends that differ by this much.
+const SAME_WINDOW: Duration = Duration::from_secs(3);
+
+/// Names an access token without holding it: a hash under a key made at random by this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint(u64);
+
+/// Makes [`Fingerprint`]s that mean nothing to any other process.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fingerprints(std::hash::RandomState);
+
+impl Fingerprints {
+    pub(super) fn of(&self, token: &SecretString) -> Fingerprint {
+        use std::hash::BuildHasher as _;
+        Fingerprint(self.0.hash_one(token.expose_secret()))
+    }
+}
+
+/// On whose account GitLab counts a request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Account {
+    host: String,
+    credential: Option<Fingerprint>,
+}
+
+impl Account {
+    /// Our address: trigger calls.
+    #[must_use]
+    pub fn address(url: &GitLabUrl) -> Self {
+        Self { host: url.authority().to_owned(), credential: None }
+    }
+
+    /// An access token's user.
+    #[must_use]
+    pub fn access(url: &GitLabUrl, credential: Fingerprint) -> Self {
+        Self { host: url.authority().to_owned(), credential: Some(credential) }
+    }
+}
+
+/// What a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Starts a pipeline, or stops one: may use the last request of a window.
+    Firing,
+    /// Looks at pipelines: leaves a fifth of the window to firing.
+    Following,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    remaining: u64,
+    /// Following stops here.
+    reserve: u64,
+    ends: Instant,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct State {
+    window: Option<Window>,
+    closed_until: Option<Instant>,
+}
+
+impl State {
+    fn forget_the_past(&mut self, now: Instant) {
+        self.window = self.window.filter(|window| window.ends > now);
+        self.closed_until = self.closed_until.filter(|end| *end > now);
+    }
+
+    fn wait(&self, class: Class, now: Instant) -> Option<Duration> {
+        let used_up = self.window.filter(|window| match class {
+            Class::Firing => window.remaining == 0,
+            Class::Following => window.remaining <= window.reserve,
+        });
+        let end = self.closed_until.max(used_up.map(|window| window.ends))?;
+        Some(end.saturating_duration_since(now)).filter(|wait| !wait.is_zero())
+    }
+}
+
+/// The accounts of one process.
+#[derive(Debug, Default)]
+pub struct Budget {
+    accounts: HashMap<Account, State>,
+}
+
+impl Budget {
+    /// Takes one request out of the window.
+    ///
+    /// # Errors
+    /// How long to wait before it may be sent.
+    pub fn permit(&mut self, who: &Account, class: Class, now: Instant) -> Result<(), Duration> {
+        if let Some(wait) = self.wait(who, class, now) {
+            return Err(wait);
+        }
+        // Counted at once and not when the answer comes, or a burst would pass as a whole.
+        if let Some(window) = self.accounts.get_mut(who).and_then(|state| state.window.as_mut()) {
+            window.remaining = window.remaining.saturating_sub(1);
+        }
+        Ok(())
+    }
+
+    /// How long a request would have to wait; `None` if it need not.
+    #[must_use]
+    pub fn wait(&self, who: &Account, class: Class, now: Instant) -> Option<Duration> {
+        let mut state = *self.accounts.get(who)?;
+        state.forget_the_past(now);
+        state.wait(class, now)
+    }
+
+    /// Learns from an answer.
+    pub fn observe(&mut self, who: &Account, meta: &ResponseMeta, now: Instant) {
+        // What has passed says nothing any more; so tokens that are no longer used do not pile up.
+        self.accounts.retain(|_, state| {
+            state.forget_the_past(now);
+            state.window.is_some() || state.closed_until.is_some()
+        });
+        let told = meta.rate.map(|rate| (rate.remaining, now + rate.resets_in));
+        let closed = match meta.status {
+            Some(429) => Some(meta.asked_wait().unwrap_or(UNNAMED_WAIT)),
+            Some(503) => meta.retry_after,
+            _ => None,
+        };
+        if told.is_none() && closed.is_none() {
+            return;
+        }
+        let state = self.accounts.entry(who.clone()).or_default();
+        if let Some(wait) = closed {
+            state.closed_until = state.closed_until.max(Some(now + wait));
+        }
+        let Some((remaining, ends)) = told else { return };
+        let fresh = Window { remaining, reserve: remaining.div_ceil(RESERVE), ends };
+        state.window = Some(match state.window {
+            // An answer that was overtaken by the next window's.
+            Some(known) if known.ends > ends + SAME_WINDOW => known,
+            // Ours counts what is under way, GitLab's what others sent: the smaller one is right.
+            Some(known) if known.ends + SAME_WINDOW >= ends => {
+                Window { remaining: known.remaining.min(remaining), ..known }
+            }
+            Some(_) | None => fresh,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::meta::Rate;
+    use super::*;
+    use crate::clock;
+
+    fn account(host: &str) -> Account {
+        Account::address(&host.parse().unwrap())
+    }
+
+    fn rate(remaining: u64, resets_in: u64) -> ResponseMeta {
+        let rate = Rate { remaining, resets_in: Duration::from_secs(resets_in) };
+        ResponseMeta { status: Some(200), rate: Some(rate), ..ResponseMeta::default() }
+    }
+
+    fn status(status: u16, retry_after: Option<u64>) -> ResponseMeta {
+        let retry_after = retry_after.map(Duration::from_secs);
+        ResponseMeta { status: Some(status), retry_after, ..ResponseMeta::default() }
+    }
+
+    const fn secs(s: u64) -> Duration {
+        Duration::from_secs(s)
+    }
+
+    #[test]
+    fn an_answer_decides_who_waits_and_how_long() {
+        let (now, who) = (clock::instant(), account("https://gitlab.example.com"));
+        // sentence; answers with the second they came in; asked at; firing waits; following waits
+        type Case<'a> = (&'a str, Vec<(u64, ResponseMeta)>, u64, Option<u64>, Option<u64>);
+        let cases: Vec<Case<'_>> = vec![
+            ("what is not known is not limited", vec![], 0, None, None),
+            ("an answer that tells nothing changes nothing", vec![(0, status(200, None))], 0, None, None),
+            ("plenty left", vec![(0, rate(100, 60))], 0, None, None),
+            (
+                "following leaves a fifth of what was seen",
+                vec![(0, rate(100, 60)), (10, rate(20, 50))],
+                10,
+                None,
+                Some(50),
+            ),
+            (
+                "one above the reserve is following's",
+                vec![(0, rate(100, 60)), (10, rate(21, 50))],
+                10,
+                None,
+                None,
+            ),
+            (
+                "nothing left: firing waits too",
+                vec![(0, rate(100, 60)), (10, rate(0, 50))],
+                20,
+                Some(40),
+                Some(40),
+            ),
+            ("a window that passed is unknown again", vec![(0, rate(0, 60))], 60, None, None),
+            ("the next window starts afresh", vec![(0, rate(0, 60)), (61, rate(50, 59))], 61, None, None),
+            (
+                "a late answer of the last window does not count",
+                vec![(0, rate(50, 60)), (1, rate(0, 5))],
+                1,
+                None,
+                None,
+            ),
+            ("ends a second apart are one window", vec![(0, rate(2, 60)), (1, rate(100, 61))], 1, None, None),
+            (
+                "a smaller count of GitLab's wins",
+                vec![(0, rate(100, 60)), (1, rate(0, 58))],
+                1,
+                Some(59),
+                Some(59),
+            ),
+            ("a 429 closes for as long as it says", vec![(0, status(429, Some(17)))], 0, Some(17), Some(17)),
+            (
+                "a 429 that says nothing closes for a minute",
+                vec![(0, status(429, None))],
+                0,
+                Some(60),
+                Some(60),
+            ),
+            (
+                "a 429 inside a window with room closes it",
+                vec![(0, rate(100, 60)), (1, status(429, Some(5)))],
+                2,
+                Some(4),
+                Some(4),
+            ),
+            (
+                "a shorter wait does not open what is closed longer",
+                vec![(0, status(429, Some(30))), (1, status(429, Some(1)))],
+                1,
+                Some(29),
+                Some(29),
+            ),
+            (
+                "an overloaded GitLab is left alone as long as it says",
+                vec![(0, status(503, Some(9)))],
+                0,
+                Some(9),
+                Some(9),
+            ),
+            ("a 503 without a time closes nothing", vec![(0, status(503, None))], 0, None, None),
+        ];
+        for (sentence, answers, asked, firing, following) in cases {
+            let mut budget = Budget::default();
+            for (at, meta) in &answers {
+                budget.observe(&who, meta, now + secs(*at));
+            }
+            let wait = |class| budget.wait(&who, class, now + secs(asked));
+            assert_eq!(wait(Class::Firing), firing.map(secs), "{sentence}: firing");
+            assert_eq!(wait(Class::Following), following.map(secs), "{sentence}: following");
+        }
+    }
+
+    #[test]
+    fn a_burst_cannot_overrun_a_window() {
+        let (now, who) = (clock::instant(), account("https://gitlab.example.com"));
+        let mut budget = Budget::default();
+        budget.observe(&who, &rate(10, 60), now);
+        let mut permits = |class| (0..100).filter(|_| budget.permit(&who, class, now).is_ok()).count();
+        assert_eq!(permits(Class::Following), 8, "following leaves two");
+        assert_eq!(permits(Class::Firing), 2, "firing takes what is left");
+        assert_eq!(budget.permit(&who, Class::Firing, now + secs(20)), Err(secs(40)));
+        // An answer from before the burst does not give back what is under way.
+        budget.observe(&who, &rate(9, 59), now + secs(1));
+        assert_eq!(budget.permit(&who, Class::Firing, now + secs(1)), Err(secs(59)));
+        assert_eq!(budget.permit(&who, Class::Firing, now + secs(60)), Ok(()));
+    }
+
+    #[test]
+    fn hosts_credentials_and_the_address_have_accounts_of_their_own() {
+        let now = clock::instant();
+        let url: GitLabUrl = "https://gitlab.example.com".parse().unwrap();
+        let prints = Fingerprints::default();
+        let (a, b) = (prints.of(&SecretString::from("token-a")), prints.of(&SecretString::from("token-b")));
+        assert_ne!(a, b);
+        assert_eq!(a, prints.of(&SecretString::from("token-a")));
+        assert_ne!(
+            a,
+            Fingerprints::default().of(&SecretString::from("token-a")),
+            "the key is the process's own"
+        );
+        let mut budget = Budget::default();
+        budget.observe(&Account::access(&url, a), &status(429, Some(60)), now);
+        assert!(budget.wait(&Account::access(&url, a), Class::Firing, now).is_some());
+        let others =
+            [Account::access(&url, b), Account::address(&url), account("https://gitlab.example.com:8443")];
+        for other in others {
+            assert_eq!(budget.wait(&other, Class::Firing, now), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn accounts_that_say_nothing_any_more_are_forgotten() {
+        let now = clock::instant();
+        let mut budget = Budget::default();
+        for i in 0..100 {
+            budget.observe(&account(&format!("https://gitlab-{i}.example.com")), &rate(1, 60), now);
+        }
+        assert_eq!(budget.accounts.len(), 100);
+        budget.observe(&account("https://gitlab.example.com"), &rate(1, 60), now + secs(61));
+        assert_eq!(budget.accounts.len(), 1);
+    }
+}

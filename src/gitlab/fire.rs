@@ -1,0 +1,141 @@
+//! The two requests that make a pipeline, and what is known after each.
+//!
+//! Whatever is not known for certain is `Unknown`: a wrong "nothing exists" is a second pipeline.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::Method;
+use jiff::{SignedDuration, Timestamp};
+use pipekick_core::domain::variable::FIRE_ID_VARIABLE;
+use pipekick_core::domain::{Answer, FireId, GitRef, ObjectKey, Pipeline, Reason, Variable};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::explain::{About, Call, Meaning, explain};
+use super::http::{Reply, Request, SendError, Token};
+use super::wire::{KeyValue, Mark, PipelineBody, PipelineWire, TriggerBody};
+use super::{Account, Class, Client, Endpoint, NoAnswer, ResponseMeta};
+use crate::clock;
+
+/// Everything of a run that travels to GitLab, except the credential.
+#[derive(Clone)]
+pub struct FireOrder {
+    /// Where to.
+    pub endpoint: Endpoint,
+    /// The branch or tag, as the user wrote it.
+    pub git_ref: GitRef,
+    /// The pipeline's variables; names are unique.
+    pub variables: Vec<Variable>,
+    /// The name of the run.
+    pub fire_id: FireId,
+    /// The object that fires.
+    pub object: ObjectKey,
+}
+
+/// Without the values of variables: they may come from a Secret.
+impl fmt::Debug for FireOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { endpoint, git_ref, variables, fire_id, object } = self;
+        f.debug_struct("FireOrder")
+            .field("endpoint", endpoint)
+            .field("git_ref", git_ref)
+            .field("variables", &variables.iter().map(|v| v.name.as_str()).collect::<Vec<_>>())
+            .field("fire_id", fire_id)
+            .field("object", object)
+            .finish()
+    }
+}
+
+impl Client {
+    /// `POST /projects/:id/trigger/pipeline`. The fire id travels beside GitLab's own keys.
+    pub async fn fire_with_trigger(&self, order: &FireOrder, token: &SecretString) -> (Answer, ResponseMeta) {
+        let body = TriggerBody {
+            token: token.expose_secret(),
+            git_ref: order.git_ref.as_str(),
+            variables: order.variables.iter().map(|v| (v.name.as_str(), v.value.as_str())).collect(),
+            pipekick: Mark { fire_id: order.fire_id.as_str(), object: order.object.to_string() },
+        };
+        let token = Token::Body(token, json(&body));
+        // GitLab counts trigger calls as anonymous traffic of our address.
+        let who = Account::address(&order.endpoint.url);
+        self.fire(Call::FireTrigger, order, "trigger/pipeline", &who, token).await
+    }
+
+    /// `POST /projects/:id/pipeline`. The fire id travels as a variable if there are any variables; else the
+    /// pipeline carries no mark, for a project may refuse every variable.
+    pub async fn fire_with_access(&self, order: &FireOrder, token: &SecretString) -> (Answer, ResponseMeta) {
+        let own = order.variables.iter().map(|v| KeyValue { key: v.name.as_str(), value: &v.value });
+        let mark = KeyValue { key: FIRE_ID_VARIABLE, value: order.fire_id.as_str() };
+        let marks = (!order.variables.is_empty()).then_some(mark);
+        let body = PipelineBody { git_ref: order.git_ref.as_str(), variables: own.chain(marks).collect() };
+        let who = Account::access(&order.endpoint.url, self.fingerprint(token));
+        let token = Token::Header(token, Some(json(&body)));
+        self.fire(Call::FireAccess, order, "pipeline", &who, token).await
+    }
+
+    async fn fire(
+        &self,
+        call: Call,
+        order: &FireOrder,
+        path: &str,
+        who: &Account,
+        token: Token<'_>,
+    ) -> (Answer, ResponseMeta) {
+        let Endpoint { url, project } = &order.endpoint;
+        let path = format!("/projects/{}/{path}", project.path_segment());
+        let request = Request { method: Method::POST, url, path, query: Vec::new(), token };
+        match self.call(call, who, Class::Firing, request).await {
+            Ok(reply) => {
+                let project = project.to_string();
+                let about = About { call, project: &project, git_ref: order.git_ref.as_str() };
+                (classify(about, &reply, clock::now()), reply.meta)
+            }
+            Err(no_answer) => (unanswered(no_answer, url.authority(), clock::now()), ResponseMeta::default()),
+        }
+    }
+}
+
+/// Serialises a body of strings.
+fn json(body: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("a struct of strings and maps with string keys is always JSON")
+}
+
+fn unanswered(no_answer: NoAnswer, host: &str, now: Timestamp) -> Answer {
+    match no_answer {
+        NoAnswer::HeldBack(wait) => Answer::Throttled {
+            reason: Reason::RateLimited,
+            message: format!("the rate limit of {host} is used up. Nothing was sent"),
+            until: later(now, wait),
+        },
+        NoAnswer::Failed(SendError::NotSent { reason, message }) => Answer::NotSent { reason, message },
+        NoAnswer::Failed(SendError::Lost { message }) => Answer::Unknown { message },
+    }
+}
+
+/// What an answer to a POST tells about the pipeline.
+fn classify(about: About<'_>, reply: &Reply, now: Timestamp) -> Answer {
+    if reply.status == 201 {
+        return match reply.value::<PipelineWire>() {
+            Ok(wire) => Answer::Accepted(Pipeline::from(wire)),
+            // It exists, but which one it is has to be looked up.
+            Err(instead) => Answer::Unknown { message: format!("201 with {instead}") },
+        };
+    }
+    if let Some(redirect) = reply.redirect() {
+        return Answer::Unknown { message: redirect.to_string() };
+    }
+    let said = reply.said();
+    match explain(about, reply.status, &reply.meta, said.as_ref().map_err(String::as_str)) {
+        Meaning::Refused { reason, message } => Answer::Refused { reason, message },
+        Meaning::Throttled { reason, message, wait } => {
+            Answer::Throttled { reason, message, until: later(now, wait) }
+        }
+        Meaning::FailedAtBirth { message } => Answer::FailedAtBirth { message },
+        Meaning::Unclear { message } => Answer::Unknown { message },
+    }
+}
+
+/// Waits are an hour at most, so this never meets the end of time.
+fn later(now: Timestamp, wait: Duration) -> Timestamp {
+    SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok()).unwrap_or(now)
+}

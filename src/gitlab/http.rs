@@ -1,0 +1,343 @@
+//! The transport: one request, at most one answer, within a deadline.
+//!
+//! It never retries and never follows a redirect, and when no answer comes it tells *nothing was sent* from *it
+//! may have been sent*. It does not know what an answer means; that is [`super::explain`]'s.
+//!
+//! hyper itself puts a request on another connection if the pooled one turned out closed before a byte of it was
+//! written. That cannot be switched off here, and cannot send a request twice.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use http::header::{ACCEPT, HeaderValue, LOCATION};
+use http::{HeaderMap, Method};
+use pipekick_core::domain::{GitLabUrl, Reason};
+use reqwest::{Url, redirect, retry};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use super::ResponseMeta;
+use super::wire::{GitLabSays, printable};
+use crate::clock;
+
+/// The whole of a request, from the first lookup of the name to the last byte of the answer.
+pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
+/// DNS, TCP and TLS together. Well below the deadline, so that a host that does not answer is known not to have
+/// been sent anything.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Shorter than the 60 s or more that proxies keep an idle connection: ours is closed first.
+const POOL_IDLE: Duration = Duration::from_secs(30);
+/// A dead HTTP/2 connection would hold every request until its deadline.
+const PING: Duration = Duration::from_secs(10);
+/// The largest answer wanted is a page of 100 pipelines, about 50 KiB; variables of a pipeline may take more.
+const MAX_BODY: usize = 1024 * 1024;
+/// Far above any token of GitLab's; a whole file mistaken for a token is refused.
+const MAX_TOKEN: usize = 4096;
+
+/// What the process decides once for all requests.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Whether plain http may be used.
+    pub allow_http: bool,
+    /// The deadline of a whole request.
+    pub deadline: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { allow_http: false, deadline: DEFAULT_DEADLINE }
+    }
+}
+
+/// Why there is no client.
+#[derive(Debug, Error)]
+pub enum BuildError {
+    /// `main` installs it first.
+    #[error("no TLS crypto provider is installed")]
+    NoCryptoProvider,
+    /// As a rule, a container image without CA certificates.
+    #[error("cannot set up TLS ({0}): does the image carry CA certificates (/etc/ssl/certs)?")]
+    Tls(String),
+}
+
+/// One request. It has no `Debug`: query and body may hold what is nobody's business.
+pub(super) struct Request<'a> {
+    pub(super) method: Method,
+    pub(super) url: &'a GitLabUrl,
+    /// The path below `/api/v4`, percent-encoded.
+    pub(super) path: String,
+    pub(super) query: Vec<(&'static str, String)>,
+    pub(super) token: Token<'a>,
+}
+
+/// The credential and where it goes.
+pub(super) enum Token<'a> {
+    /// Into the header `PRIVATE-TOKEN`.
+    Header(&'a SecretString, Option<Vec<u8>>),
+    /// It stands in this body already.
+    Body(&'a SecretString, Vec<u8>),
+}
+
+impl Token<'_> {
+    fn secret(&self) -> &str {
+        match self {
+            Self::Header(token, _) | Self::Body(token, _) => token.expose_secret(),
+        }
+    }
+}
+
+/// An answer's head, and its body as far as it could be read.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) meta: ResponseMeta,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Result<Vec<u8>, Unreadable>,
+    /// What was asked, to tell what a redirect is about.
+    pub(super) asked: Url,
+}
+
+impl Reply {
+    /// GitLab's words, or what the body is instead.
+    pub(super) fn said(&self) -> Result<GitLabSays, String> {
+        let body = self.body.as_ref().map_err(ToString::to_string)?;
+        GitLabSays::parse(body).ok_or_else(|| "a body that is not GitLab's".to_owned())
+    }
+
+    /// The value that was asked for, or what the body is instead.
+    pub(super) fn value<T: DeserializeOwned>(&self) -> Result<T, String> {
+        let body = self.body.as_ref().map_err(ToString::to_string)?;
+        serde_json::from_slice(body).map_err(|_| "a body that is not what was asked for".to_owned())
+    }
+
+    /// Where a 3xx points to.
+    pub(super) fn redirect(&self) -> Option<Redirect> {
+        let status = self.status;
+        if !(300..400).contains(&status) {
+            return None;
+        }
+        let location = self.headers.get(LOCATION).and_then(|value| value.to_str().ok());
+        let to = location.and_then(|text| self.asked.join(text).ok());
+        Some(match to {
+            // GitLab answers so when a project's path was changed.
+            Some(to) if to.path() != self.asked.path() && to.path().contains("/api/v4/projects/") => {
+                Redirect::Moved { status }
+            }
+            // http to https, another host, a sign-in page.
+            Some(to) => Redirect::Elsewhere { status, to: printable(&to.origin().ascii_serialization()) },
+            None => Redirect::Elsewhere { status, to: "nowhere".into() },
+        })
+    }
+}
+
+/// A redirect. None is followed: the credential belongs to the host that was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(super) enum Redirect {
+    #[error(
+        "GitLab answered {status}, for it was renamed or moved. Write its new path, or its numeric id, which stays"
+    )]
+    Moved { status: u16 },
+    #[error("{status}, a redirect to {to}, which is not followed. Is the GitLab URL right?")]
+    Elsewhere { status: u16, to: String },
+}
+
+/// Why a body could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(super) enum Unreadable {
+    #[error("a body larger than 1 MiB")]
+    TooLarge,
+    #[error("a body that broke off")]
+    Cut,
+}
+
+/// No answer came.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(super) enum SendError {
+    /// Nothing left this process.
+    #[error("{message}")]
+    NotSent { reason: Reason, message: String },
+    /// It was sent, or may have been.
+    #[error("{message}")]
+    Lost { message: String },
+}
+
+pub(super) struct Http {
+    client: reqwest::Client,
+    options: Options,
+}
+
+impl Http {
+    pub(super) fn new(options: Options) -> Result<Self, BuildError> {
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            return Err(BuildError::NoCryptoProvider); // reqwest would panic
+        }
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("pipekick/", env!("CARGO_PKG_VERSION")))
+            .default_headers(HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]))
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .referer(false)
+            .no_gzip()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(POOL_IDLE)
+            .http2_keep_alive_interval(PING)
+            .http2_keep_alive_timeout(CONNECT_TIMEOUT)
+            .build()
+            .map_err(|error| BuildError::Tls(causes(error)))?;
+        Ok(Self { client, options })
+    }
+
+    pub(super) async fn send(&self, request: Request<'_>) -> Result<Reply, SendError> {
+        let Request { method, url, path, query, token } = request;
+        if !url.is_https() && !self.options.allow_http {
+            return Err(SendError::NotSent {
+                reason: Reason::PlainHttpRefused,
+                message: format!(
+                    "{url} is plain http, and the operator was started without --allow-http: write https"
+                ),
+            });
+        }
+        check(token.secret())?;
+        let mut asked = Url::parse(&format!("{url}/api/v4{path}")).map_err(|error| SendError::NotSent {
+            reason: Reason::InvalidSpec,
+            message: format!("{url} cannot be asked: {error}"),
+        })?;
+        if !query.is_empty() {
+            asked.query_pairs_mut().extend_pairs(query);
+        }
+        let mut builder = self.client.request(method, asked.clone()).timeout(self.options.deadline);
+        let body = match &token {
+            Token::Header(secret, body) => {
+                builder = builder.header("PRIVATE-TOKEN", sensitive(secret)?);
+                body.clone()
+            }
+            Token::Body(_, body) => Some(body.clone()),
+        };
+        if let Some(body) = body {
+            builder = builder.header("Content-Type", "application/json").body(body);
+        }
+        let response = builder.send().await.map_err(|error| self.lost(url, error))?;
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        let meta = ResponseMeta::read(status, &headers, clock::now());
+        let body = read(response).await.map(|body| scrub(body, token.secret()));
+        Ok(Reply { status, meta, headers, body, asked })
+    }
+
+    /// Sorts a failure by whether anything can have arrived.
+    fn lost(&self, url: &GitLabUrl, error: reqwest::Error) -> SendError {
+        let host = url.authority();
+        // `is_connect` covers DNS, TCP, a proxy's CONNECT and TLS, and their timeout: no request was written.
+        if error.is_connect() || error.is_builder() {
+            let slow = if error.is_timeout() { ", no answer within 5 s" } else { "" };
+            return SendError::NotSent {
+                reason: Reason::Unreachable,
+                message: format!("cannot connect to {host}{slow}: {}. Nothing was sent", causes(error)),
+            };
+        }
+        // The deadline does not say in which phase it struck, and a broken connection not how much got through.
+        let message = if error.is_timeout() {
+            format!("no answer from {host} within {} s", self.options.deadline.as_secs_f32())
+        } else {
+            format!("the connection to {host} broke before an answer came: {}", causes(error))
+        };
+        SendError::Lost { message }
+    }
+}
+
+/// A token is refused rather than sent altered: a line break at the end is the usual slip.
+fn check(token: &str) -> Result<(), SendError> {
+    let wrong = if token.is_empty() {
+        "is empty"
+    } else if token.len() > MAX_TOKEN {
+        "is too long"
+    } else if !token.bytes().all(|b| b.is_ascii_graphic()) {
+        "has a blank, a line break or a character that no token has"
+    } else {
+        return Ok(());
+    };
+    let message = format!("the token {wrong}: put the token alone into the Secret. Nothing was sent");
+    Err(SendError::NotSent { reason: Reason::SecretUnusable, message })
+}
+
+fn sensitive(token: &SecretString) -> Result<HeaderValue, SendError> {
+    let mut value = HeaderValue::from_str(token.expose_secret()).map_err(|_| SendError::NotSent {
+        reason: Reason::SecretUnusable,
+        message: "the token cannot be sent in a header. Nothing was sent".into(),
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, Unreadable> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|_| Unreadable::Cut)? {
+        if body.len() + chunk.len() > MAX_BODY {
+            return Err(Unreadable::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// Takes the token out of an answer that echoes it, before anything is quoted or stored of it.
+fn scrub(body: Vec<u8>, token: &str) -> Vec<u8> {
+    if token.len() < 8 {
+        return body; // no real token is that short, and replacing a few characters would garble the answer
+    }
+    match String::from_utf8(body) {
+        Ok(text) if text.contains(token) => text.replace(token, "[token]").into_bytes(),
+        Ok(text) => text.into_bytes(),
+        Err(error) => error.into_bytes(), // not JSON, never quoted
+    }
+}
+
+/// The chain of causes without reqwest's own sentence, which says no more than that sending failed.
+fn causes(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut texts: Vec<String> = Vec::new();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if texts.last() != Some(&text) {
+            texts.push(text);
+        }
+        source = cause.source();
+    }
+    if texts.is_empty() {
+        texts.push(error.to_string());
+    }
+    printable(&texts.join(": "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_a_token_is_not_sent() {
+        for bad in ["", "glptt-1\n", "two words", "tökén", &"x".repeat(5000)] {
+            let Err(SendError::NotSent { reason, message }) = check(bad) else {
+                panic!("{bad} was accepted")
+            };
+            assert_eq!(reason, Reason::SecretUnusable);
+            assert!(bad.is_empty() || !message.contains(bad));
+        }
+        assert_eq!(check("glptt-0123_abc.XYZ"), Ok(()));
+    }
+
+    #[test]
+    fn a_header_with_a_token_does_not_show_it() {
+        let value = sensitive(&SecretString::from("glpat-canary")).unwrap();
+        assert!(!format!("{value:?}").contains("canary"));
+    }
+
+    #[test]
+    fn an_echoed_token_is_taken_out() {
+        assert_eq!(
+            scrub(b"{\"message\":\"bad glpat-canary\"}".to_vec(), "glpat-canary"),
+            b"{\"message\":\"bad [token]\"}"
+        );
+    }
+}

@@ -1,0 +1,416 @@
+//! The bodies that travel: typed, tolerant of what a newer GitLab adds, and bounded in what is kept of them.
+//!
+//! Nothing here decides what an answer means.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use pipekick_core::domain::variable::FIRE_ID_VARIABLE;
+use pipekick_core::domain::{FailedJob, FireId, Pipeline, PipelineStatus};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+/// Quotes from GitLab end up in status, so they are kept short.
+const MAX_QUOTE: usize = 300;
+const MAX_NAME: usize = 255;
+const MAX_SHA: usize = 64;
+const MAX_WORD: usize = 64;
+const MAX_URL: usize = 2048;
+/// GitLab's file variable with everything that came with a trigger call, except the token.
+const TRIGGER_PAYLOAD: &str = "TRIGGER_PAYLOAD";
+
+// ---- What is sent --------------------------------------------------------------------------------------------
+
+/// `POST /projects/:id/trigger/pipeline`. GitLab keeps undeclared keys inside `TRIGGER_PAYLOAD`.
+#[derive(Serialize)]
+pub(super) struct TriggerBody<'a> {
+    pub(super) token: &'a str,
+    #[serde(rename = "ref")]
+    pub(super) git_ref: &'a str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) variables: BTreeMap<&'a str, &'a str>,
+    pub(super) pipekick: Mark<'a>,
+}
+
+/// By what a lost pipeline is found again.
+#[derive(Serialize)]
+pub(super) struct Mark<'a> {
+    pub(super) fire_id: &'a str,
+    pub(super) object: String,
+}
+
+/// `POST /projects/:id/pipeline`.
+#[derive(Serialize)]
+pub(super) struct PipelineBody<'a> {
+    #[serde(rename = "ref")]
+    pub(super) git_ref: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) variables: Vec<KeyValue<'a>>,
+}
+
+#[derive(Serialize)]
+pub(super) struct KeyValue<'a> {
+    pub(super) key: &'a str,
+    pub(super) value: &'a str,
+}
+
+// ---- What is received ----------------------------------------------------------------------------------------
+
+/// `Ci::PipelineBasic` and `Ci::Pipeline`. Only what makes it a pipeline must be there and well formed.
+#[derive(Deserialize)]
+pub(super) struct PipelineWire {
+    id: u64,
+    status: PipelineStatus,
+    #[serde(default, deserialize_with = "lenient")]
+    iid: Option<u64>,
+    #[serde(default, deserialize_with = "lenient")]
+    project_id: Option<u64>,
+    #[serde(rename = "ref", default, deserialize_with = "lenient")]
+    git_ref: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    sha: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    source: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    web_url: Option<String>,
+    #[serde(default, deserialize_with = "time")]
+    created_at: Option<Timestamp>,
+    #[serde(default, deserialize_with = "time")]
+    started_at: Option<Timestamp>,
+    #[serde(default, deserialize_with = "time")]
+    finished_at: Option<Timestamp>,
+    #[serde(default, deserialize_with = "lenient")]
+    duration: Option<f64>,
+}
+
+impl From<PipelineWire> for Pipeline {
+    fn from(wire: PipelineWire) -> Self {
+        Self {
+            id: wire.id,
+            iid: wire.iid,
+            project_id: wire.project_id,
+            git_ref: wire.git_ref.and_then(|text| bounded(text, MAX_NAME)),
+            sha: wire.sha.and_then(|text| bounded(text, MAX_SHA)),
+            status: wire.status,
+            source: wire.source.and_then(|text| bounded(text, MAX_WORD)),
+            web_url: wire.web_url.and_then(page),
+            created_at: wire.created_at,
+            started_at: wire.started_at,
+            finished_at: wire.finished_at,
+            // Fractions and nonsense (negative, infinite) are cut off by the cast.
+            duration_seconds: wire.duration.map(|seconds| seconds as u64),
+        }
+    }
+}
+
+/// A job of a pipeline.
+#[derive(Deserialize)]
+pub(super) struct JobWire {
+    pub(super) id: u64,
+    pub(super) name: String,
+    #[serde(default, deserialize_with = "lenient")]
+    stage: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    failure_reason: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    web_url: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) allow_failure: Option<bool>,
+}
+
+impl From<JobWire> for FailedJob {
+    fn from(wire: JobWire) -> Self {
+        Self {
+            name: clean(&wire.name, MAX_NAME),
+            stage: wire.stage.map(|text| clean(&text, MAX_NAME)),
+            failure_reason: wire.failure_reason.map(|text| clean(&text, MAX_WORD)),
+            web_url: wire.web_url.and_then(page),
+        }
+    }
+}
+
+/// The variables a pipeline was made with. Their values may be secrets, so they stay inside.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub struct PipelineVariables(Vec<VariableWire>);
+
+#[derive(Deserialize)]
+struct VariableWire {
+    key: String,
+    #[serde(default, deserialize_with = "lenient")]
+    value: Option<String>,
+}
+
+impl PipelineVariables {
+    /// The run that made this pipeline, if it carries our mark.
+    #[must_use]
+    pub fn fire_id(&self) -> Option<FireId> {
+        #[derive(Deserialize)]
+        struct Payload {
+            pipekick: MarkWire,
+        }
+        #[derive(Deserialize)]
+        struct MarkWire {
+            fire_id: String,
+        }
+        let value = |key: &str| self.0.iter().find(|variable| variable.key == key)?.value.as_deref();
+        value(FIRE_ID_VARIABLE).map(FireId::from).or_else(|| {
+            let payload: Payload = serde_json::from_str(value(TRIGGER_PAYLOAD)?).ok()?;
+            Some(FireId::from(payload.pipekick.fire_id.as_str()))
+        })
+    }
+}
+
+impl fmt::Debug for PipelineVariables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|variable| &variable.key)).finish()
+    }
+}
+
+/// `GET /version`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Version {
+    /// Such as `18.5.1-ee`.
+    pub version: String,
+}
+
+/// `GET /user`: whom an access token acts for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct User {
+    /// The user's id.
+    pub id: u64,
+    /// The user's name; a bot's for project and group tokens.
+    pub username: String,
+}
+
+// ---- Errors --------------------------------------------------------------------------------------------------
+
+/// In which of its ways GitLab told an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// `{"message": "404 Project Not Found"}`: a helper of the API.
+    Message,
+    /// `{"message": {"base": ["…"]}}`: a model or the pipeline chain.
+    Validation,
+    /// `{"message": ["…"]}`.
+    List,
+    /// `{"error": "ref is missing"}`: the parameter check.
+    Parameter,
+    /// `{"error": "invalid_token", "error_description": "…"}`.
+    OAuth,
+    /// `{"message": {"error": "…"}}`: the application's rate limiter.
+    Limiter,
+}
+
+/// An error in GitLab's words: at most 300 characters, without control characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GitLabSays {
+    pub(super) shape: Shape,
+    pub(super) text: String,
+}
+
+impl GitLabSays {
+    /// `None`: not GitLab's, such as a proxy's page. That is never quoted.
+    pub(super) fn parse(body: &[u8]) -> Option<Self> {
+        let Value::Object(body) = serde_json::from_slice(body).ok()? else { return None };
+        let (shape, text) = match (body.get("message"), body.get("error"), body.get("error_description")) {
+            (_, Some(Value::String(error)), Some(Value::String(description))) => {
+                (Shape::OAuth, format!("{error}: {description}"))
+            }
+            (Some(Value::String(message)), _, _) => (Shape::Message, message.clone()),
+            (Some(Value::Array(items)), _, _) => {
+                (Shape::List, items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("; "))
+            }
+            (Some(Value::Object(fields)), _, _) => match fields.get("error") {
+                Some(Value::String(error)) if fields.len() == 1 => (Shape::Limiter, error.clone()),
+                _ => (Shape::Validation, validation(fields)),
+            },
+            (_, Some(Value::String(error)), _) => (Shape::Parameter, error.clone()),
+            _ => return None,
+        };
+        Some(Self { shape, text: printable(&text) })
+    }
+}
+
+/// `base` speaks for itself; what is said of an attribute begins with its name.
+fn validation(fields: &serde_json::Map<String, Value>) -> String {
+    let mut texts = Vec::new();
+    for (name, said) in fields {
+        let prefix = if name == "base" { String::new() } else { format!("{name} ") };
+        match said {
+            Value::String(text) => texts.push(format!("{prefix}{text}")),
+            Value::Array(items) => {
+                texts.extend(items.iter().filter_map(Value::as_str).map(|text| format!("{prefix}{text}")));
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {}
+        }
+    }
+    texts.join("; ")
+}
+
+// ---- Values --------------------------------------------------------------------------------------------------
+
+/// One line of at most 300 characters that cannot play tricks on a terminal.
+pub(super) fn printable(text: &str) -> String {
+    clean(text, MAX_QUOTE)
+}
+
+fn clean(text: &str, max: usize) -> String {
+    // Controls, and the marks that turn the direction of writing around.
+    let harmless =
+        |c: char| !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let spaced = text.chars().map(|c| if c.is_control() { ' ' } else { c }).filter(|&c| harmless(c));
+    let line = spaced.collect::<String>().split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(max) {
+        None => line,
+        Some(_) => line.chars().take(max - 1).chain(['…']).collect(),
+    }
+}
+
+/// A value that is only kept whole: a name cut short would be another name.
+fn bounded(text: String, max: usize) -> Option<String> {
+    (text.chars().count() <= max && !text.chars().any(char::is_control)).then_some(text)
+}
+
+/// A link that a person may click.
+fn page(text: String) -> Option<String> {
+    let web = text.starts_with("https://") || text.starts_with("http://");
+    bounded(text, MAX_URL).filter(|_| web)
+}
+
+/// Something optional that is not what we expect is taken as absent, not as a reason to drop the whole answer.
+fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(deserializer)?).ok())
+}
+
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    Ok(Value::deserialize(deserializer)?.as_str().and_then(parse_time))
+}
+
+/// RFC 3339 as in the REST API, or `2016-08-12 15:23:28 UTC` and `… +0200` as elsewhere in GitLab.
+fn parse_time(text: &str) -> Option<Timestamp> {
+    let elsewhere = || {
+        let text = text.strip_suffix(" UTC").map_or_else(|| text.to_owned(), |time| format!("{time} +0000"));
+        Timestamp::strptime("%Y-%m-%d %H:%M:%S%.f %z", text).ok()
+    };
+    text.parse().ok().or_else(elsewhere)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_family_of_errors_is_read() {
+        let cases = [
+            (r#"{"message":"404 Project Not Found"}"#, Some((Shape::Message, "404 Project Not Found"))),
+            (
+                r#"{"message":{"base":["Reference not found"]}}"#,
+                Some((Shape::Validation, "Reference not found")),
+            ),
+            (
+                r#"{"message":{"cron":["is invalid syntax"]}}"#,
+                Some((Shape::Validation, "cron is invalid syntax")),
+            ),
+            (
+                r#"{"message":{"base":["a","b"],"ref":"is odd"}}"#,
+                Some((Shape::Validation, "a; b; ref is odd")),
+            ),
+            (
+                r#"{"message":["Another open merge request","x"]}"#,
+                Some((Shape::List, "Another open merge request; x")),
+            ),
+            (
+                r#"{"error":"ref is missing, token is missing"}"#,
+                Some((Shape::Parameter, "ref is missing, token is missing")),
+            ),
+            (
+                r#"{"error":"invalid_token","error_description":"Token was revoked."}"#,
+                Some((Shape::OAuth, "invalid_token: Token was revoked.")),
+            ),
+            (r#"{"message":{"error":"Too often."}}"#, Some((Shape::Limiter, "Too often."))),
+            (r#"{"message":"Invalid json","error":"Invalid json"}"#, Some((Shape::Message, "Invalid json"))),
+            (r#"{"message":{}}"#, Some((Shape::Validation, ""))),
+            (r#"{"status":500,"path":"/x"}"#, None),
+            (r#"{"error":{"code":7}}"#, None),
+            (r#""Forbidden""#, None),
+            ("[]", None),
+            ("Retry later", None),
+            ("<html><body>502</body></html>", None),
+            ("", None),
+        ];
+        for (body, expected) in cases {
+            let said = GitLabSays::parse(body.as_bytes());
+            assert_eq!(said, expected.map(|(shape, text)| GitLabSays { shape, text: text.into() }), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_quote_is_one_short_line_without_tricks() {
+        assert_eq!(printable("a\r\n\u{1b}[31mred\u{202e}\u{0}x"), "a [31mred x");
+        let long = printable(&"ä".repeat(1000));
+        assert_eq!(long.chars().count(), 300);
+        assert!(long.ends_with('…'));
+        assert_eq!(printable(&"x".repeat(300)).len(), 300);
+    }
+
+    #[test]
+    fn the_ways_gitlab_writes_a_time() {
+        let cases = [
+            ("2016-08-12T15:23:28.123Z", Some("2016-08-12T15:23:28.123Z")),
+            ("2016-08-12T17:23:28.000+02:00", Some("2016-08-12T15:23:28Z")),
+            ("2016-08-12 15:23:28 UTC", Some("2016-08-12T15:23:28Z")),
+            ("2016-08-12 17:23:28 +0200", Some("2016-08-12T15:23:28Z")),
+            ("yesterday", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse_time(text), expected.map(|t| t.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pipeline_needs_an_id_and_a_status_and_survives_all_else() {
+        let read = |value: Value| serde_json::from_value::<PipelineWire>(value).ok().map(Pipeline::from);
+        let odd = read(json!({
+            "id": 7, "status": "brand_new", "source": "brand_new", "iid": "x", "ref": "a\u{1b}", "sha": "f".repeat(65),
+            "web_url": "javascript:alert(1)", "created_at": 12, "started_at": "?", "duration": 61.9, "user": {"id": 1}, "new": []
+        }))
+        .unwrap();
+        assert_eq!(odd.status, PipelineStatus::Other("brand_new".into()));
+        assert_eq!(odd.source.as_deref(), Some("brand_new"));
+        assert_eq!((odd.iid, odd.git_ref, odd.sha, odd.web_url), (None, None, None, None));
+        assert_eq!((odd.created_at, odd.started_at, odd.duration_seconds), (None, None, Some(61)));
+        assert_eq!(read(json!({"id": 7})), None);
+        assert_eq!(read(json!({"id": "7", "status": "created"})), None);
+        assert_eq!(read(json!({"id": -1, "status": "created"})), None);
+        let plain = read(
+            json!({"id": 7, "status": "failed", "duration": null, "web_url": "https://g/p/-/pipelines/7"}),
+        )
+        .unwrap();
+        assert_eq!(plain.web_url.as_deref(), Some("https://g/p/-/pipelines/7"));
+    }
+
+    #[test]
+    fn our_mark_is_found_in_either_variable_and_values_are_not_shown() {
+        let variables = |value: Value| serde_json::from_value::<PipelineVariables>(value).unwrap();
+        let by_access =
+            variables(json!([{"key": "A", "value": "hush"}, {"key": "PIPEKICK_FIRE_ID", "value": "id1"}]));
+        assert_eq!(by_access.fire_id(), Some(FireId::from("id1")));
+        assert_eq!(format!("{by_access:?}"), r#"["A", "PIPEKICK_FIRE_ID"]"#);
+        let payload =
+            r#"{"ref":"main","id":"42","variables":{},"pipekick":{"fire_id":"id2","object":"a/b"}}"#;
+        let by_trigger =
+            json!([{"variable_type": "file", "key": "TRIGGER_PAYLOAD", "value": payload, "raw": false}]);
+        assert_eq!(variables(by_trigger).fire_id(), Some(FireId::from("id2")));
+        for foreign in [
+            json!([]),
+            json!([{"key": "TRIGGER_PAYLOAD", "value": "{\"ref\":\"main\"}"}]),
+            json!([{"key": "TRIGGER_PAYLOAD"}]),
+        ] {
+            assert_eq!(variables(foreign).fire_id(), None);
+        }
+    }
+}
