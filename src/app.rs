@@ -18,7 +18,7 @@ use crate::config::{self, Config};
 use crate::controllers::trigger::{Follower, Object, Parts, Record, TriggerController};
 use crate::gitlab;
 use crate::runtime::{Handle, Options, Runtime, watch as watch_objects};
-use crate::server::{Health, Metrics, Server};
+use crate::server::{self, Health, Metrics, Server};
 
 /// Events that still wait at the end get this long.
 const LAST_EVENTS: Duration = Duration::from_secs(2);
@@ -43,11 +43,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("--health-addr {}", config.health_addr))?;
     let vitals = Health::new(vec![("PipelineTrigger", handle.vitals())]);
-    parts.spawn(health.serve_health(vitals, stopped(stop.clone())));
+    parts.spawn(health.run(server::health_routes(vitals), stopped(stop.clone())));
     let numbers = Server::bind("metrics", config.metrics_addr)
         .await
         .with_context(|| format!("--metrics-addr {}", config.metrics_addr))?;
-    parts.spawn(numbers.serve_metrics(Arc::clone(&metrics), stopped(stop.clone())));
+    parts.spawn(numbers.run(server::metrics_routes(Arc::clone(&metrics)), stopped(stop.clone())));
 
     let (events, telling) = events::teller::<PipelineTrigger>(cluster.clone());
     let telling = tokio::spawn(telling);
@@ -77,7 +77,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         None => Api::all(cluster),
     };
     let default_url = config.gitlab_url.clone();
-    let watch = watch_objects(objects, None, move |object| Record::new(&object, &default_url), runtime.feed());
+    let watch =
+        watch_objects(objects, None, move |object| Record::new(&object, &default_url), runtime.feed());
 
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

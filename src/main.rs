@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 use pipekick::cli::{Cli, Command};
-use pipekick::{app, api, cli, config, log};
+use pipekick::{api, app, cli, config, log};
 
 fn main() -> ExitCode {
     // kube and reqwest share one TLS stack; rustls panics later if nobody chose its crypto.

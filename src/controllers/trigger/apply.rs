@@ -157,7 +157,8 @@ impl TriggerController {
 
     /// The token that fires: the trigger token where one is named, else the access token.
     async fn token(&self, namespace: &str, spec: &Spec) -> Result<SecretString, Unavailable> {
-        let to = CredentialUse { url: &spec.url, default_url: &self.config.gitlab_url, project: &spec.project };
+        let to =
+            CredentialUse { url: &spec.url, default_url: &self.config.gitlab_url, project: &spec.project };
         match (&spec.trigger_token, &spec.access_token) {
             (Some(trigger), _) => self.secrets.token(namespace, trigger, to).await,
             (None, Some(access)) => {

@@ -163,7 +163,8 @@ impl Follower {
         let mut state = self.lock();
         state.sightings.remove(object);
         if let Some((group, id)) = state.of.get(object).cloned()
-            && let Some(followed) = state.groups.get_mut(&group).and_then(|group| group.pipelines.get_mut(&id))
+            && let Some(followed) =
+                state.groups.get_mut(&group).and_then(|group| group.pipelines.get_mut(&id))
         {
             followed.told = None;
         }
@@ -258,7 +259,9 @@ impl Follower {
                 followed.asked = Some(now);
             }
             let telling = told(&sighting);
-            if followed.told.as_ref() == Some(&telling) || (followed.told.is_none() && telling == Told::Moving) {
+            if followed.told.as_ref() == Some(&telling)
+                || (followed.told.is_none() && telling == Told::Moving)
+            {
                 continue;
             }
             followed.told = Some(telling);
@@ -267,7 +270,8 @@ impl Follower {
         }
         let soonest = group.pipelines.values().map(|followed| self.interval(followed.since)).min();
         let backed_off = self.interval_min.saturating_mul(1 << group.troubles.min(5)).min(INTERVAL_MAX);
-        let interval = soonest.unwrap_or(INTERVAL_MAX).max(if look.trouble { backed_off } else { Duration::ZERO });
+        let interval =
+            soonest.unwrap_or(INTERVAL_MAX).max(if look.trouble { backed_off } else { Duration::ZERO });
         group.next = now + interval.max(look.wait);
         drop(state);
         for object in poke {
@@ -284,7 +288,9 @@ fn interval(age: Duration, min: Duration) -> Duration {
 fn told(sighting: &Sighting) -> Told {
     match sighting {
         Sighting::Seen { pipeline, failed_jobs: _ } if pipeline.status.is_complete() => Told::Ended,
-        Sighting::Seen { pipeline, failed_jobs: _ } if pipeline.status == PipelineStatus::Manual => Told::Manual,
+        Sighting::Seen { pipeline, failed_jobs: _ } if pipeline.status == PipelineStatus::Manual => {
+            Told::Manual
+        }
         Sighting::Seen { .. } => Told::Moving,
         Sighting::Gone => Told::Ended,
         Sighting::Trouble { reason, message } => Told::Trouble(*reason, message.clone()),
@@ -352,7 +358,8 @@ impl Follower {
         let project: ProjectRef = key.project.parse().map_err(|e| parsed(&e))?;
         let named: ProjectRef = key.named_project.parse().map_err(|e| parsed(&e))?;
         let to = CredentialUse { url: &url, default_url: &self.default_url, project: &named };
-        let token = self.secrets.token(&key.namespace, &key.access, to).await.map_err(|e| (e.reason, e.message))?;
+        let token =
+            self.secrets.token(&key.namespace, &key.access, to).await.map_err(|e| (e.reason, e.message))?;
         self.remember_fingerprint(&key.namespace, &key.access, self.gitlab.fingerprint(&token));
         Ok((Endpoint { url, project }, token))
     }
@@ -373,9 +380,7 @@ impl Follower {
             let filter = PipelineFilter { page, ..PipelineFilter::default() };
             let listed = self.gitlab.pipelines(at, &filter, token).await?;
             let reached = listed.pipelines.iter().map(|pipeline| pipeline.id).min().unwrap_or_default();
-            found.extend(
-                listed.pipelines.into_iter().filter(|p| wanted.contains(&p.id)).map(|p| (p.id, p)),
-            );
+            found.extend(listed.pipelines.into_iter().filter(|p| wanted.contains(&p.id)).map(|p| (p.id, p)));
             match listed.next {
                 Some(next) if reached > oldest => page = next,
                 _ => break,
@@ -443,7 +448,9 @@ mod tests {
     #[test]
     fn a_pipeline_is_looked_at_after_a_tenth_of_its_age_within_bounds() {
         let min = Duration::from_secs(5);
-        for (age, expected) in [(0, 5), (49, 5), (120, 12), (599, 59), (3600, 60), (86_400, 600), (900_000, 600)] {
+        for (age, expected) in
+            [(0, 5), (49, 5), (120, 12), (599, 59), (3600, 60), (86_400, 600), (900_000, 600)]
+        {
             assert_eq!(interval(Duration::from_secs(age), min).as_secs().abs_diff(expected), 0, "{age} s");
         }
     }
