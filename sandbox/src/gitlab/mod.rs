@@ -1,1 +1,62 @@
-//! The GitLab simulator.
+//! The GitLab simulator: GitLab's API where the operator uses it, over real HTTP, with a ledger of what
+//! really happened. Tests believe the ledger, not the operator.
+//!
+//! ```text
+//! server → receive (dates, records, faults) → routes → auth, chain, … → rows → wire
+//!                       └─ ledger                          └─ state (projects, pipelines, tokens)
+//! ```
+//!
+//! | file | noun |
+//! | --- | --- |
+//! | `handle`, `control` | what tests and people steer it with, in process and under `/-/sim/` |
+//! | `seed`, `script`, `plant` | what there is at the start, how pipelines will go, and from names to ids |
+//! | `server`, `call`, `params`, `receive` | the wire, one call, its parameters, what becomes of it |
+//! | `routes/`, `auth`, `chain`, `inputs`, `page`, `entity` | GitLab's part |
+//! | `row`, `rows` | the table of answers, each with the fact it rests on |
+//! | `state`, `pipeline`, `progress`, `tokens`, `clock`, `version` | what is stored, and what time does to it |
+//! | `limits`, `faults` | refusals and trouble |
+//! | `ledger` | the truth |
+
+mod auth;
+mod call;
+mod chain;
+mod clock;
+mod control;
+mod entity;
+mod faults;
+mod handle;
+mod inputs;
+mod ledger;
+mod limits;
+mod page;
+mod params;
+mod pipeline;
+mod plant;
+mod progress;
+mod receive;
+mod routes;
+mod row;
+pub mod rows;
+mod script;
+mod seed;
+mod server;
+mod state;
+mod tokens;
+mod version;
+
+pub use clock::ClockSeed;
+pub use faults::{Fault, FaultRule, Strike, UnknownRoute};
+pub use handle::{GitlabSim, Handle, StartError};
+pub use inputs::{InputKind, InputSpec};
+pub use ledger::{CallRecord, Credential, CredentialKind, Ledger, PipelineRecord};
+pub use limits::{Limits, Throttle};
+pub use pipeline::{Source, Status, Variable, VariableType};
+pub use plant::SeedError;
+pub use row::{Body, Mark, Row};
+pub use script::{JobPlay, Opening, Outcome, Play, Tests, When};
+pub use seed::{
+    AccessTokenSeed, Ci, PipelineSeed, ProjectSeed, Protection, Role, Scope, Seed, TriggerSeed, UserSeed,
+    VariablesRole, Visibility,
+};
+pub use tokens::UnknownToken;
+pub use version::{UnknownVersion, Version};

@@ -1,0 +1,108 @@
+//! The simulator's own routes under `/-/sim/`: what [`super::Handle`] does, over HTTP. They are no part of
+//! GitLab, are not recorded in the ledger, and never hang or fail on purpose. Bodies are YAML or JSON.
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use jiff::SignedDuration;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::json;
+
+use super::{faults::FaultRule, rows, seed::Seed, server::Shared};
+
+pub(crate) fn router() -> Router<Shared> {
+    Router::new()
+        .route("/-/sim/ledger", get(ledger))
+        .route("/-/sim/rows", get(|| async { Json(rows::ALL) }))
+        .route("/-/sim/clock", get(now))
+        .route("/-/sim/clock/advance", post(advance))
+        .route("/-/sim/faults", get(faults).post(put_fault).delete(clear_faults))
+        .route("/-/sim/seed", post(add))
+        .route("/-/sim/tokens/{name}/{action}", post(token))
+        .route("/-/sim/pipelines/{id}/play/{job}", post(play))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LedgerQuery {
+    fire_id: Option<String>,
+}
+
+async fn ledger(State(sim): State<Shared>, Query(query): Query<LedgerQuery>) -> Response {
+    let world = sim.lock();
+    match query.fire_id {
+        Some(id) => Json(json!({ "pipelines": world.ledger.pipelines_with_fire_id(&id) })).into_response(),
+        None => Json(&world.ledger).into_response(),
+    }
+}
+
+async fn now(State(sim): State<Shared>) -> Response {
+    Json(json!({ "now": sim.lock().clock.now() })).into_response()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Advance {
+    by: SignedDuration,
+}
+
+async fn advance(State(sim): State<Shared>, body: String) -> Response {
+    answer(read(&body).map(|Advance { by }| {
+        let mut world = sim.lock();
+        world.clock.advance(by);
+        json!({ "now": world.clock.now() })
+    }))
+}
+
+async fn faults(State(sim): State<Shared>) -> Response {
+    let rules: Vec<FaultRule> = sim.lock().faults.standing().cloned().collect();
+    Json(rules).into_response()
+}
+
+async fn put_fault(State(sim): State<Shared>, body: String) -> Response {
+    let put = |rule: FaultRule| sim.lock().faults.put(rule).map_err(|error| error.to_string());
+    answer(read(&body).and_then(put).map(|()| json!({})))
+}
+
+async fn clear_faults(State(sim): State<Shared>) -> Response {
+    sim.lock().faults.clear();
+    answer(Ok(json!({})))
+}
+
+async fn add(State(sim): State<Shared>, body: String) -> Response {
+    let plant = |seed: Seed| sim.lock().plant(seed).map_err(|error| error.to_string());
+    answer(read(&body).and_then(plant).map(|()| json!({})))
+}
+
+async fn token(State(sim): State<Shared>, Path((name, action)): Path<(String, String)>) -> Response {
+    let mut world = sim.lock();
+    let done = match action.as_str() {
+        "revoke" => world.revoke_token(&name).map(|()| json!({})),
+        "expire" => world.expire_token(&name).map(|()| json!({})),
+        "rotate" => world.rotate_token(&name).map(|token| json!({ "token": token })),
+        _ => return answer(Err(format!("`{action}` is none of revoke, expire, rotate"))),
+    };
+    answer(done.map_err(|error| error.to_string()))
+}
+
+async fn play(State(sim): State<Shared>, Path((id, job)): Path<(u64, String)>) -> Response {
+    let mut world = sim.lock();
+    let now = world.clock.now();
+    let played = world.play_job(id, &job, now);
+    answer(if played { Ok(json!({})) } else { Err(format!("no manual job `{job}` waits in pipeline {id}")) })
+}
+
+fn read<T: DeserializeOwned>(body: &str) -> Result<T, String> {
+    serde_saphyr::from_str(body).map_err(|error| error.to_string())
+}
+
+fn answer(done: Result<serde_json::Value, String>) -> Response {
+    match done {
+        Ok(value) => Json(value).into_response(),
+        Err(error) => (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "error": error }))).into_response(),
+    }
+}

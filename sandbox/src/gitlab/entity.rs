@@ -1,0 +1,214 @@
+//! What the API shows of what is stored, and the keys each shape has at least.
+
+use serde_json::{Value, json};
+
+use super::{
+    clock::iso,
+    pipeline::{Job, Pipeline, Status},
+    state::{Project, User, World},
+};
+
+pub(crate) const PIPELINE_ITEM: &[&str] = &[
+    "id",
+    "iid",
+    "project_id",
+    "sha",
+    "ref",
+    "status",
+    "source",
+    "created_at",
+    "updated_at",
+    "web_url",
+    "name",
+];
+pub(crate) const PIPELINE: &[&str] = &[
+    "id",
+    "iid",
+    "project_id",
+    "sha",
+    "ref",
+    "status",
+    "source",
+    "created_at",
+    "updated_at",
+    "web_url",
+    "before_sha",
+    "tag",
+    "yaml_errors",
+    "user",
+    "started_at",
+    "finished_at",
+    "committed_at",
+    "duration",
+    "queued_duration",
+    "coverage",
+    "detailed_status",
+];
+pub(crate) const PIPELINE_SINGLE: &[&str] = &["id", "iid", "status", "detailed_status", "user", "name"];
+pub(crate) const VARIABLE: &[&str] = &["variable_type", "key", "value", "raw"];
+pub(crate) const JOB: &[&str] = &[
+    "id",
+    "status",
+    "stage",
+    "name",
+    "ref",
+    "tag",
+    "allow_failure",
+    "created_at",
+    "started_at",
+    "finished_at",
+    "duration",
+    "queued_duration",
+    "user",
+    "commit",
+    "pipeline",
+    "web_url",
+    "failure_reason",
+];
+pub(crate) const TEST_SUMMARY: &[&str] = &["total", "test_suites"];
+pub(crate) const PROJECT: &[&str] =
+    &["id", "name", "path", "path_with_namespace", "default_branch", "visibility", "web_url"];
+pub(crate) const BRANCH: &[&str] =
+    &["name", "commit", "merged", "protected", "can_push", "default", "web_url"];
+pub(crate) const VERSION: &[&str] = &["version", "revision"];
+pub(crate) const METADATA: &[&str] = &["version", "revision", "enterprise", "kas"];
+pub(crate) const USER: &[&str] = &["id", "username", "name", "state", "avatar_url", "web_url"];
+
+impl World {
+    pub(crate) fn user_entity(&self, id: u64) -> Value {
+        let Some(User { id, username, name, blocked }) = self.users.get(&id) else { return Value::Null };
+        json!({
+            "id": id, "username": username, "name": name, "public_email": null,
+            "state": if *blocked { "blocked" } else { "active" }, "locked": false, "avatar_url": null,
+            "web_url": format!("{}/{username}", self.base_url),
+        })
+    }
+
+    /// `PipelineBasic`.
+    pub(crate) fn pipeline_basic(&self, project: &Project, p: &Pipeline) -> Value {
+        json!({
+            "id": p.id, "iid": p.iid, "project_id": project.id, "sha": p.sha, "ref": p.git_ref,
+            "status": p.status, "source": p.source,
+            "created_at": iso(p.created_at), "updated_at": iso(p.updated_at),
+            "web_url": format!("{}/{}/-/pipelines/{}", self.base_url, project.path, p.id),
+        })
+    }
+
+    /// An item of the list: basic and `name`.
+    pub(crate) fn pipeline_item(&self, project: &Project, p: &Pipeline) -> Value {
+        let mut item = self.pipeline_basic(project, p);
+        item["name"] = p.name.clone().into();
+        item
+    }
+
+    /// `Ci::Pipeline`: without `name`, variables and inputs.
+    pub(crate) fn pipeline_entity(&self, project: &Project, p: &Pipeline) -> Value {
+        let mut entity = self.pipeline_basic(project, p);
+        let seconds = |span: jiff::SignedDuration| span.as_secs();
+        let duration = p.started_at.zip(p.finished_at).map(|(start, end)| seconds(end.duration_since(start)));
+        let queued = p.started_at.map(|start| seconds(start.duration_since(p.created_at)));
+        let more = json!({
+            "before_sha": "0".repeat(40), "tag": p.tag, "yaml_errors": p.yaml_errors,
+            "user": self.user_entity(p.user),
+            "started_at": p.started_at.map(iso), "finished_at": p.finished_at.map(iso), "committed_at": null,
+            "duration": duration, "queued_duration": queued, "coverage": null,
+            "detailed_status": self.detailed_status(project, p),
+        });
+        if let (Value::Object(entity), Value::Object(more)) = (&mut entity, more) {
+            entity.extend(more);
+        }
+        entity
+    }
+
+    /// The single GET: the entity and `name`.
+    pub(crate) fn pipeline_single(&self, project: &Project, p: &Pipeline) -> Value {
+        let mut entity = self.pipeline_entity(project, p);
+        entity["name"] = p.name.clone().into();
+        entity
+    }
+
+    fn detailed_status(&self, project: &Project, p: &Pipeline) -> Value {
+        let warned = p.jobs.iter().any(|job| !job.retried && job.status == Status::Failed);
+        let (text, label, group) = match p.status {
+            Status::Success if warned => ("Warning", "passed with warnings", "success-with-warnings"),
+            Status::Success => ("Passed", "passed", "success"),
+            Status::Created => ("Created", "created", "created"),
+            Status::WaitingForResource => ("Waiting", "waiting for resource", "waiting-for-resource"),
+            Status::Preparing => ("Preparing", "preparing", "preparing"),
+            Status::WaitingForCallback => ("Waiting", "waiting for callback", "waiting-for-callback"),
+            Status::Pending => ("Pending", "pending", "pending"),
+            Status::Running => ("Running", "running", "running"),
+            Status::Failed => ("Failed", "failed", "failed"),
+            Status::Canceling => ("Canceling", "canceling", "canceling"),
+            Status::Canceled => ("Canceled", "canceled", "canceled"),
+            Status::Skipped => ("Skipped", "skipped", "skipped"),
+            Status::Manual => ("Blocked", "waiting for manual action", "manual"),
+            Status::Scheduled => ("Scheduled", "waiting for delayed job", "scheduled"),
+        };
+        let status = p.status.as_str();
+        json!({
+            "icon": format!("status_{status}"), "text": text, "label": label, "group": group, "tooltip": label,
+            "has_details": true, "details_path": format!("/{}/-/pipelines/{}", project.path, p.id),
+            "illustration": null, "favicon": format!("/assets/ci_favicons/favicon_status_{status}.png"),
+        })
+    }
+
+    pub(crate) fn job_entity(&self, project: &Project, p: &Pipeline, job: &Job) -> Value {
+        let part = p.part(job);
+        let seconds = |span: jiff::SignedDuration| span.as_secs_f64();
+        let duration =
+            job.started_at.zip(job.finished_at).map(|(start, end)| seconds(end.duration_since(start)));
+        let queued = job.started_at.map(|start| seconds(start.duration_since(job.created_at)));
+        let failure = (job.status == Status::Failed).then_some(&part.failure_reason);
+        json!({
+            "id": job.id, "status": job.status, "stage": part.stage, "name": part.name, "ref": p.git_ref,
+            "tag": p.tag, "coverage": null, "allow_failure": part.allow_failure, "failure_reason": failure,
+            "created_at": iso(job.created_at), "started_at": job.started_at.map(iso),
+            "finished_at": job.finished_at.map(iso), "erased_at": null,
+            "duration": duration, "queued_duration": queued, "user": self.user_entity(p.user),
+            "commit": commit(&p.sha), "pipeline": self.pipeline_basic(project, p),
+            "web_url": format!("{}/{}/-/jobs/{}", self.base_url, project.path, job.id),
+            "artifacts": [], "runner": null, "tag_list": [], "archived": false,
+        })
+    }
+
+    pub(crate) fn project_entity(&self, project: &Project) -> Value {
+        let Project { id, path, settings, .. } = project;
+        let namespace = path.rsplit_once('/').map_or("", |(namespace, _)| namespace);
+        json!({
+            "id": id, "name": project.name(), "path": project.name(), "path_with_namespace": path,
+            "name_with_namespace": path.replace('/', " / "), "description": null,
+            "default_branch": settings.default_branch, "visibility": settings.visibility.as_str(),
+            "web_url": format!("{}/{path}", self.base_url), "archived": false, "empty_repo": false,
+            "namespace": { "path": namespace, "full_path": namespace, "kind": "group" },
+            "public_jobs": settings.public_pipelines,
+            "ci_pipeline_variables_minimum_override_role": settings.variables_role.as_str(),
+            "_links": { "self": format!("{}/api/v4/projects/{id}", self.base_url) },
+        })
+    }
+
+    pub(crate) fn branch_entity(&self, project: &Project, name: &str, sha: &str, can_push: bool) -> Value {
+        json!({
+            "name": name, "commit": commit(sha), "merged": false,
+            "protected": project.settings.protected.iter().any(|p| p.covers(name)),
+            "developers_can_push": false, "developers_can_merge": false, "can_push": can_push,
+            "default": name == project.settings.default_branch,
+            "web_url": format!("{}/{}/-/tree/{name}", self.base_url, project.path),
+        })
+    }
+}
+
+pub(crate) fn test_summary(p: &Pipeline) -> Value {
+    let tests = p.play.tests;
+    let count = tests.success + tests.failed + tests.skipped + tests.error;
+    json!({
+        "total": { "time": 0, "count": count, "success": tests.success, "failed": tests.failed,
+                   "skipped": tests.skipped, "error": tests.error, "suite_error": null },
+        "test_suites": [],
+    })
+}
+
+fn commit(sha: &str) -> Value {
+    let short: String = sha.chars().take(8).collect();
+    json!({ "id": sha, "short_id": short, "title": "A commit", "message": "A commit\n", "parent_ids": [] })
+}

@@ -1,0 +1,142 @@
+//! A simulator in hand: start it, steer it, ask it what really happened.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    clock::Clock,
+    faults::{FaultRule, RoutePattern, UnknownRoute},
+    ledger::Ledger,
+    pipeline::Status,
+    plant::SeedError,
+    seed::Seed,
+    server::{self, Server, Shared},
+    state::World,
+    tokens::UnknownToken,
+};
+
+/// Starts simulators.
+#[derive(Debug)]
+pub struct GitlabSim;
+
+/// Why a simulator did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot listen: {0}")]
+    Listen(#[from] io::Error),
+    #[error("bad seed: {0}")]
+    Seed(#[from] SeedError),
+}
+
+/// A running simulator. Dropping it closes its connections and frees its port.
+///
+/// The methods are synchronous and short; the simulator has a thread of its own.
+pub struct Handle {
+    url: String,
+    shared: Shared,
+    _server: Server,
+}
+
+impl GitlabSim {
+    /// Starts a simulator on a free port of the loopback address.
+    pub fn start(seed: Seed) -> Result<Handle, StartError> {
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), seed)
+    }
+
+    /// Starts a simulator at this address.
+    pub fn start_at(address: SocketAddr, mut seed: Seed) -> Result<Handle, StartError> {
+        let plant = move |bound: SocketAddr| {
+            let clock = Clock::new(seed.clock.take().unwrap_or_default());
+            let mut world = World::new(seed.version.unwrap_or_default(), clock, format!("http://{bound}"));
+            world.plant(seed).map(|()| world)
+        };
+        let (server, shared, bound) = server::start(address, plant)??;
+        Ok(Handle { url: format!("http://{bound}"), shared, _server: server })
+    }
+}
+
+impl Handle {
+    /// `http://127.0.0.1:port`, without a slash at the end.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Everything that happened so far.
+    pub fn ledger(&self) -> Ledger {
+        self.shared.lock().ledger.clone()
+    }
+
+    /// The simulator's time.
+    pub fn now(&self) -> Timestamp {
+        self.shared.lock().clock.now()
+    }
+
+    /// Moves the simulator's time forward.
+    pub fn advance(&self, by: SignedDuration) {
+        self.shared.lock().clock.advance(by);
+    }
+
+    /// Adds to the seed: new users, projects, tokens; new settings for what is there by name.
+    pub fn add(&self, seed: Seed) -> Result<(), SeedError> {
+        self.shared.lock().plant(seed)
+    }
+
+    /// Puts a fault in wait for calls to come.
+    pub fn fault(&self, rule: FaultRule) -> Result<(), UnknownRoute> {
+        self.shared.lock().faults.put(rule)
+    }
+
+    /// Fault rules that may still strike.
+    pub fn faults(&self) -> Vec<FaultRule> {
+        self.shared.lock().faults.standing().cloned().collect()
+    }
+
+    /// Removes every fault rule and latency.
+    pub fn clear_faults(&self) {
+        self.shared.lock().faults.clear();
+    }
+
+    /// Answers of a route (a pattern as in [`FaultRule::route`]) come this much later, in real time.
+    pub fn latency(&self, route: &str, lasts: SignedDuration) -> Result<(), UnknownRoute> {
+        let pattern = RoutePattern::parse(route)?;
+        self.shared.lock().faults.slow(pattern, lasts.unsigned_abs());
+        Ok(())
+    }
+
+    /// Revokes an access token, or deletes a trigger token, by name.
+    pub fn revoke_token(&self, name: &str) -> Result<(), UnknownToken> {
+        self.shared.lock().revoke_token(name)
+    }
+
+    /// Lets a token expire now.
+    pub fn expire_token(&self, name: &str) -> Result<(), UnknownToken> {
+        self.shared.lock().expire_token(name)
+    }
+
+    /// Replaces a token by a new one of the same name and rights; the new value is handed out here and only here.
+    pub fn rotate_token(&self, name: &str) -> Result<String, UnknownToken> {
+        self.shared.lock().rotate_token(name)
+    }
+
+    /// The status of a pipeline now; none if there is none, or it was deleted.
+    pub fn pipeline_status(&self, id: u64) -> Option<Status> {
+        let mut world = self.shared.lock();
+        let now = world.clock.now();
+        let mut projects = world.projects.values_mut();
+        projects.find_map(|project| {
+            project.settle(now);
+            project.pipelines.get(&id).map(|pipeline| pipeline.status)
+        })
+    }
+
+    /// Plays the manual job of this name. `false` if none is waiting.
+    pub fn play_job(&self, pipeline: u64, job: &str) -> bool {
+        let mut world = self.shared.lock();
+        let now = world.clock.now();
+        world.play_job(pipeline, job, now)
+    }
+}

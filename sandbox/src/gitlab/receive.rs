@@ -1,0 +1,174 @@
+//! What happens to a call between the wire and GitLab: it is dated and recorded, faults strike,
+//! GitLab answers (or not, or later), and what the caller will see is decided.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use jiff::Timestamp;
+
+use super::{
+    auth,
+    call::Call,
+    clock::http_date,
+    faults::Fault,
+    ledger::{CallRecord, Credential},
+    params,
+    routes::{self, Match},
+    row::{Answer, Row},
+    rows,
+    state::World,
+};
+
+/// What the caller will see, and after how much real time.
+pub(crate) struct Delivery {
+    pub(crate) wait: Duration,
+    pub(crate) wire: Wire,
+}
+
+pub(crate) enum Wire {
+    Answer(Reply),
+    /// The headers promise more than the body holds.
+    Truncated(Reply),
+    Reset,
+}
+
+/// An answer with the headers every answer has.
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: String,
+}
+
+impl World {
+    /// Takes a call in; its number and time are given here.
+    pub(crate) fn receive(&mut self, mut call: Call) -> Delivery {
+        call.at = self.clock.now();
+        self.catch_up(call.at);
+        call.number = self.ledger.calls.len() as u64 + 1;
+        let route = match routes::find(&call) {
+            Match::Route(route, _) => Some(route.name),
+            Match::OtherMethod | Match::ApiV3 | Match::Nothing | Match::OutsideApi => None,
+        };
+        let fault = route.and_then(|route| self.faults.strike(route));
+        self.ledger.calls.push(CallRecord {
+            number: call.number,
+            at: call.at,
+            method: call.method.to_string(),
+            path: call.open_path(),
+            route,
+            credential: None,
+            status: None,
+            row: None,
+            fault: fault.as_ref().map(Fault::name),
+            effect: None,
+            pipeline: None,
+        });
+        let number = call.number;
+        let latency = route.map_or(Duration::ZERO, |route| self.faults.latency(route));
+        let (wait, wire) = self.deliver(call, fault);
+        if let Wire::Answer(reply) | Wire::Truncated(reply) = &wire
+            && let Some(record) = self.ledger.call_mut(number)
+        {
+            record.status = Some(reply.status);
+        }
+        Delivery { wait: latency + wait, wire }
+    }
+
+    /// Applies the late effects that are due, each at its own time.
+    pub(crate) fn catch_up(&mut self, now: Timestamp) {
+        while let Some(entry) = self.late.first_entry().filter(|entry| entry.key().0 <= now) {
+            let call = entry.remove();
+            self.act(&call, None);
+        }
+    }
+
+    fn deliver(&mut self, call: Call, fault: Option<Fault>) -> (Duration, Wire) {
+        let at_once = |wire| (Duration::ZERO, wire);
+        let (number, at) = (call.number, call.at);
+        let lag = match &fault {
+            Some(Fault::ListLag { younger_than }) => Some(*younger_than),
+            Some(_) | None => None,
+        };
+        let acts = fault.as_ref().is_none_or(Fault::acts);
+        let answer = if acts { Some(self.act(&call, lag)) } else { None };
+        if !acts {
+            let credential = self.credential(&call);
+            self.note(number, |record| record.credential = credential);
+        }
+        let Some(fault) = fault else {
+            return at_once(self.answer(number, at, answer.unwrap_or_else(|| rows::NOT_ROUTED.answer())));
+        };
+        let acted = answer.unwrap_or_else(|| rows::FAULT_SERVER_ERROR.answer());
+        let plain = |row: &'static Row| row.answer();
+        let after = |seconds: u64| ("Retry-After", seconds.to_string());
+        match fault {
+            Fault::Reset | Fault::EffectThenReset => at_once(Wire::Reset),
+            Fault::HangThenReset { wait } => (wait.unsigned_abs(), Wire::Reset),
+            Fault::HangThenAnswer { wait } => (wait.unsigned_abs(), self.answer(number, at, acted)),
+            Fault::ListLag { .. } => at_once(self.answer(number, at, acted)),
+            Fault::TruncatedBody => match self.answer(number, at, acted) {
+                Wire::Answer(reply) | Wire::Truncated(reply) => at_once(Wire::Truncated(reply)),
+                Wire::Reset => at_once(Wire::Reset),
+            },
+            Fault::LateEffect { after } => {
+                let due = at + after;
+                self.late.insert((due, number), Call { at: due, ..call });
+                at_once(self.answer(number, at, plain(&rows::FAULT_GATEWAY_TIMEOUT)))
+            }
+            Fault::BadGateway { .. } => at_once(self.answer(number, at, plain(&rows::FAULT_BAD_GATEWAY))),
+            Fault::ServerError { .. } => at_once(self.answer(number, at, plain(&rows::FAULT_SERVER_ERROR))),
+            Fault::TooManyRequests { retry_after } => {
+                let (name, value) = after(retry_after);
+                at_once(self.answer(number, at, plain(&rows::FAULT_TOO_MANY).header(name, value)))
+            }
+            Fault::Unavailable { retry_after } => {
+                let (name, value) = after(retry_after);
+                at_once(self.answer(number, at, plain(&rows::FAULT_UNAVAILABLE).header(name, value)))
+            }
+            Fault::Redirect { location } => {
+                let answer = rows::FAULT_REDIRECT.filled(&location).header("Location", location);
+                at_once(self.answer(number, at, answer))
+            }
+        }
+    }
+
+    /// GitLab's answer, recorded as the call's effect.
+    fn act(&mut self, call: &Call, lag: Option<jiff::SignedDuration>) -> Answer {
+        let answered = routes::answer(self, call, lag);
+        let row = answered.answer.row.name;
+        self.note(call.number, |record| {
+            record.effect = Some(row);
+            record.credential = answered.credential;
+        });
+        answered.answer
+    }
+
+    fn answer(&mut self, number: u64, at: Timestamp, answer: Answer) -> Wire {
+        let Answer { row, mut headers, body } = answer;
+        self.note(number, |record| record.row = Some(row.name));
+        headers.push(("Date", http_date(at)));
+        headers.push(("X-Request-Id", format!("sim-{number}")));
+        headers.extend(row.content_type().map(|kind| ("Content-Type", kind.to_owned())));
+        Wire::Answer(Reply { status: row.status, headers, body })
+    }
+
+    fn note(&mut self, number: u64, write: impl FnOnce(&mut CallRecord)) {
+        if let Some(record) = self.ledger.call_mut(number) {
+            write(record);
+        }
+    }
+
+    /// Whose call it is, for the record of a call that GitLab never saw.
+    fn credential(&self, call: &Call) -> Option<Credential> {
+        auth::identify(self, call)
+            .credential
+            .or_else(|| routes::trigger_credential(self, &params::of(call).unwrap_or_default()))
+    }
+}
+
+impl Reply {
+    pub(crate) fn header_map(&self) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, String)| Some((name.parse().ok()?, value.parse().ok()?));
+        self.headers.iter().filter_map(pair).collect()
+    }
+}

@@ -1,0 +1,192 @@
+//! The routes, in one table: name, method, template, what the caller needs, and who answers.
+//! Fault rules, limits and the ledger speak of routes by these names.
+
+mod instance;
+mod jobs;
+mod pipeline;
+mod pipelines;
+mod projects;
+mod trigger;
+
+use jiff::SignedDuration;
+
+use super::{
+    auth::{self, Access, Identity},
+    call::Call,
+    ledger::Credential,
+    params::{self, Params},
+    row::{Answer, Row},
+    rows,
+    state::World,
+};
+
+pub(crate) struct Route {
+    pub(crate) name: &'static str,
+    pub(crate) method: &'static str,
+    /// Below `/api/v4`; `:x` is one segment, `*x` one or more.
+    pub(crate) template: &'static str,
+    access: Access,
+    handler: Handler,
+}
+
+type Handler = fn(&mut World, &Request<'_>) -> Result<Answer, Answer>;
+
+const fn route(
+    name: &'static str,
+    method: &'static str,
+    template: &'static str,
+    access: Access,
+    handler: Handler,
+) -> Route {
+    Route { name, method, template, access, handler }
+}
+
+/// A template that is another's special case stands before it.
+#[rustfmt::skip]
+pub(crate) static ALL: &[Route] = &[
+    route("trigger", "POST", "/projects/:id/trigger/pipeline", Access::Open, trigger::create),
+    route("trigger", "POST", "/projects/:id/ref/*ref/trigger/pipeline", Access::Open, trigger::create),
+    route("create", "POST", "/projects/:id/pipeline", Access::Write, pipelines::create),
+    route("pipelines", "GET", "/projects/:id/pipelines", Access::Public, pipelines::list),
+    route("latest", "GET", "/projects/:id/pipelines/latest", Access::Public, pipelines::latest),
+    route("pipeline", "GET", "/projects/:id/pipelines/:pipeline_id", Access::Public, pipeline::show),
+    route("delete", "DELETE", "/projects/:id/pipelines/:pipeline_id", Access::Write, pipeline::delete),
+    route("variables", "GET", "/projects/:id/pipelines/:pipeline_id/variables", Access::Public, pipeline::variables),
+    route("test_report_summary", "GET", "/projects/:id/pipelines/:pipeline_id/test_report_summary", Access::Public, pipeline::test_report_summary),
+    route("cancel", "POST", "/projects/:id/pipelines/:pipeline_id/cancel", Access::Write, pipeline::cancel),
+    route("retry", "POST", "/projects/:id/pipelines/:pipeline_id/retry", Access::Write, pipeline::retry),
+    route("rename", "PUT", "/projects/:id/pipelines/:pipeline_id/metadata", Access::Write, pipeline::rename),
+    route("jobs", "GET", "/projects/:id/pipelines/:pipeline_id/jobs", Access::SignedIn, jobs::list),
+    route("bridges", "GET", "/projects/:id/pipelines/:pipeline_id/bridges", Access::SignedIn, jobs::bridges),
+    route("branches", "GET", "/projects/:id/repository/branches", Access::Public, projects::branches),
+    route("branch", "GET", "/projects/:id/repository/branches/*branch", Access::Public, projects::branch),
+    route("project", "GET", "/projects/:id", Access::Public, projects::show),
+    route("version", "GET", "/version", Access::Oneself, instance::version),
+    route("metadata", "GET", "/metadata", Access::Oneself, instance::metadata),
+    route("user", "GET", "/user", Access::Oneself, instance::user),
+];
+
+/// A call that found its route, with everything read from it.
+pub(crate) struct Request<'a> {
+    pub(crate) call: &'a Call,
+    pub(crate) route: &'static Route,
+    pub(crate) args: Vec<(&'static str, String)>,
+    pub(crate) params: Params,
+    pub(crate) user: Option<u64>,
+    pub(crate) credential: Option<Credential>,
+    /// Pipelines younger than this are left out of the list.
+    pub(crate) list_lag: Option<SignedDuration>,
+}
+
+impl Request<'_> {
+    /// A path argument, decoded.
+    pub(crate) fn arg(&self, name: &str) -> &str {
+        self.args.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
+    }
+
+    /// A text parameter; other types are not text.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.params.get(name)?.as_str()
+    }
+}
+
+/// Where a call leads.
+pub(crate) enum Match {
+    Route(&'static Route, Vec<(&'static str, String)>),
+    OtherMethod,
+    ApiV3,
+    Nothing,
+    OutsideApi,
+}
+
+pub(crate) fn find(call: &Call) -> Match {
+    let Some(path) = call.path.strip_prefix("/api/v4") else {
+        return if call.path.starts_with("/api/v3/") { Match::ApiV3 } else { Match::OutsideApi };
+    };
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    let fitting = |route: &&Route| fit(route.template, &segments).is_some();
+    match ALL.iter().filter(fitting).find(|route| call.method == route.method) {
+        Some(route) => Match::Route(route, fit(route.template, &segments).unwrap_or_default()),
+        None if ALL.iter().any(|route| fitting(&route)) => Match::OtherMethod,
+        None => Match::Nothing,
+    }
+}
+
+fn fit(template: &'static str, segments: &[&str]) -> Option<Vec<(&'static str, String)>> {
+    let parts: Vec<&'static str> = template.split('/').skip(1).collect();
+    let spare = segments.len().checked_sub(parts.len())?;
+    let mut args = Vec::new();
+    let mut at = 0;
+    for part in parts {
+        let takes = if part.starts_with('*') { spare + 1 } else { 1 };
+        let taken = segments[at..at + takes].join("/");
+        at += takes;
+        match part.strip_prefix([':', '*']) {
+            Some(_) if taken.is_empty() => return None,
+            Some(name) => args.push((name, params::decoded(&taken))),
+            None if part == taken => {}
+            None => return None,
+        }
+    }
+    (at == segments.len()).then_some(args)
+}
+
+/// GitLab's answer to a call, without faults.
+pub(crate) fn answer(world: &mut World, call: &Call, list_lag: Option<SignedDuration>) -> Answered {
+    let found = find(call);
+    let access = if let Match::Route(route, _) = &found { route.access } else { Access::Open };
+    let identity = match access {
+        Access::Open => Identity { credential: None, user: Ok(None) },
+        Access::Public | Access::SignedIn | Access::Oneself | Access::Write => auth::identify(world, call),
+    };
+    let Identity { mut credential, user } = identity;
+    let announced = match world.limiter.enter(user.ok().flatten(), call.peer, call.at) {
+        Ok(announced) => announced,
+        Err(answer) => return Answered { answer, credential },
+    };
+    let mut answer = match found {
+        Match::Route(route, args) => routed(world, call, (route, args), user, &mut credential, list_lag),
+        Match::OtherMethod => Err(rows::METHOD_NOT_ALLOWED.answer()),
+        Match::ApiV3 => Err(rows::API_V3_GONE.answer()),
+        Match::Nothing => Err(rows::NOT_ROUTED.answer()),
+        Match::OutsideApi => Err(rows::SITE_NOT_FOUND.answer()),
+    }
+    .unwrap_or_else(|refusal| refusal);
+    if world.version.announces_limits() {
+        answer.headers.extend(announced);
+    }
+    Answered { answer, credential }
+}
+
+/// An answer, and whose call it was.
+pub(crate) struct Answered {
+    pub(crate) answer: Answer,
+    pub(crate) credential: Option<Credential>,
+}
+
+fn routed(
+    world: &mut World,
+    call: &Call,
+    (route, args): (&'static Route, Vec<(&'static str, String)>),
+    user: Result<Option<u64>, &'static Row>,
+    credential: &mut Option<Credential>,
+    list_lag: Option<SignedDuration>,
+) -> Result<Answer, Answer> {
+    let user = user.map_err(Row::answer)?;
+    auth::admit(world, call, route.access, user)?;
+    let mut params = params::of(call).map_err(Row::answer)?;
+    // Path arguments win over body and query.
+    params.extend(args.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into())));
+    if route.access == Access::Open {
+        *credential = trigger::credential(world, &params);
+    }
+    let who = user.map_or_else(|| call.peer.to_string(), |user| user.to_string());
+    world.limiter.application(route.name, who, call.at)?;
+    let request = Request { call, route, args, params, user, credential: credential.clone(), list_lag };
+    (route.handler)(world, &request)
+}
+
+/// The trigger token among the parameters, by name.
+pub(crate) fn trigger_credential(world: &World, params: &Params) -> Option<Credential> {
+    trigger::credential(world, params)
+}

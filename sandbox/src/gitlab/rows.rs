@@ -1,0 +1,218 @@
+//! The table of answers. Handlers answer only through it; a test reaches every row over HTTP.
+//! Each row names the line of the facts page it rests on and that line's mark; rows marked `K` are
+//! unverified, rows marked `F` are faults on request. A row nobody can reach is deleted.
+
+use super::{
+    entity::{
+        BRANCH, JOB, METADATA, PIPELINE, PIPELINE_ITEM, PIPELINE_SINGLE, PROJECT, TEST_SUMMARY, USER,
+        VARIABLE, VERSION,
+    },
+    row::{
+        Body::{Base, Empty, Entity, Error, Html, List, Message, Nested, OAuth, Text},
+        Mark::{D, F, K, S, X},
+        Row,
+    },
+};
+
+const PAGED: &[&str] = &["X-Page", "X-Per-Page", "X-Next-Page", "X-Prev-Page", "Link"];
+
+macro_rules! rows {
+    ($($name:ident $mark:ident $route:literal $status:literal $body:expr, $headers:expr;
+        $condition:literal; $facts:literal)*) => {
+        $(pub(crate) static $name: Row = Row {
+            name: stringify!($name), route: $route, condition: $condition, status: $status,
+            body: $body, headers: $headers, facts: $facts, mark: $mark,
+        };)*
+        /// The whole table.
+        pub static ALL: &[&Row] = &[$(&$name),*];
+    };
+}
+
+rows! {
+    // In front of every route.
+    SITE_NOT_FOUND K "*" 404 Html("<html><body><h1>404: Page not found</h1></body></html>"), &[];
+        "a path outside /api"; "error families: HTML"
+    API_V3_GONE S "*" 410 Error("API V3 is no longer supported. Use API V4 instead."), &[];
+        "prefix /api/v3"; "error families: v3 prefix"
+    NOT_ROUTED K "*" 404 Error("404 Not Found"), &[];
+        "no such route"; "error families: Grape errors"
+    METHOD_NOT_ALLOWED K "*" 405 Error("405 Not Allowed"), &[];
+        "the path exists for other methods"; "error families: Grape errors"
+    BODY_NOT_JSON K "*" 400 Error("message body does not match declared format"), &[];
+        "declared JSON does not parse"; "error families: Grape errors"
+    BODY_NOT_SUPPORTED K "*" 415 Error("The provided content-type is not supported."), &[];
+        "a body that is neither JSON nor a form"; "error families: Grape errors"
+    THROTTLED S "*" 429 Text("Retry later"),
+        &["Retry-After", "RateLimit-Limit", "RateLimit-Observed", "RateLimit-Remaining", "RateLimit-Reset",
+          "RateLimit-ResetTime", "RateLimit-Name"];
+        "a throttle's window is used up"; "6 headers, throttled answer, fixed windows"
+    APPLICATION_LIMITED K "*" 429
+        Nested("This endpoint has been requested too many times. Try again later."), &[];
+        "the application limiter's minute is used up"; "6 application limiter"
+
+    // Credentials and visibility.
+    UNAUTHORIZED S "*" 401 Message("401 Unauthorized"), &[];
+        "no token where one is needed, or an unknown one"; "5 none/unknown PRIVATE-TOKEN"
+    BEARER_UNKNOWN X "*" 401 OAuth("invalid_token", "Bad Access Token."), &[];
+        "an unknown bearer token"; "5 unknown bearer"
+    TOKEN_EXPIRED X "*" 401
+        OAuth("invalid_token", "Token is expired. You can either do re-authorization or token refresh."), &[];
+        "an expired access token"; "5 expired"
+    TOKEN_REVOKED X "*" 401
+        OAuth("invalid_token", "Token was revoked. You have to re-authorize from the user."), &[];
+        "a revoked access token"; "5 revoked"
+    SCOPE_TOO_SMALL K "*" 403
+        OAuth("insufficient_scope", "The request requires higher privileges than provided by the access token."),
+        &[]; "the token's scopes do not cover the route"; "5 scope too small"
+    USER_BLOCKED K "*" 403 Message("403 Forbidden - Your account has been blocked."), &[];
+        "the token's user is blocked"; "5 blocked user"
+    PROJECT_NOT_FOUND S "*" 404 Message("404 Project Not Found"), &[];
+        "unknown project, or one the caller cannot see"; "5 visibility rule; 2.3 single"
+    PROJECT_MOVED K "*" 301 Text("This resource has been moved permanently to {}"), &["Location"];
+        "GET by a former path"; "5 renamed/moved paths"
+    PROJECT_MOVED_WRITE K "*" 405
+        Message("405 Method Not Allowed - Non GET methods are not allowed for moved projects"), &[];
+        "a write by a former path"; "5 renamed/moved paths"
+    FORBIDDEN S "*" 403 Message("403 Forbidden"), &[];
+        "the project is readable, the ability is missing"; "5 visibility rule"
+    NOT_FOUND_BY_ID K "*" 404 Message("404 Not found"), &[];
+        "unknown pipeline id: the small f"; "2.3 single; helper texts, two spellings"
+
+    // Trigger, in the order of its checks.
+    TRIGGER_TOKEN_MISSING K "trigger" 400 Error("token is missing"), &[];
+        "no token"; "1.2 check 1"
+    TRIGGER_REF_MISSING K "trigger" 400 Error("ref is missing"), &[];
+        "no ref, neither in the path nor elsewhere"; "1.2 check 1"
+    TRIGGER_REF_EMPTY K "trigger" 400 Error("ref is empty"), &[];
+        "a blank ref"; "1.2 check 1"
+    TRIGGER_VARIABLES_INVALID S "trigger" 400 Error("variables is invalid"), &[];
+        "variables is not a map"; "1.2 check 1"
+    TRIGGER_INPUTS_INVALID K "trigger" 400 Error("inputs is invalid"), &[];
+        "inputs is not a map"; "1.2 check 1, by analogy"
+    TRIGGER_SEVERAL_INVALID S "trigger" 400 Error("{}"), &[];
+        "several parameters are wrong, joined by a comma"; "error families: parameter validation"
+    TRIGGER_LOOP S "trigger" 403 Message("403 Forbidden"), &[];
+        "X-Gitlab-Event: Pipeline Hook"; "1.2 check 2"
+    TRIGGER_VARIABLES_NOT_STRINGS S "trigger" 400
+        Message("variables needs to be a map of key-valued strings"), &[];
+        "a variable's value is no string"; "1.2 check 3"
+    TRIGGER_PROJECT_NOT_FOUND S "trigger" 404 Message("404 Not Found"), &[];
+        "unknown project: without the word Project"; "1.2 check 4"
+    TRIGGER_TOKEN_UNKNOWN S "trigger" 404 Message("404 Not Found"), &[];
+        "unknown token, or another project's: never 401 or 403"; "1.2 check 5"
+    TRIGGER_TOKEN_EXPIRED K "trigger" 404 Message("404 Not Found"), &[];
+        "an expired trigger token"; "1.6 expired token; 12 open point"
+    TRIGGER_CREATED S "trigger" 201 Entity(PIPELINE), &[];
+        "a pipeline was created"; "1.5 response"
+    TRIGGER_STORED_FAILED D "trigger" 422 Base("{}"), &[];
+        "the chain failed and the failed pipeline is kept, 17 and later"; "1.2 result mapping; 1.3 stored"
+    TRIGGER_STORED_FAILED_OLD S "trigger" 201 Entity(PIPELINE), &[];
+        "the same before 17: status is failed"; "1.2 result mapping, older copy"
+
+    // The creation chain, in its order; both create routes.
+    CHAIN_PIPELINES_DISABLED S "trigger create" 400 Base("Pipelines are disabled!"), &[];
+        "CI is off"; "1.3 abilities"
+    CHAIN_NO_PERMISSION S "trigger create" 400
+        Base("Insufficient permissions to create a new pipeline"), &[];
+        "the user is blocked or less than Developer"; "1.3 abilities"
+    CHAIN_REF_PROTECTED S "trigger create" 400
+        Base("You do not have sufficient permission to run a pipeline on '{}'. Please select a different \
+              branch or contact your administrator for assistance. Learn more"), &[];
+        "the ref is protected against the user"; "1.3 protected branch or tag"
+    CHAIN_REF_AMBIGUOUS S "trigger create" 400 Base("Ref is ambiguous"), &[];
+        "a branch and a tag have this name"; "1.3 repository"
+    CHAIN_REF_NOT_FOUND S "trigger create" 400 Base("Reference not found"), &[];
+        "no such branch or tag; a commit SHA"; "1.3 repository"
+    CHAIN_VARIABLES_RESTRICTED S "trigger create" 400
+        Base("Insufficient permissions to set pipeline variables"), &[];
+        "the user's role is below the least role for variables; TRIGGER_PAYLOAD counts"; "1.3 associations; 1.4"
+    CHAIN_RATE_LIMITED S "trigger create" 400
+        Base("Too many pipelines created in the last minute. Try again later."), &[];
+        "the pipeline creation limit, without Retry-After"; "1.3 rate limit; 6 pipeline creation limit"
+    CHAIN_CI_MISSING K "trigger create" 400 Base("Missing CI config file"), &[];
+        "no CI file"; "1.3 config process"
+    CHAIN_FILTERED S "trigger create" 400
+        Base("The pipeline did not run. Review the workflow:rules configuration for the pipeline."), &[];
+        "workflow rules say no"; "1.3 workflow rules"
+    CHAIN_FILTERED_OLD S "trigger create" 400 Base("Pipeline filtered out by workflow rules."), &[];
+        "the same before 17"; "1.3 wordings by age"
+    CHAIN_EMPTY S "trigger create" 400
+        Base("The resulting pipeline would have been empty. Review the rules configuration for the relevant jobs."),
+        &[]; "no job's rules match"; "1.3 populate"
+    CHAIN_BAD_KEY K "trigger create" 400 Base("Failed to persist the pipeline: {}"), &[];
+        "a variable's key is not a word of at most 255 characters"; "1.3 bad key name; 9 key"
+    CREATE_CONFIG_ERROR S "create" 400 Base("{}"), &[];
+        "duplicate variables, YAML, inputs or size: nothing is stored"; "2.4 create"
+    CREATE_VARIABLES_INVALID S "create" 400 Error("variables is invalid"), &[];
+        "variables is not an array"; "2.4 create; 11.7"
+    CREATE_TYPE_INVALID K "create" 400 Error("variables[0][variable_type] does not have a valid value"), &[];
+        "a type other than env_var and file"; "2.2 out-of-set values, by analogy"
+    CREATE_REF_MISSING K "create" 400 Error("ref is missing"), &[];
+        "no ref"; "1.2 check 1, by analogy"
+    CREATED S "create" 201 Entity(PIPELINE), &[];
+        "a pipeline was created"; "2.4 create"
+
+    // Pipelines.
+    PIPELINES S "pipelines" 200 List(PIPELINE_ITEM), PAGED;
+        "one page, without child pipelines"; "2.2 list"
+    FILTER_INVALID K "pipelines" 400 Error("{} does not have a valid value"), &[];
+        "a filter's value is out of its set"; "2.2 filters"
+    PIPELINE_SHOWN S "pipeline" 200 Entity(PIPELINE_SINGLE), &[];
+        "with name"; "2.3 single"
+    PIPELINE_LATEST S "latest" 200 Entity(PIPELINE_SINGLE), &[];
+        "of the ref's head commit"; "2.3 latest"
+    LATEST_NONE D "latest" 403 Message("403 Forbidden"), &[];
+        "there is none: 403, not 404"; "2.3 latest; 11.13"
+    VARIABLES_SHOWN S "variables" 200 List(VARIABLE), &[];
+        "to a Maintainer, or to who triggered it; not paged"; "2.3 variables"
+    TEST_SUMMARY_SHOWN S "test_report_summary" 200 Entity(TEST_SUMMARY), &[];
+        "totals"; "2.3 reports"
+    CANCELED S "cancel" 200 Entity(PIPELINE), &[];
+        "always 200 once allowed"; "2.4 cancel; 11.15"
+    RETRIED S "retry" 201 Entity(PIPELINE), &[];
+        "same id, new job ids"; "2.4 retry"
+    DELETED S "delete" 204 Empty, &[];
+        "by an Owner"; "2.4 delete"
+    METADATA_SET S "rename" 200 Entity(PIPELINE_SINGLE), &[];
+        "the name is set"; "2.4 metadata"
+    METADATA_NAME_MISSING K "rename" 400 Error("name is missing"), &[];
+        "no name"; "2.4 metadata, Grape's wording"
+
+    // Jobs.
+    JOBS S "jobs" 200 List(JOB), PAGED;
+        "one page, without bridges and retried jobs"; "2.5 jobs"
+    JOBS_SCOPE_INVALID S "jobs" 400 Message("Scope contains invalid value(s)"), &[];
+        "an unknown job status"; "2.5 bad scope"
+    BRIDGES S "bridges" 200 List(JOB), PAGED;
+        "trigger jobs live here: none"; "2.5 bridges"
+
+    // Projects and the instance.
+    PROJECT_SHOWN K "project" 200 Entity(PROJECT), &[];
+        "the caller can see it"; "5 visibility; entity not listed"
+    BRANCHES K "branches" 200 List(BRANCH), PAGED;
+        "one page"; "4.4 branches"
+    BRANCH_SHOWN K "branch" 200 Entity(BRANCH), &[];
+        "it exists"; "4.4 branches"
+    BRANCH_NOT_FOUND S "branch" 404 Message("404 Branch Not Found"), &[];
+        "it does not"; "4.4 GET missing"
+    VERSION_SHOWN K "version" 200 Entity(VERSION), &[];
+        "to a signed-in user"; "not in the facts"
+    METADATA_SHOWN K "metadata" 200 Entity(METADATA), &[];
+        "to a signed-in user"; "not in the facts"
+    USER_SHOWN K "user" 200 Entity(USER), &[];
+        "to a signed-in user"; "1.5 user, basic part"
+
+    // Faults on request.
+    FAULT_BAD_GATEWAY F "*" 502 Html("<html><head><title>502 Bad Gateway</title></head></html>"), &[];
+        "fault bad_gateway"; "6 proxies"
+    FAULT_GATEWAY_TIMEOUT F "*" 504 Html("<html><head><title>504 Gateway Time-out</title></head></html>"), &[];
+        "fault late_effect"; "6 proxies"
+    FAULT_SERVER_ERROR F "*" 500 Message("500 Internal Server Error"), &[];
+        "fault server_error"; "helper texts; 6 overload"
+    FAULT_TOO_MANY F "*" 429 Text("Retry later"), &["Retry-After"];
+        "fault too_many_requests"; "6 throttled answer"
+    FAULT_UNAVAILABLE F "*" 503 Message("503 Service Unavailable"), &["Retry-After"];
+        "fault unavailable"; "helper texts; 6 overload"
+    FAULT_REDIRECT F "*" 302 Html("<html><body>You are being <a href=\"{}\">redirected</a>.</body></html>"),
+        &["Location"]; "fault redirect"; "a proxy or sign-on page in front"
+}
