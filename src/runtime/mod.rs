@@ -1,1 +1,4 @@
 //! The runtime.
+
+pub mod queue;
+pub mod timers;
