@@ -1,4 +1,6 @@
 //! The runtime.
 
+pub mod lenient;
 pub mod queue;
+pub mod store;
 pub mod timers;
