@@ -22,6 +22,7 @@ pub mod store;
 mod tests;
 pub mod timers;
 pub mod vitals;
+pub mod watch;
 
 use std::{
     any::Any,
@@ -49,6 +50,7 @@ pub use queue::Rank;
 pub use state::Stats;
 pub use store::{Body, Entry, Sighted, Version};
 pub use vitals::Vitals;
+pub use watch::watch;
 
 use crate::clock;
 use state::Job;
