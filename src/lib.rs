@@ -3,3 +3,4 @@
 pub mod clock;
 pub mod gitlab;
 pub mod runtime;
+pub mod server;

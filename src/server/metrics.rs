@@ -1,0 +1,259 @@
+//! What the operator counts, in OpenMetrics.
+//!
+//! A metric is a method here, so that its name and its labels are written once. Labels come from closed sets: no
+//! object, project or user text ever becomes a label. Gauges of the runtimes are read when Prometheus asks.
+
+use std::{
+    fmt::{self, Debug},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, AtomicU64},
+    },
+    time::Duration,
+};
+
+use pipekick_core::domain::Answer;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text},
+    metrics::{
+        MetricType,
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::{ConstGauge, Gauge},
+        histogram::Histogram,
+        info::Info,
+    },
+    registry::Registry,
+};
+
+use crate::runtime::{Handle, Rank, Stats};
+
+/// Seconds from cause to POST. Created → POST takes some 10 ms on a quiet cluster; beyond a minute it
+/// waits for a rate limit or a credential, and the condition says so.
+const CAUSE_TO_POST: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0];
+
+/// All metrics. The methods that count take `&self` and no lock that waits for a scrape.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    runtimes: Arc<Runtimes>,
+    firings: Family<Firing, Counter<u64, AtomicU64>>,
+    requests: Family<Request, Counter<u64, AtomicU64>>,
+    cause_to_post: Histogram,
+    unknown_runs: Gauge<i64, AtomicI64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Firing {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    route: &'static str,
+    status: String,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All of them at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("pipekick");
+        let runtimes = Arc::new(Runtimes::default());
+        let (firings, requests) = (Family::default(), Family::default());
+        let cause_to_post = Histogram::new(CAUSE_TO_POST);
+        let unknown_runs = Gauge::default();
+        registry.register(
+            "build",
+            "The operator's version",
+            Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        registry.register("firings", "POSTs that start a pipeline, by what became of them", firings.clone());
+        registry.register(
+            "gitlab_requests",
+            "Requests to GitLab, by route and HTTP status; \"none\" without an answer",
+            requests.clone(),
+        );
+        registry.register(
+            "cause_to_post_seconds",
+            "From what made a run due to the POST that starts its pipeline",
+            cause_to_post.clone(),
+        );
+        registry.register(
+            "unknown_runs",
+            "Runs of which nobody knows yet whether a pipeline exists",
+            unknown_runs.clone(),
+        );
+        registry.register_collector(Box::new(runtimes.clone()));
+        Self { registry, runtimes, firings, requests, cause_to_post, unknown_runs }
+    }
+
+    /// Shows this runtime's numbers, its objects under `kind`.
+    pub fn observe_runtime<R: Send + Sync + 'static>(&self, kind: &'static str, handle: Handle<R>) {
+        self.runtimes.lock().push((kind, Box::new(move || handle.stats())));
+    }
+
+    /// A POST that starts a pipeline was answered, or was not.
+    pub fn fired(&self, answer: &Answer) {
+        let outcome = match answer {
+            Answer::Accepted(_) => "accepted",
+            Answer::FailedAtBirth { .. } => "failed_at_birth",
+            Answer::Refused { .. } => "refused",
+            Answer::Throttled { .. } => "throttled",
+            Answer::NotSent { .. } => "not_sent",
+            Answer::Unknown { .. } => "unknown",
+        };
+        self.firings.get_or_create(&Firing { outcome }).inc();
+    }
+
+    /// A request to GitLab ended. `route` is a pattern such as `/projects/:id/pipelines`, never a path; without an
+    /// answer there is no status.
+    pub fn gitlab_request(&self, route: &'static str, status: Option<u16>) {
+        let status = status.map_or_else(|| "none".into(), |status| status.to_string());
+        self.requests.get_or_create(&Request { route, status }).inc();
+    }
+
+    /// So long after its cause a run was POSTed for the first time.
+    pub fn cause_to_post(&self, waited: Duration) {
+        self.cause_to_post.observe(waited.as_secs_f64());
+    }
+
+    /// So many runs are in doubt now.
+    pub fn unknown_runs(&self, runs: usize) {
+        self.unknown_runs.set(i64::try_from(runs).unwrap_or(i64::MAX));
+    }
+
+    /// The exposition, as text.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = text::encode(&mut text, &self.registry);
+        text
+    }
+}
+
+type Probe = Box<dyn Fn() -> Stats + Send + Sync>;
+
+/// The runtimes, read at each scrape.
+#[derive(Default)]
+struct Runtimes(Mutex<Vec<(&'static str, Probe)>>);
+
+impl Runtimes {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(&'static str, Probe)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Debug for Runtimes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.lock().iter().map(|(kind, _)| kind)).finish()
+    }
+}
+
+impl Collector for Runtimes {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let stats: Vec<(&str, Stats)> = self.lock().iter().map(|(kind, probe)| (*kind, probe())).collect();
+        let waiting = |rank: Rank| stats.iter().map(|(_, stats)| stats.waiting[rank as usize]).sum();
+        let in_flight: usize = stats.iter().map(|(_, stats)| stats.in_flight).sum();
+        let panics: u64 = stats.iter().map(|(_, stats)| stats.panics).sum();
+
+        gauges(
+            &mut encoder,
+            ("objects", "Objects that are known."),
+            stats.iter().map(|(kind, stats)| ([("kind", *kind)], stats.objects)),
+        )?;
+        gauges(
+            &mut encoder,
+            ("queue_depth", "Objects that wait for a worker."),
+            Rank::ALL.into_iter().map(|rank| ([("rank", rank.as_str())], waiting(rank))),
+        )?;
+        single(
+            &mut encoder,
+            ("work_in_flight", "Objects that are being worked on."),
+            &ConstGauge::new(signed(in_flight)),
+        )?;
+        single(
+            &mut encoder,
+            ("panics", "Panics that were caught; each is a bug."),
+            &ConstCounter::new(panics),
+        )
+    }
+}
+
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn single(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help): (&str, &str),
+    metric: &impl EncodeMetric,
+) -> Result<(), fmt::Error> {
+    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+}
+
+fn gauges<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help): (&str, &str),
+    values: impl Iterator<Item = ([(&'a str, &'a str); 1], usize)>,
+) -> Result<(), fmt::Error> {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in values {
+        ConstGauge::new(signed(value)).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use pipekick_core::domain::ObjectKey;
+
+    use super::*;
+    use crate::runtime::{Sighted, Version};
+
+    #[test]
+    fn it_says_what_was_counted_under_the_documented_names() {
+        let (metrics, handle) = (Metrics::new(), Handle::<()>::new());
+        metrics.observe_runtime("PipelineTrigger", handle.clone());
+        metrics.observe_runtime("PipelineSchedule", Handle::<u8>::new());
+        metrics.fired(&Answer::Unknown { message: "a timeout".into() });
+        metrics.gitlab_request("/projects/:id/pipelines", Some(200));
+        metrics.gitlab_request("/projects/:id/pipelines", None);
+        metrics.cause_to_post(Duration::from_millis(12));
+        metrics.unknown_runs(3);
+        let key = ObjectKey { namespace: "ns".into(), name: "x".into() };
+        assert!(!handle.put_own(Sighted {
+            key,
+            uid: "u".into(),
+            version: Version::parse("1"),
+            record: ().into()
+        }));
+        let text = metrics.encode();
+        for line in [
+            concat!("pipekick_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            "pipekick_objects{kind=\"PipelineTrigger\"} 0",
+            "pipekick_objects{kind=\"PipelineSchedule\"} 0",
+            "pipekick_queue_depth{rank=\"firing\"} 0",
+            "pipekick_queue_depth{rank=\"bookkeeping\"} 0",
+            "pipekick_work_in_flight 0",
+            "pipekick_panics_total 0",
+            "pipekick_firings_total{outcome=\"unknown\"} 1",
+            "pipekick_gitlab_requests_total{route=\"/projects/:id/pipelines\",status=\"200\"} 1",
+            "pipekick_gitlab_requests_total{route=\"/projects/:id/pipelines\",status=\"none\"} 1",
+            "pipekick_cause_to_post_seconds_bucket{le=\"0.01\"} 0",
+            "pipekick_cause_to_post_seconds_bucket{le=\"0.025\"} 1",
+            "pipekick_unknown_runs 3",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+    }
+}
