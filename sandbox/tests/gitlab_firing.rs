@@ -5,13 +5,13 @@ mod gitlab_client;
 
 use std::{collections::BTreeMap, time::Instant};
 
-use futures::future::join_all;
 use gitlab_client::{SHOP, send, shop, started};
 use jiff::SignedDuration;
 use pipekick_sandbox::gitlab::{
     CredentialKind, Limits, Role, Seed, Source, Status, Throttle, UserSeed, VariableType, VariablesRole,
 };
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 fn with_project(change: impl FnOnce(&mut pipekick_sandbox::gitlab::ProjectSeed)) -> Seed {
     let mut seed = Seed::one_project("shop/checkout");
@@ -253,11 +253,10 @@ async fn before_18_only_a_429_tells_of_limits() {
 async fn two_thousand_triggers_at_once_take_seconds_and_none_is_lost() {
     let (sim, client) = shop();
     let start = Instant::now();
-    let answers = join_all((0..2000).map(|n| {
-        let mark = json!({ "pipekick": { "fire_id": format!("fire-{n}") } });
-        send(client.trigger(&mark))
-    }))
-    .await;
+    let calls: JoinSet<_> = (0..2000)
+        .map(|n| send(client.trigger(&json!({ "pipekick": { "fire_id": format!("fire-{n}") } }))))
+        .collect();
+    let answers = calls.join_all().await;
     let took = start.elapsed();
     assert!(answers.iter().all(|answer| answer.status == 201));
     let ledger = sim.ledger();

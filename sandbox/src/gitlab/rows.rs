@@ -213,6 +213,11 @@ rows! {
         "fault too_many_requests"; "6 throttled answer"
     FAULT_UNAVAILABLE F "*" 503 Message("503 Service Unavailable"), &["Retry-After"];
         "fault unavailable"; "helper texts; 6 overload"
+    FAULT_READ_ONLY K "*" 403
+        Message("You cannot perform write operations on a read-only instance"), &[];
+        "fault read_only"; "6 maintenance"
+    FAULT_RESOURCE_LOCK S "*" 409 Message("409 Conflict: Resource lock"), &[];
+        "fault resource_lock"; "helper texts: stale object or lease"
     FAULT_REDIRECT F "*" 302 Html("<html><body>You are being <a href=\"{}\">redirected</a>.</body></html>"),
         &["Location"]; "fault redirect"; "a proxy or sign-on page in front"
 }

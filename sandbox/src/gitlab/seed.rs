@@ -46,6 +46,7 @@ pub struct UserSeed {
 pub struct ProjectSeed {
     /// Full path with namespace.
     pub path: String,
+    /// Made up if absent, from 101. The id of a project that is there renames it.
     pub id: Option<u64>,
     /// Paths it had before.
     pub moved_from: Vec<String>,

@@ -128,7 +128,7 @@ impl World {
             faults: Faults::default(),
             ledger: Ledger::default(),
             late: BTreeMap::new(),
-            next: Counters { user: 1, project: 1, pipeline: 1000, job: 50_000, token: 1 },
+            next: Counters { user: 101, project: 101, pipeline: 1000, job: 50_000, token: 1 },
         }
     }
 
@@ -168,12 +168,22 @@ impl World {
         self.users.values().find(|user| user.username == username)
     }
 
+    /// An id that no seed has taken.
     pub(crate) fn next_user(&mut self) -> u64 {
-        take(&mut self.next.user)
+        let mut id = take(&mut self.next.user);
+        while self.users.contains_key(&id) {
+            id = take(&mut self.next.user);
+        }
+        id
     }
 
+    /// An id that no seed has taken.
     pub(crate) fn next_project(&mut self) -> u64 {
-        take(&mut self.next.project)
+        let mut id = take(&mut self.next.project);
+        while self.projects.contains_key(&id) {
+            id = take(&mut self.next.project);
+        }
+        id
     }
 
     pub(crate) fn next_pipeline(&mut self) -> u64 {
