@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use gitlab_client::{Client, SHOP, Seen, send, standing};
 use jiff::SignedDuration;
 use pipekick_sandbox::gitlab::{
-    AccessTokenSeed, Ci, Fault, FaultRule, GitlabSim, Handle, InputKind, InputSpec, Limits, ProjectSeed,
-    Protection, Role, Row, Scope, Seed, Throttle, TriggerSeed, UserSeed, VariablesRole, Version, Visibility,
-    rows,
+    AccessTokenSeed, Ci, Fault, FaultRule, GitlabSim, Handle, InputKind, InputSpec, JobState, JobTokenSeed,
+    Limits, ProjectSeed, Protection, Role, Row, Scope, Seed, Throttle, TriggerSeed, UserSeed, VariablesRole,
+    Version, Visibility, rows,
 };
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
@@ -108,6 +108,20 @@ fn everything() -> Seed {
     let mut expiring = project("expiring");
     expiring.triggers[0].expires_at = Some("2026-11-01T00:00:00Z".parse().unwrap());
     seed.projects.push(expiring);
+    let job = |name: &str, user: &str, state| JobTokenSeed {
+        token: name.into(),
+        name: name.into(),
+        user: user.into(),
+        state,
+    };
+    seed.job_tokens.extend([
+        job("job-running", "alice", JobState::Running),
+        job("job-strange", "dora", JobState::Running),
+        job("job-finished", "alice", JobState::Finished),
+        job("job-erased", "alice", JobState::Erased),
+        job("job-orphaned", "alice", JobState::ProjectDeleted),
+        job("job-expired", "alice", JobState::Expired),
+    ]);
     seed.access_tokens.extend([
         AccessTokenSeed { revoked: true, ..token("revoked", "alice", &[Scope::Api]) },
         AccessTokenSeed {
@@ -196,6 +210,12 @@ async fn triggers(drive: &mut Drive) {
         ("TRIGGER_SEVERAL_INVALID", json!({})),
         ("TRIGGER_VARIABLES_NOT_STRINGS", json!({ "token": token, "ref": "main", "variables": { "N": 3 } })),
         ("TRIGGER_TOKEN_UNKNOWN", json!({ "token": "tt-shop%2Fempty", "ref": "main" })),
+        ("TRIGGER_JOB_NOT_RUNNING", json!({ "token": "job-finished", "ref": "main" })),
+        ("TRIGGER_JOB_ERASED", json!({ "token": "job-erased", "ref": "main" })),
+        ("TRIGGER_JOB_PROJECT_DELETED", json!({ "token": "job-orphaned", "ref": "main" })),
+        ("TRIGGER_JOB_TOKEN_EXPIRED", json!({ "token": "job-expired", "ref": "main" })),
+        ("TRIGGER_JOB_SEES_NOTHING", json!({ "token": "job-strange", "ref": "main" })),
+        ("TRIGGER_CREATED", json!({ "token": "job-running", "ref": "main" })),
         ("TRIGGER_CREATED", json!({ "token": token, "ref": "main" })),
     ] {
         let call = drive.trigger(shop, &body);

@@ -102,6 +102,16 @@ rows! {
         "unknown token, or another project's: never 401 or 403"; "1.2 check 5"
     TRIGGER_TOKEN_EXPIRED K "trigger" 404 Message("404 Not Found"), &[];
         "an expired trigger token"; "1.6 expired token; 12 open point"
+    TRIGGER_JOB_NOT_RUNNING S "trigger" 401 Message("Job is not running"), &[];
+        "the token of a job that has ended"; "1.2 check 6"
+    TRIGGER_JOB_ERASED S "trigger" 401 Message("Job has been erased!"), &[];
+        "the token of an erased job"; "1.2 check 6"
+    TRIGGER_JOB_PROJECT_DELETED S "trigger" 401 Message("Project has been deleted!"), &[];
+        "the job's project is gone"; "1.2 check 6"
+    TRIGGER_JOB_TOKEN_EXPIRED S "trigger" 401 Message("Job token has expired"), &[];
+        "an expired job token"; "1.2 check 6, 2026 copy"
+    TRIGGER_JOB_SEES_NOTHING S "trigger" 404 Message("404 Not Found"), &[];
+        "the job's user cannot read the project"; "1.2 check 6"
     TRIGGER_CREATED S "trigger" 201 Entity(PIPELINE), &[];
         "a pipeline was created"; "1.5 response"
     TRIGGER_STORED_FAILED D "trigger" 422 Base("{}"), &[];

@@ -18,7 +18,7 @@ use super::{
     limits::Limiter,
     pipeline::{Pipeline, Status},
     script::Play,
-    seed::{Ci, Protection, Role, Scope, VariablesRole, Visibility},
+    seed::{Ci, JobState, Protection, Role, Scope, VariablesRole, Visibility},
     version::Version,
 };
 
@@ -34,6 +34,7 @@ pub(crate) struct World {
     /// Former paths.
     pub(crate) moved: HashMap<String, u64>,
     pub(crate) access_tokens: HashMap<String, AccessToken>,
+    pub(crate) job_tokens: HashMap<String, JobToken>,
     pub(crate) limiter: Limiter,
     pub(crate) faults: Faults,
     pub(crate) ledger: Ledger,
@@ -105,6 +106,13 @@ pub(crate) struct AccessToken {
     pub(crate) revoked: bool,
 }
 
+#[derive(Debug)]
+pub(crate) struct JobToken {
+    pub(crate) credential: Credential,
+    pub(crate) user: u64,
+    pub(crate) state: JobState,
+}
+
 /// What a `:id` names.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Named {
@@ -124,6 +132,7 @@ impl World {
             paths: HashMap::new(),
             moved: HashMap::new(),
             access_tokens: HashMap::new(),
+            job_tokens: HashMap::new(),
             limiter: Limiter::default(),
             faults: Faults::default(),
             ledger: Ledger::default(),
