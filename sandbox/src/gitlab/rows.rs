@@ -206,9 +206,9 @@ rows! {
     BRANCH_NOT_FOUND S "branch" 404 Message("404 Branch Not Found"), &[];
         "it does not"; "4.4 GET missing"
     VERSION_SHOWN K "version" 200 Entity(VERSION), &[];
-        "to a signed-in user"; "not in the facts"
+        "to a signed-in user"; "none"
     METADATA_SHOWN K "metadata" 200 Entity(METADATA), &[];
-        "to a signed-in user"; "not in the facts"
+        "to a signed-in user"; "none"
     USER_SHOWN K "user" 200 Entity(USER), &[];
         "to a signed-in user"; "1.5 user, basic part"
 
