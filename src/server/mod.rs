@@ -28,10 +28,10 @@ impl Server {
     ///
     /// # Errors
     /// The address cannot be bound.
-    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+    pub async fn bind(name: &'static str, address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        tracing::info!(%address, "health server listened on");
+        tracing::info!(%address, "{name} server listened");
         Ok(Self { listener, address })
     }
 
@@ -47,19 +47,24 @@ impl Server {
     /// The listener broke.
     pub async fn run(
         self,
-        health: Health,
-        metrics: Arc<Metrics>,
+        routes: Router,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
-        axum::serve(self.listener, router(health, metrics)).with_graceful_shutdown(shutdown).await
+        axum::serve(self.listener, routes).with_graceful_shutdown(shutdown).await
     }
 }
 
-fn router(health: Health, metrics: Arc<Metrics>) -> Router {
+/// `/livez` and `/readyz`.
+pub fn health_routes(health: Health) -> Router {
+    health::routes(health)
+}
+
+/// `/metrics`.
+pub fn metrics_routes(metrics: Arc<Metrics>) -> Router {
     let encode = async |State(metrics): State<Arc<Metrics>>| {
         ([(CONTENT_TYPE, OPEN_METRICS)], metrics.encode()).into_response()
     };
-    Router::new().route("/metrics", get(encode)).with_state(metrics).merge(health::routes(health))
+    Router::new().route("/metrics", get(encode)).with_state(metrics)
 }
 
 #[cfg(test)]
@@ -86,13 +91,13 @@ mod tests {
     #[tokio::test]
     async fn it_answers_on_a_free_port_until_shutdown() {
         let handle = Handle::<()>::new();
-        let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let server = Server::bind("test", "127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = server.address();
         let metrics = Metrics::new();
         metrics.observe_runtime("PipelineTrigger", handle.clone());
         let health = Health::new(vec![("PipelineTrigger", handle.vitals())]);
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let task = tokio::spawn(server.run(health, Arc::new(metrics), async {
+        let task = tokio::spawn(server.run(health_routes(health).merge(metrics_routes(Arc::new(metrics))), async {
             let _ = stopped.await;
         }));
         assert!(ask(address, "/livez").await.starts_with("HTTP/1.1 200"));
