@@ -125,6 +125,16 @@ const CASES: &[Case] = &[
         resumed: NEVER,
     },
     Case {
+        sentence: "the value of the last run, asked again after another was dropped",
+        before: |s| {
+            s.settle().ask("a").settle().suspend(true).ask("b").step();
+            s.suspend(false).settle()
+        },
+        then: |s| s.ask("a"),
+        fires: NEVER,
+        resumed: NEVER,
+    },
+    Case {
         sentence: "an empty annotation",
         before: |s| s.settle(),
         then: |s| s.ask(""),
@@ -265,5 +275,14 @@ fn held_at_first_sight_until_asked() {
     for mode in [FireOn::Change, FireOn::Request] {
         let scene = held(mode);
         assert_eq!((scene.phase(), scene.answered()), (Phase::Idle, Some(Answered::Recorded)), "{mode:?}");
+    }
+}
+
+#[test]
+fn what_was_edited_in_request_mode_fires_nothing_in_another() {
+    for mode in MODES {
+        let mut scene = Scene::new(FireOn::Request);
+        scene.settle().git_ref("B").settle();
+        assert!(fires(&scene.edit(|spec| spec.fire_on = mode).step()).is_none(), "{mode:?}");
     }
 }
