@@ -125,7 +125,7 @@ impl Draft<'_> {
     fn new_run(&self, cause: &Cause, spec: &Spec) -> Run {
         let (now, trigger) = (self.seen.now, self.seen.trigger);
         let last = self.status.run.as_ref().map_or(0, |run| run.seq);
-        let seq = self.status.history.iter().map(|entry| entry.seq).fold(last, u64::max).saturating_add(1);
+        let seq = trigger.status.history.iter().map(|entry| entry.seq).fold(last, u64::max).saturating_add(1);
         let digest = trigger.firing.digest();
         let (kind, request) = match cause {
             Cause::Apply => (CauseKind::Apply, None),
