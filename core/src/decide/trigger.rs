@@ -24,6 +24,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use look::LOOK_INTERVAL;
+
 use super::summary::{Standing, summarize};
 use crate::domain::digest::Compared;
 use crate::domain::run::CauseKind;

@@ -4,7 +4,7 @@
 //! write is young. What became of a POST is remembered until it stands in status.
 
 use pipekick_core::decide::trigger::{Credentials, Effect, FireOrder, INTENT_MAX_AGE, Note, Plan};
-use pipekick_core::domain::{Answer, CredentialUse, ObjectKey, Reason, Spec, TriggerStatus};
+use pipekick_core::domain::{Answer, CredentialUse, Lookup, ObjectKey, Reason, Spec, TriggerStatus};
 use secrecy::SecretString;
 
 use super::{Object, Record, TriggerController, Turn};
@@ -45,6 +45,17 @@ impl TriggerController {
             }
             Effect::ReadCredentials(_) => {
                 self.read_credentials(key, turn).await;
+                Next::Decide
+            }
+            Effect::LookUp(look) => {
+                let (lookup, wait) = self.looker.look_up(&key.namespace, &look).await;
+                let trouble = matches!(lookup, Lookup::Trouble { .. });
+                self.memories.looked(key, trouble, wait);
+                turn.lookup = Some((look.key, lookup));
+                Next::Decide
+            }
+            Effect::LookAt(look) => {
+                turn.named = Some((look.pipeline_id, self.looker.look_at(&key.namespace, &look).await));
                 Next::Decide
             }
             Effect::Fire(order) => match plan.status.take() {

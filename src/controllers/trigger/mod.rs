@@ -9,6 +9,7 @@
 
 mod apply;
 mod follow;
+mod lookup;
 mod memory;
 mod observe;
 
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 use kube::Client;
 use pipekick_core::decide::trigger::{Credentials, Plan, decide};
-use pipekick_core::domain::{ObjectKey, Phase, Trigger};
+use pipekick_core::domain::{AttemptKey, Lookup, Named, ObjectKey, Phase, Trigger};
 
 pub use follow::Follower;
 pub use observe::Record;
@@ -30,6 +31,7 @@ use crate::gitlab;
 use crate::runtime::{Body, Entry, Handle, Lenient, Outcome, Rank, Version, Worker};
 use crate::server::Metrics;
 use apply::Next;
+use lookup::Looker;
 use memory::Memories;
 
 /// A `PipelineTrigger` as the watch delivers it: metadata, and spec and status as far as they can be read.
@@ -49,6 +51,7 @@ pub struct TriggerController {
     follower: Arc<Follower>,
     memories: Memories,
     metrics: Arc<Metrics>,
+    looker: Looker,
 }
 
 /// What a controller stands on.
@@ -79,6 +82,9 @@ struct Turn {
     seen_at: tokio::time::Instant,
     credentials: Credentials,
     token: Option<secrecy::SecretString>,
+    /// What a look brought; decided on in this turn or not at all.
+    lookup: Option<(AttemptKey, Lookup)>,
+    named: Option<(u64, Named)>,
 }
 
 impl TriggerController {
@@ -87,12 +93,15 @@ impl TriggerController {
     pub fn new(parts: Parts) -> Self {
         let Parts { cluster, gitlab, secrets, events, handle, config, follower, metrics } = parts;
         let memories = Memories::default();
-        Self { cluster, gitlab, secrets, events, handle, config, follower, memories, metrics }
+        let looker = Looker::new(Arc::clone(&gitlab), Arc::clone(&secrets), config.gitlab_url.clone());
+        Self { cluster, gitlab, secrets, events, handle, config, follower, memories, metrics, looker }
     }
 
     /// The end of a turn: follow what is to be followed, and wake when the decision asked for it.
     fn rest(&self, key: &ObjectKey, turn: &Turn, plan: &Plan) -> Outcome {
         self.follower.follow(key, plan.follow.clone());
+        let unknown = turn.trigger.status.run.as_ref().is_some_and(|run| run.phase == Phase::Unknown);
+        self.metrics.unknown_runs(self.memories.unknown(key, unknown));
         if plan.is_settled() {
             self.memories.forget(key);
             return Outcome::done().settled(Version::parse(&turn.resource_version));
@@ -150,6 +159,8 @@ impl Worker for TriggerController {
             seen_at: record.seen_at,
             credentials: Credentials::Unread,
             token: None,
+            lookup: None,
+            named: None,
         };
         for _ in 0..STEPS {
             let facts = self.facts(key, &turn);
@@ -171,6 +182,7 @@ impl Worker for TriggerController {
     fn gone(&self, key: &ObjectKey, uid: &str) {
         self.follower.follow(key, None);
         self.memories.forget(key);
+        self.metrics.unknown_runs(self.memories.unknown(key, false));
         tracing::debug!(object = %key, uid, "object was deleted");
     }
 }
