@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use pipekick_core::decide::trigger::{Facts, Observed};
-use pipekick_core::domain::{GitLabUrl, ObjectKey, Phase, Trigger};
+use pipekick_core::domain::{GitLabUrl, ObjectKey, Phase, Run, Trigger};
 use tokio::time::Instant;
 
 use super::{Object, TriggerController, Turn};
@@ -38,8 +38,8 @@ impl TriggerController {
     pub(super) fn facts(&self, key: &ObjectKey, turn: &Turn) -> Facts {
         let run = turn.trigger.status.active_run();
         let undecided =
-            |run: &&pipekick_core::domain::Run| matches!(run.phase, Phase::Firing | Phase::Unknown);
-        let intent = run.filter(undecided).and_then(|run| run.attempt_key());
+            |run: &&Run| matches!(run.phase, Phase::Firing | Phase::Unknown);
+        let intent = run.filter(undecided).and_then(Run::attempt_key);
         let now = clock::instant();
         Facts {
             answers: self.memories.answers(key),
