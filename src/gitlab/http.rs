@@ -224,7 +224,8 @@ impl Http {
         if let Some(body) = body {
             builder = builder.header("Content-Type", "application/json").body(body);
         }
-        let response = builder.send().await.map_err(|error| self.lost(url, error))?;
+        let sent = crate::crash::point("gitlab", builder.send()).await;
+        let response = sent.map_err(|error| self.lost(url, error))?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let meta = ResponseMeta::read(status, &headers, clock::now());

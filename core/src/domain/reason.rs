@@ -33,6 +33,7 @@ macro_rules! reasons {
 }
 
 reasons! {
+    InternalError: "The operator met a bug while working on this object and goes on with the others. Please report it.",
     NothingAsked: "No cause to fire yet: the first sight was the baseline, or `fireOn` is Request.",
     Waiting: "A cause to fire waits for its turn.",
     Sending: "The intent is recorded and the request is on its way to GitLab.",

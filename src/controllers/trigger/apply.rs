@@ -244,6 +244,9 @@ impl TriggerController {
 
     fn tell(&self, key: &ObjectKey, turn: &Turn, notes: Vec<Note>) {
         for note in notes {
+            if note.reason == Reason::DuplicatePipeline {
+                self.metrics.duplicate_seen();
+            }
             let occasion = turn.trigger.status.run.as_ref().map_or_else(
                 || turn.trigger.generation.to_string(),
                 |run| format!("{}.{}", run.fire_id, run.attempt.as_ref().map_or(0, |attempt| attempt.count)),

@@ -16,6 +16,7 @@ mod observe;
 use std::sync::Arc;
 
 use kube::Client;
+use pipekick_core::decide::summary::tell_bug;
 use pipekick_core::decide::trigger::{Credentials, Plan, decide};
 use pipekick_core::domain::{AttemptKey, Lookup, Named, ObjectKey, Phase, Trigger};
 
@@ -26,7 +27,9 @@ use crate::api::PipelineTrigger;
 use crate::clock;
 use crate::cluster::events::Events;
 use crate::cluster::secrets::Secrets;
+use crate::cluster::status::{self, Guard};
 use crate::config::Config;
+use crate::crash;
 use crate::gitlab;
 use crate::runtime::{Body, Entry, Handle, Lenient, Outcome, Rank, Version, Worker};
 use crate::server::Metrics;
@@ -141,6 +144,7 @@ impl Worker for TriggerController {
     }
 
     async fn work(&self, key: &ObjectKey, entry: Entry<Record>) -> Outcome {
+        crash::panic_on(key);
         let record = match entry.body {
             Body::Whole(record) => record,
             // Nothing is left to do for it, until an event brings it whole again.
@@ -177,6 +181,27 @@ impl Worker for TriggerController {
         // The decision is pure: it would panic again on the same facts, so those of the follower go.
         self.follower.drop_sighting(key);
         tracing::error!(object = %key, message, "work on an object panicked; the others go on");
+        let Some(entry) = self.handle.entry(key) else { return };
+        let Body::Whole(record) = entry.body else { return };
+        let Ok(trigger) = &record.trigger else { return };
+        let guard = Guard {
+            key: key.clone(),
+            uid: trigger.uid.clone(),
+            resource_version: record.resource_version.clone(),
+        };
+        let mut status = trigger.status.clone();
+        let text = format!("the operator met a bug while working on this object: {message}");
+        tell_bug(&mut status, &text, trigger.generation, clock::now());
+        if status.conditions == trigger.status.conditions {
+            return;
+        }
+        let cluster = self.cluster.clone();
+        // Once and without insisting: the log and the metric tell it anyway.
+        tokio::spawn(async move {
+            if let Err(error) = status::write::<PipelineTrigger, Object>(&cluster, &guard, &status).await {
+                tracing::warn!(object = %guard.key, %error, "the bug could not be told in status");
+            }
+        });
     }
 
     fn gone(&self, key: &ObjectKey, uid: &str) {

@@ -37,8 +37,7 @@ impl TriggerController {
 
     pub(super) fn facts(&self, key: &ObjectKey, turn: &Turn) -> Facts {
         let run = turn.trigger.status.active_run();
-        let undecided =
-            |run: &&Run| matches!(run.phase, Phase::Firing | Phase::Unknown);
+        let undecided = |run: &&Run| matches!(run.phase, Phase::Firing | Phase::Unknown);
         let intent = run.filter(undecided).and_then(Run::attempt_key);
         let now = clock::instant();
         Facts {
