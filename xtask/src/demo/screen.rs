@@ -26,12 +26,12 @@ impl Screen {
     pub fn open(intro: String) -> Self {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         if !io::stdout().is_terminal() || dumb {
-            println!("{intro}");
+            put(&format!("{intro}\n"));
             return Self::Plain(Plain::default());
         }
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
         let paint = if wanted { Paint::Colours } else { Paint::Plain };
-        println!("{intro}{HIDE_CURSOR}");
+        put(&format!("{intro}{HIDE_CURSOR}\n"));
         Self::Live(Live { intro, note: String::new(), drawn: Vec::new(), size: size(), paint })
     }
 
@@ -39,7 +39,7 @@ impl Screen {
     pub fn note(&mut self, note: &str) {
         match self {
             Self::Live(live) => note.clone_into(&mut live.note),
-            Self::Plain(_) => println!("{note}"),
+            Self::Plain(_) => put(&format!("{note}\n")),
         }
     }
 
