@@ -114,7 +114,7 @@ async fn follow(demo: &Demo, stage: &Stage, operator: &mut Operator) -> anyhow::
         for (name, value) in due(&seen, &asked) {
             stage.ask(name, value).await?;
             screen.note(&format!(
-                "asked once more: kubectl annotate ptrig {name} -n {NAMESPACE} pipekick.dev/fire={value} --overwrite"
+                "asked again: kubectl annotate ptrig {name} -n {NAMESPACE} pipekick.dev/fire={value}"
             ));
             asked.push(name);
         }

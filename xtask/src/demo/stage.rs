@@ -136,3 +136,31 @@ impl Seen {
 fn example(name: &str) -> PathBuf {
     root().join("examples").join(name).with_extension("yaml")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::examples::Example;
+
+    #[test]
+    fn every_example_has_its_file_and_its_project_in_the_simulated_gitlab() {
+        let seed = Seed::from_yaml(&read(&example("gitlab")).unwrap()).unwrap();
+        for &Example { name, project, .. } in EXAMPLES {
+            let manifest = read(&example(name)).unwrap();
+            for line in [format!("\n  name: {name}\n"), format!("\n    project: {project}\n")] {
+                assert!(manifest.contains(&line), "{name}: {line}");
+            }
+            assert!(seed.projects.iter().any(|known| known.path == project), "{project}");
+        }
+    }
+
+    #[test]
+    fn every_token_is_known_to_the_simulated_gitlab_but_the_mistyped_one() {
+        let gitlab = read(&example("gitlab")).unwrap();
+        let secret = read(&example("secret")).unwrap();
+        let tokens = secret.lines().filter_map(|line| line.split_once(": gl").map(|(_, rest)| rest));
+        let unknown: Vec<&str> =
+            tokens.filter(|token| !gitlab.contains(&format!("token: gl{token},"))).collect();
+        assert_eq!(unknown, ["ptt-demo-crat"]);
+    }
+}
