@@ -1,6 +1,7 @@
 //! The project's own commands. `cargo xtask --help` lists them; `cargo demo` is one of them.
 
 mod controlplane;
+mod demo;
 
 use std::process::ExitCode;
 
@@ -18,6 +19,8 @@ struct Cli {
 enum Command {
     /// Start a control plane with Pipekick's CRDs and RBAC, and keep it until Ctrl-C.
     Controlplane,
+    /// Show Pipekick at work on this machine, until Ctrl-C: `cargo demo`.
+    Demo(demo::Demo),
 }
 
 fn main() -> ExitCode {
@@ -33,8 +36,11 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
-        Command::Controlplane => runtime.block_on(controlplane::run()),
+        Command::Controlplane => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(controlplane::run())
+        }
+        Command::Demo(demo) => demo::run(&demo),
     }
 }
