@@ -133,19 +133,19 @@ impl TriggerController {
                 tracing::info!(object = %key, %fire_id, pipeline_id = pipeline.id, attempt = order.key.count, "pipeline was created");
             }
             Answer::FailedAtBirth { message } => {
-                tracing::info!(object = %key, %fire_id, message, "pipeline failed at birth");
+                tracing::info!(object = %key, %fire_id, detail = message, "pipeline failed at birth");
             }
             Answer::Refused { reason, message } => {
-                tracing::info!(object = %key, %fire_id, %reason, message, "gitlab refused");
+                tracing::info!(object = %key, %fire_id, %reason, detail = message, "gitlab refused");
             }
             Answer::Throttled { reason, message, until } => {
-                tracing::info!(object = %key, %fire_id, %reason, message, %until, "gitlab asked to wait");
+                tracing::info!(object = %key, %fire_id, %reason, detail = message, %until, "gitlab asked to wait");
             }
             Answer::NotSent { reason, message } => {
-                tracing::info!(object = %key, %fire_id, %reason, message, "nothing was sent");
+                tracing::info!(object = %key, %fire_id, %reason, detail = message, "nothing was sent");
             }
             Answer::Unknown { message } => {
-                tracing::warn!(object = %key, %fire_id, message, "outcome is unknown");
+                tracing::warn!(object = %key, %fire_id, detail = message, "outcome is unknown");
             }
         }
         answer
@@ -215,7 +215,7 @@ impl TriggerController {
         match error {
             WriteError::Gone => Next::End(Outcome::done()),
             WriteError::Refused(message) => {
-                tracing::error!(object = %key, message, "status was refused");
+                tracing::error!(object = %key, detail = message, "status was refused");
                 Next::End(Outcome::done().wake_in(REFUSED, Rank::Bookkeeping))
             }
             WriteError::Conflict => match status::read::<PipelineTrigger, Object>(&self.cluster, key).await {
@@ -226,12 +226,12 @@ impl TriggerController {
                 }
                 Ok(_) => Next::End(Outcome::done()),
                 Err(message) => {
-                    tracing::warn!(object = %key, message, "object could not be read again");
+                    tracing::warn!(object = %key, detail = message, "object could not be read again");
                     Next::End(Outcome::done().wake_in(UNCONFIRMED, Rank::Firing))
                 }
             },
             WriteError::Unconfirmed(message) => {
-                tracing::warn!(object = %key, message, "status was not confirmed");
+                tracing::warn!(object = %key, detail = message, "status was not confirmed");
                 if let Ok(Some(object)) = status::read::<PipelineTrigger, Object>(&self.cluster, key).await
                     && object.metadata.uid.as_deref() == Some(&turn.trigger.uid)
                 {

@@ -180,7 +180,7 @@ impl Worker for TriggerController {
     fn panicked(&self, key: &ObjectKey, message: &str) {
         // The decision is pure: it would panic again on the same facts, so those of the follower go.
         self.follower.drop_sighting(key);
-        tracing::error!(object = %key, message, "work on an object panicked; the others go on");
+        tracing::error!(object = %key, detail = message, "work on an object panicked; the others go on");
         let Some(entry) = self.handle.entry(key) else { return };
         let Body::Whole(record) = entry.body else { return };
         let Ok(trigger) = &record.trigger else { return };
