@@ -68,6 +68,15 @@ pub const EXAMPLES: &[Example] = &[
         asked: None,
     },
     Example {
+        name: "lost-reply",
+        project: "shop/invoices",
+        phase: Phase::Succeeded,
+        reason: Reason::PipelineSucceeded,
+        says: "succeeded in 2s",
+        pipelines: 1,
+        asked: None,
+    },
+    Example {
         name: "asked-again",
         project: "shop/reports",
         phase: Phase::Succeeded,
