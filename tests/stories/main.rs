@@ -20,7 +20,16 @@
 mod harness;
 
 mod asking;
+mod crashes;
+mod credentials;
+mod crowds;
 mod edits;
+mod endings;
+mod faults;
 mod firing;
 mod modes;
+mod neighbours;
+mod recreation;
+mod refused_at_apply;
+mod refused_by_gitlab;
 mod suspension;

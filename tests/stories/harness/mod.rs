@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{Namespace, Secret as StoredSecret};
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use pipekick_sandbox::gitlab::{GitlabSim, Handle, Ledger, PipelineRecord, Seed};
@@ -97,7 +97,9 @@ impl Story {
             assert!(!log.contains("panicked"), "an operator panicked");
             told.push(("the log", log));
         }
-        for token in self.tokens.borrow().iter() {
+        let tokens = self.tokens.borrow();
+        let base64 = tokens.iter().map(|token| data_encoding::BASE64.encode(token.as_bytes()));
+        for token in tokens.iter().cloned().chain(base64) {
             for (place, text) in &told {
                 assert!(!text.contains(token.as_str()), "a token stands in {place}");
             }
@@ -144,13 +146,17 @@ impl Story {
         seen(&applied.unwrap())
     }
 
-    /// Why the API server refuses this manifest.
-    pub async fn refusal(&self, trigger: &Trigger) -> String {
+    /// Why the API server refuses to create this; nothing if it would not.
+    pub async fn create_refused(&self, trigger: &Trigger) -> Option<String> {
+        let object: DynamicObject = serde_json::from_value(trigger.0.clone()).unwrap();
+        let params = PostParams { dry_run: true, ..PostParams::default() };
+        refusal(self.triggers().create(&params, &object).await)
+    }
+
+    /// Why the API server refuses this server-side apply; nothing if it would not.
+    pub async fn apply_refused(&self, trigger: &Trigger) -> Option<String> {
         let params = gitops().dry_run();
-        match self.triggers().patch(trigger.name(), &params, &Patch::Apply(&trigger.0)).await {
-            Err(kube::Error::Api(status)) => status.message.clone(),
-            answer => panic!("it was not refused: {answer:?}"),
-        }
+        refusal(self.triggers().patch(trigger.name(), &params, &Patch::Apply(&trigger.0)).await)
     }
 
     /// `kubectl annotate pipekick.dev/fire=VALUE`
@@ -324,4 +330,12 @@ fn gitops() -> PatchParams {
 
 fn seen(object: &DynamicObject) -> Seen {
     Seen(serde_json::to_value(object).unwrap())
+}
+
+fn refusal(answer: kube::Result<DynamicObject>) -> Option<String> {
+    match answer {
+        Ok(_) => None,
+        Err(kube::Error::Api(status)) => Some(status.message.clone()),
+        Err(error) => panic!("{error}"),
+    }
 }
