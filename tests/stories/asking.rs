@@ -1,7 +1,7 @@
 //! The annotation `pipekick.dev/fire`: a new value asks for a run, in every mode.
 
 use crate::harness::gitlab::{long, playing, quick};
-use crate::harness::{Trigger, story};
+use crate::harness::{Trigger, status_writes, story};
 
 #[test]
 fn a_new_value_fires_a_second_pipeline_and_a_known_one_does_not() {
@@ -121,5 +121,22 @@ fn who_asked_and_waits_in_two_steps_never_sees_the_success_before() {
         }
         assert!(waited >= 3, "each request had its end");
         assert_eq!(story.fired("checkout"), 4);
+    });
+}
+
+#[test]
+fn a_very_long_value_fires_once() {
+    story(playing(quick()), async |story| {
+        story.operator(&[]);
+        let versions = story.record_versions().await;
+        story.apply(&Trigger::new("checkout").with("spec.fireOn", "Request")).await;
+        story.until_phase("checkout", "Idle").await;
+        story.ask("checkout", &"x".repeat(10_000)).await;
+        story.until_run("checkout", 1, "Succeeded").await;
+        story.let_pass().await;
+        let seen = story.look("checkout").await;
+        assert_eq!(story.fired("checkout"), 1);
+        let writes = status_writes(&versions.up_to(&seen).await);
+        assert!(writes <= 4, "{writes} status writes");
     });
 }

@@ -117,6 +117,22 @@ fn restarted_after_the_end_it_does_nothing_and_writes_nothing() {
     });
 }
 
+#[test]
+fn asked_to_stop_it_records_the_answer_it_waits_for() {
+    story(playing(long()), async |story| {
+        story.operator(&[]);
+        story.gitlab.latency("trigger", SignedDuration::from_secs(2)).unwrap();
+        story.apply(&Trigger::new("checkout")).await;
+        story.until_ledger("have the call", |ledger| !ledger.calls_to("trigger").is_empty()).await;
+        story.terminate_operators();
+        assert_eq!(story.look("checkout").await.phase(), "Running");
+        story.operator(&[]);
+        story.end_pipelines();
+        story.until_phase("checkout", "Succeeded").await;
+        assert_eq!(story.fired("checkout"), 1);
+    });
+}
+
 /// Killed again and again in the middle of many runs, with a GitLab slow enough that requests are under way.
 #[test]
 fn killed_again_and_again_among_many_runs_each_has_at_most_one_pipeline() {

@@ -221,3 +221,32 @@ fn no_token_is_told_in_a_trace_log_or_metrics() {
         }
     });
 }
+
+#[test]
+fn plain_http_is_refused_without_the_flag_for_it() {
+    story(playing(quick()), async |story| {
+        story.operator_of("https://gitlab.invalid", &[]);
+        let url = story.gitlab.url();
+        story.secret(both_tokens(Secret::new("http").annotation("pipekick.dev/gitlab-url", url))).await;
+        story.apply(&with_secret("checkout", "http").with("spec.gitlab.url", url)).await;
+        until_missing(story, "checkout", "PlainHttpRefused", &["http"]).await;
+        assert_eq!(story.ledger().calls.len(), 0);
+    });
+}
+
+#[test]
+fn another_default_gitlab_fires_nothing_and_gets_no_token() {
+    story(playing(quick()), async |story| {
+        let other = GitlabSim::start(playing(quick())).unwrap();
+        story.operator(&[]);
+        story.apply(&Trigger::new("checkout")).await;
+        story.until_phase("checkout", "Succeeded").await;
+        story.kill_operators();
+        story.operator_of(other.url(), &[]);
+        story.apply(&Trigger::new("marker")).await;
+        story.until_phase("marker", "Succeeded").await;
+        assert_eq!(other.ledger().pipelines.len(), 1, "the marker's");
+        assert_eq!(story.fired("checkout"), 1);
+        assert_eq!(story.look("checkout").await.phase(), "Succeeded");
+    });
+}

@@ -169,3 +169,54 @@ fn with_an_access_token_alone_the_pipeline_is_created_through_the_api() {
 fn calls_that_read(story: &Story) -> usize {
     story.ledger().calls.iter().filter(|call| call.method == "GET").count()
 }
+
+#[test]
+fn variables_arrive_as_they_were_written_up_to_the_largest() {
+    let odd = "quotes \" ' \\ $HOME $$ %41 &a=b;\n\ttwo lines, ünïcödé 🚀\n";
+    let large = "ü".repeat(8_192);
+    story(playing(quick()), async |story| {
+        story.operator(&[]);
+        let mut values: Vec<(String, &str)> =
+            (0..15).map(|n| (format!("LARGE_{n}"), large.as_str())).collect();
+        values.push(("ODD".into(), odd));
+        values.push(("EMPTY".into(), ""));
+        values.push(("_1".into(), "true"));
+        let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        story.apply(&Trigger::new("by-trigger").variables(&values)).await;
+        let by_access = Trigger::new("by-access").without("spec.gitlab.triggerTokenRef");
+        story.apply(&by_access.variables(&values)).await;
+        story.until_phase("by-trigger", "Succeeded").await;
+        story.until_phase("by-access", "Succeeded").await;
+
+        let ledger = story.ledger();
+        assert_eq!(ledger.pipelines.len(), 2);
+        for pipeline in &ledger.pipelines {
+            for (name, value) in &values {
+                let found = pipeline.variables.iter().find(|variable| variable.key == *name);
+                assert_eq!(found.map(|variable| variable.value.as_str()), Some(*value), "{name}");
+            }
+            assert_eq!(pipeline.variables.len(), values.len() + 1, "and GitLab's payload, or our mark");
+        }
+    });
+}
+
+#[test]
+fn a_project_named_by_its_number_is_fired_and_followed() {
+    story(playing(quick()), async |story| {
+        story.operator(&[]);
+        story.apply(&Trigger::new("by-path")).await;
+        let seen = story.until_phase("by-path", "Succeeded").await;
+        let id = seen.number("status.run.pipeline.projectId");
+        story.apply(&Trigger::new("by-number").with("spec.gitlab.project", id)).await;
+        story.apply(&Trigger::new("by-text").with("spec.gitlab.project", id.to_string())).await;
+        for name in ["by-number", "by-text"] {
+            story.until_phase(name, "Succeeded").await;
+            assert_eq!(story.fired(name), 1);
+        }
+        // Number and text mean the same project: no change.
+        story.apply(&Trigger::new("by-number").with("spec.gitlab.project", id.to_string())).await;
+        story.until_phase("by-number", "Succeeded").await;
+        story.let_pass().await;
+        assert_eq!(story.fired("by-number"), 1);
+    });
+}

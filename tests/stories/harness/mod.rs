@@ -90,9 +90,8 @@ impl Story {
         assert_eq!(ledger.duplicate_fire_ids(), Vec::<&str>::new(), "a fire id with two pipelines");
         let mut told = vec![("Events", format!("{:?}", self.all_events().await))];
         told.push(("objects", format!("{:?}", self.all().await)));
-        let mut operators = self.operators.borrow_mut();
-        for operator in operators.iter_mut() {
-            assert!(!operator.has_ended_by_itself(), "an operator has ended");
+        self.check_operators();
+        for operator in self.operators.borrow().iter() {
             let log = operator.log();
             assert!(!log.contains("panicked"), "an operator panicked");
             told.push(("the log", log));
@@ -125,6 +124,17 @@ impl Story {
     /// `kill -9` to every operator.
     pub fn kill_operators(&self) {
         self.operators.borrow_mut().iter_mut().filter(|o| !o.is_killed()).for_each(Operator::kill);
+    }
+
+    /// SIGTERM to every operator, and waits for their end.
+    pub fn terminate_operators(&self) {
+        self.operators.borrow_mut().iter_mut().filter(|o| !o.is_killed()).for_each(Operator::terminate);
+    }
+
+    fn check_operators(&self) {
+        let mut operators = self.operators.borrow_mut();
+        let ended = operators.iter_mut().any(Operator::has_ended_by_itself);
+        assert!(!ended, "an operator ended, and not by this story; the end of its log may say why");
     }
 
     /// What all operators of the story logged.
@@ -234,6 +244,7 @@ impl Story {
             if is(&now) {
                 return now;
             }
+            self.check_operators();
             let yaml = || now.yaml();
             assert!(began.elapsed() < DEADLINE, "{name} should {should}, after {DEADLINE:?}:\n{}", yaml());
             tokio::time::sleep(POLL).await;
@@ -259,6 +270,7 @@ impl Story {
             let all = self.all().await;
             let late: Vec<&Seen> = all.iter().filter(|seen| !is(seen)).collect();
             let Some(first) = late.first() else { return all };
+            self.check_operators();
             let count = late.len();
             let yaml = || first.yaml();
             assert!(began.elapsed() < within, "{count} should {should}, after {within:?}:\n{}", yaml());
@@ -270,6 +282,7 @@ impl Story {
     pub async fn until_ledger(&self, should: &str, is: impl Fn(&Ledger) -> bool) {
         let began = Instant::now();
         while !is(&self.ledger()) {
+            self.check_operators();
             assert!(began.elapsed() < DEADLINE, "the ledger should {should}, after {DEADLINE:?}");
             tokio::time::sleep(POLL).await;
         }

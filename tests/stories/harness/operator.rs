@@ -3,6 +3,9 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const TERMINATES_WITHIN: Duration = Duration::from_secs(20);
 
 pub struct Operator {
     process: Child,
@@ -29,7 +32,10 @@ impl Operator {
         let log = dir.join(format!("{}.{}.log", start.namespace, start.number));
         let mut command = Command::new(env!("CARGO_BIN_EXE_pipekick"));
         command.arg("run").args(["--namespace", start.namespace, "--gitlab-url", start.gitlab_url]);
-        command.args(["--allow-http", "--follow-interval", "1s"]);
+        command.args(["--follow-interval", "1s"]);
+        if start.gitlab_url.starts_with("http://") {
+            command.arg("--allow-http");
+        }
         command.args(["--health-addr", "127.0.0.1:0", "--metrics-addr", "127.0.0.1:0"]);
         if !start.flags.contains(&"--log-level") {
             command.args(["--log-level", "pipekick=debug,info"]);
@@ -51,6 +57,20 @@ impl Operator {
         for process in [&mut self.watchdog, &mut self.process] {
             let _ = process.kill();
             let _ = process.wait();
+        }
+    }
+
+    /// SIGTERM, and waits for its end as a kubelet does. It has to come well within the 30 s of a pod.
+    pub fn terminate(&mut self) {
+        self.killed = true;
+        let _ = self.watchdog.kill();
+        let _ = self.watchdog.wait();
+        let kill = format!("kill -TERM {}", self.process.id());
+        assert!(Command::new("/bin/sh").args(["-c", &kill]).status().unwrap().success());
+        let began = Instant::now();
+        while self.process.try_wait().unwrap().is_none() {
+            assert!(began.elapsed() < TERMINATES_WITHIN, "it did not end in {TERMINATES_WITHIN:?}");
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
