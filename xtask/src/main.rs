@@ -1,6 +1,12 @@
 //! The project's own commands. `cargo xtask --help` lists them; `cargo demo` is one of them.
 
+mod ci;
+mod ci_steps;
 mod controlplane;
+mod generated;
+mod measure;
+mod measure_floor;
+mod test;
 
 use std::process::ExitCode;
 
@@ -18,6 +24,26 @@ struct Cli {
 enum Command {
     /// Start a control plane with Pipekick's CRDs and RBAC, and keep it until Ctrl-C.
     Controlplane,
+    /// Run every test; arguments go to `cargo test`.
+    Test {
+        /// As for `cargo test`: a name, `-p PACKAGE`, `--test stories`, `-- --nocapture`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<std::ffi::OsString>,
+    },
+    /// Check all that a change must pass.
+    Ci,
+    /// Write what the code generates: crds/, docs/reasons.md, docs/cli.md.
+    Generated {
+        /// Write nothing; fail if something differs.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Measure the operator: latency, memory, writes, rate. Builds for release first.
+    Measure {
+        /// A tenth of everything: to try the tool, not to quote it.
+        #[arg(long)]
+        quick: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -36,5 +62,9 @@ fn run(command: Command) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
         Command::Controlplane => runtime.block_on(controlplane::run()),
+        Command::Test { args } => test::test(args),
+        Command::Ci => ci::ci(),
+        Command::Generated { check } => generated::generated(check),
+        Command::Measure { quick } => measure::measure(&runtime, quick),
     }
 }
