@@ -5,13 +5,14 @@ mod gitlab_client;
 
 use std::{collections::BTreeMap, time::Instant};
 
-use futures::future::join_all;
 use gitlab_client::{SHOP, send, shop, started};
 use jiff::SignedDuration;
 use pipekick_sandbox::gitlab::{
-    CredentialKind, Limits, Role, Seed, Source, Status, Throttle, UserSeed, VariableType, VariablesRole,
+    Ci, CredentialKind, JobState, JobTokenSeed, Limits, Role, Seed, Source, Status, Throttle, UserSeed,
+    VariableType, VariablesRole,
 };
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 fn with_project(change: impl FnOnce(&mut pipekick_sandbox::gitlab::ProjectSeed)) -> Seed {
     let mut seed = Seed::one_project("shop/checkout");
@@ -110,6 +111,30 @@ async fn a_variable_named_trigger_payload_leaves_a_failed_pipeline() {
         client.get(&format!("{SHOP}/pipelines/{}/jobs", record.id)).await.each("id"),
         [] as [Value; 0]
     );
+}
+
+#[tokio::test]
+async fn too_large_a_pipeline_is_kept_failed_by_a_trigger_and_not_by_an_access_token() {
+    let (sim, client) = started(with_project(|project| project.ci = Ci::TooLarge));
+    assert_eq!(send(client.trigger(&json!({}))).await.status, 422);
+    let create = client.api("POST", &format!("{SHOP}/pipeline")).json(&json!({ "ref": "main" }));
+    assert_eq!(send(create).await.status, 400);
+    assert_eq!(sim.ledger().pipelines.len(), 1);
+}
+
+#[tokio::test]
+async fn a_job_token_makes_source_pipeline_as_the_jobs_user() {
+    let job = JobTokenSeed {
+        token: "glcbt-job".into(),
+        name: "deploy".into(),
+        user: "alice".into(),
+        state: JobState::Running,
+    };
+    let (sim, client) = started(Seed { job_tokens: vec![job], ..Seed::one_project("shop/checkout") });
+    let answer = send(client.trigger(&json!({ "token": "glcbt-job" }))).await;
+    assert_eq!((answer.status, answer.json()["source"].as_str()), (201, Some("pipeline")));
+    let record = &sim.ledger().pipelines[0];
+    assert_eq!((record.credential.kind, record.user.as_str()), (CredentialKind::JobToken, "alice"));
 }
 
 #[tokio::test]
@@ -253,11 +278,10 @@ async fn before_18_only_a_429_tells_of_limits() {
 async fn two_thousand_triggers_at_once_take_seconds_and_none_is_lost() {
     let (sim, client) = shop();
     let start = Instant::now();
-    let answers = join_all((0..2000).map(|n| {
-        let mark = json!({ "pipekick": { "fire_id": format!("fire-{n}") } });
-        send(client.trigger(&mark))
-    }))
-    .await;
+    let calls: JoinSet<_> = (0..2000)
+        .map(|n| send(client.trigger(&json!({ "pipekick": { "fire_id": format!("fire-{n}") } }))))
+        .collect();
+    let answers = calls.join_all().await;
     let took = start.elapsed();
     assert!(answers.iter().all(|answer| answer.status == 201));
     let ledger = sim.ledger();

@@ -50,6 +50,19 @@ async fn pages_tell_where_they_stand_and_links_keep_the_filters_but_no_token() {
 }
 
 #[tokio::test]
+async fn above_ten_thousand_rows_no_totals_and_no_last_page_are_told() {
+    let pipelines = vec![PipelineSeed::default(); 10_001];
+    let (_sim, client) = started(with_project(|project| project.pipelines = pipelines));
+    let page = client.get(&format!("{SHOP}/pipelines?page=50&per_page=1000")).await;
+    assert_eq!(
+        (page.header("x-total"), page.header("x-total-pages"), page.header("x-next-page")),
+        ("", "", "51")
+    );
+    assert_eq!((page.each("id").len(), page.header("link").contains("last")), (100, false));
+    assert_eq!(client.get(&format!("{SHOP}/pipelines?page=102&per_page=100")).await.body, "[]");
+}
+
+#[tokio::test]
 async fn the_list_filters_by_what_the_facts_name_and_hides_child_pipelines() {
     let existing = |source, status, mins, name: Option<&str>| PipelineSeed {
         source,
@@ -263,6 +276,23 @@ async fn tokens_can_be_revoked_expire_and_be_rotated_in_mid_run() {
     sim.revoke_token("ops").unwrap();
     assert_eq!(send(client.trigger(&json!({ "token": new }))).await.status, 404);
     assert!(sim.revoke_token("nobody's").is_err());
+}
+
+#[tokio::test]
+async fn a_project_renamed_in_mid_run_redirects_reads_and_keeps_its_id_and_pipelines() {
+    let (sim, client) = started(with_project(|project| project.id = Some(7)));
+    let id = fire(&client).await;
+    sim.add(with_project(|project| {
+        project.id = Some(7);
+        project.path = "till/checkout".into();
+        project.triggers.clear();
+    }))
+    .unwrap();
+    let moved = client.get(&format!("{SHOP}/pipelines/{id}")).await;
+    let location = format!("{}/api/v4/projects/7/pipelines/{id}", sim.url());
+    assert_eq!((moved.status, moved.header("location")), (301, location.as_str()));
+    assert_eq!(client.get(&format!("/projects/7/pipelines/{id}")).await.id(), id);
+    assert_eq!(client.get("/projects/till%2Fcheckout").await.id(), 7);
 }
 
 #[tokio::test]

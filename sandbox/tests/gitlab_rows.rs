@@ -1,4 +1,5 @@
 //! Every row of the table of answers is produced over HTTP at least once, in the shape the table says.
+#![allow(clippy::unwrap_used, reason = "the functions beside the tests are tests too")]
 
 mod gitlab_client;
 
@@ -7,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use gitlab_client::{Client, SHOP, Seen, send, standing};
 use jiff::SignedDuration;
 use pipekick_sandbox::gitlab::{
-    AccessTokenSeed, Ci, Fault, FaultRule, GitlabSim, Handle, InputKind, InputSpec, Limits, ProjectSeed,
-    Protection, Role, Row, Scope, Seed, Throttle, TriggerSeed, UserSeed, VariablesRole, Version, Visibility,
-    rows,
+    AccessTokenSeed, Ci, Fault, FaultRule, GitlabSim, Handle, InputKind, InputSpec, JobState, JobTokenSeed,
+    Limits, ProjectSeed, Protection, Role, Row, Scope, Seed, Throttle, TriggerSeed, UserSeed, VariablesRole,
+    Version, Visibility, rows,
 };
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
@@ -107,6 +108,20 @@ fn everything() -> Seed {
     let mut expiring = project("expiring");
     expiring.triggers[0].expires_at = Some("2026-11-01T00:00:00Z".parse().unwrap());
     seed.projects.push(expiring);
+    let job = |name: &str, user: &str, state| JobTokenSeed {
+        token: name.into(),
+        name: name.into(),
+        user: user.into(),
+        state,
+    };
+    seed.job_tokens.extend([
+        job("job-running", "alice", JobState::Running),
+        job("job-strange", "dora", JobState::Running),
+        job("job-finished", "alice", JobState::Finished),
+        job("job-erased", "alice", JobState::Erased),
+        job("job-orphaned", "alice", JobState::ProjectDeleted),
+        job("job-expired", "alice", JobState::Expired),
+    ]);
     seed.access_tokens.extend([
         AccessTokenSeed { revoked: true, ..token("revoked", "alice", &[Scope::Api]) },
         AccessTokenSeed {
@@ -195,6 +210,12 @@ async fn triggers(drive: &mut Drive) {
         ("TRIGGER_SEVERAL_INVALID", json!({})),
         ("TRIGGER_VARIABLES_NOT_STRINGS", json!({ "token": token, "ref": "main", "variables": { "N": 3 } })),
         ("TRIGGER_TOKEN_UNKNOWN", json!({ "token": "tt-shop%2Fempty", "ref": "main" })),
+        ("TRIGGER_JOB_NOT_RUNNING", json!({ "token": "job-finished", "ref": "main" })),
+        ("TRIGGER_JOB_ERASED", json!({ "token": "job-erased", "ref": "main" })),
+        ("TRIGGER_JOB_PROJECT_DELETED", json!({ "token": "job-orphaned", "ref": "main" })),
+        ("TRIGGER_JOB_TOKEN_EXPIRED", json!({ "token": "job-expired", "ref": "main" })),
+        ("TRIGGER_JOB_SEES_NOTHING", json!({ "token": "job-strange", "ref": "main" })),
+        ("TRIGGER_CREATED", json!({ "token": "job-running", "ref": "main" })),
         ("TRIGGER_CREATED", json!({ "token": token, "ref": "main" })),
     ] {
         let call = drive.trigger(shop, &body);
@@ -302,6 +323,8 @@ async fn faults(drive: &mut Drive) {
         ("FAULT_SERVER_ERROR", Fault::ServerError { effect: true }),
         ("FAULT_TOO_MANY", Fault::TooManyRequests { retry_after: 7 }),
         ("FAULT_UNAVAILABLE", Fault::Unavailable { retry_after: 7 }),
+        ("FAULT_READ_ONLY", Fault::ReadOnly),
+        ("FAULT_RESOURCE_LOCK", Fault::ResourceLock),
         ("FAULT_REDIRECT", Fault::Redirect { location: "http://127.0.0.1:9/".into() }),
     ] {
         drive.sim.fault(FaultRule::next("project", fault)).unwrap();
@@ -322,17 +345,20 @@ fn limit(drive: &Drive, limits: Limits) {
 }
 
 #[tokio::test]
-async fn a_declared_input_of_the_wrong_type_leaves_a_failed_pipeline_and_a_form_may_send_it_as_text() {
+async fn a_missing_mistyped_or_unlisted_input_leaves_a_failed_pipeline_and_a_form_may_send_it_as_text() {
     let mut seed = Seed::one_project("shop/checkout");
     let number = InputSpec { kind: InputKind::Number, default: Some(json!(1)), options: Vec::new() };
-    seed.projects[0].inputs = BTreeMap::from([("replicas".into(), number)]);
+    let region = InputSpec { options: vec![json!("eu"), json!("us")], ..InputSpec::default() };
+    seed.projects[0].inputs = BTreeMap::from([("replicas".into(), number), ("region".into(), region)]);
     let (sim, client) = gitlab_client::started(seed);
-    let wrong = send(client.trigger(&json!({ "inputs": { "replicas": true } }))).await;
-    assert_eq!(wrong.status, 422, "{wrong:?}");
-    let form = format!("token={}&ref=main&inputs[replicas]=3", Seed::TRIGGER_TOKEN);
+    for inputs in [json!({}), json!({ "region": "eu", "replicas": true }), json!({ "region": "moon" })] {
+        let wrong = send(client.trigger(&json!({ "inputs": inputs }))).await;
+        assert_eq!(wrong.status, 422, "{inputs}: {wrong:?}");
+    }
+    let form = format!("token={}&ref=main&inputs[replicas]=3&inputs[region]=us", Seed::TRIGGER_TOKEN);
     let right = send(client.form(&format!("{SHOP}/trigger/pipeline"), form)).await;
     assert_eq!(right.status, 201, "{right:?}");
-    assert_eq!(sim.ledger().pipelines.len(), 2);
+    assert_eq!(sim.ledger().pipelines.len(), 4);
     sim.add(Seed { version: Some("17.11".parse().unwrap()), ..Seed::default() }).unwrap();
     let dropped = send(client.trigger(&json!({ "inputs": { "no": "such" } }))).await;
     assert_eq!(dropped.status, 201, "before 18 inputs are dropped without a word: {dropped:?}");

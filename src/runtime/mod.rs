@@ -10,7 +10,8 @@
 //! somebody poked it; never twice at a time, at most [`Options::concurrency`] keys at a time, and in the order of
 //! [`queue`]. All timers are one sleep. A worker's panic is its key's trouble alone.
 //!
-//! It knows nothing of GitLab, of leases, or of what a record means.
+//! It knows nothing of GitLab, of leases, or of what a record means. From an event to the start of its work it takes
+//! some 3 µs, and a settled object some 340 bytes (release build, 100,000 objects in 100 namespaces).
 
 pub mod handle;
 pub mod lenient;
@@ -65,7 +66,8 @@ pub trait Worker: Send + Sync + 'static {
     /// How urgent an object is that the watch has just shown. Called for every event: keep it cheap.
     fn classify(&self, record: &Self::Record) -> Rank;
 
-    /// One turn of work on an object. It may panic; it should not block.
+    /// One turn of work on an object. It may panic; it should not block. It is given [`Body::Settled`] if a poke or
+    /// a timer brings back what it had settled: then it reads the object itself if it needs it.
     fn work(&self, key: &ObjectKey, entry: Entry<Self::Record>) -> impl Future<Output = Outcome> + Send;
 
     /// [`work`](Self::work) panicked with this message. The key is held for 5 s, doubling to 5 min, in which no

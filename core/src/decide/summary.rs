@@ -145,3 +145,6 @@ impl Conditions<'_> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -92,3 +92,22 @@ impl JsonSchema for Reason {
         schemars::json_schema!({"type": "string"})
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_one_word_everywhere_and_explained() {
+        for (reason, meaning) in Reason::ALL {
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
+            assert_eq!(reason.to_string(), reason.as_str());
+            assert!(meaning.ends_with('.'), "{reason}: {meaning}");
+        }
+    }
+
+    #[test]
+    fn a_reason_of_a_newer_operator_can_be_read() {
+        assert_eq!(serde_json::from_str::<Reason>("\"BrandNew\"").unwrap(), Reason::Other);
+    }
+}

@@ -213,3 +213,43 @@ pub struct HistoryEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_by_its_word_and_the_value_asked() {
+        assert_eq!(Cause::Apply.parts(), ("Apply", None));
+        assert_eq!(Cause::Change.parts(), ("Change", None));
+        assert_eq!(Cause::Request("v".into()).parts(), ("Request", Some("v")));
+        for (kind, word) in
+            [(CauseKind::Apply, "Apply"), (CauseKind::Change, "Change"), (CauseKind::Request, "Request")]
+        {
+            assert_eq!(serde_json::to_value(kind).unwrap(), word);
+        }
+    }
+
+    #[test]
+    fn a_run_reads_back_as_it_was_stored_and_history_keeps_what_tells_it_apart() {
+        let stored = serde_json::json!({
+            "seq": 12, "fireId": "7hq2m0v6x5t1c9", "cause": "Request", "request": "deploy", "digest": "v1:ab",
+            "target": {"url": "https://gitlab.example.com", "project": "shop/checkout", "ref": "main",
+                       "access": {"name": "gitlab", "key": "access"}},
+            "phase": "Running", "reason": "PipelineRunning", "message": "under way",
+            "attempt": {"count": 2, "last": "Accepted", "at": "2026-11-01T12:00:00Z", "by": "me"},
+            "intendedAt": "2026-11-01T12:00:00Z", "firedAt": "2026-11-01T12:00:01Z",
+            "pipeline": {"id": 700, "ref": "main", "status": "running"},
+        });
+        let run: Run = serde_json::from_value(stored.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&run).unwrap(), stored);
+        let key = run.attempt_key().unwrap();
+        assert_eq!((key.fire_id.as_str(), key.count), ("7hq2m0v6x5t1c9", 2));
+        let kept = serde_json::json!({
+            "seq": 12, "fireId": "7hq2m0v6x5t1c9", "cause": "Request", "request": "deploy", "digest": "v1:ab",
+            "phase": "Running", "pipelineId": 700, "firedAt": "2026-11-01T12:00:01Z",
+        });
+        assert_eq!(serde_json::to_value(run.to_history()).unwrap(), kept);
+        assert_eq!(Run { attempt: None, ..run }.attempt_key(), None);
+    }
+}

@@ -180,3 +180,26 @@ impl TriggerStatus {
         self.run.as_ref().filter(|run| run.is_active())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_untouched_status_reads_and_writes_as_little_as_the_schema_gives() {
+        let fresh: TriggerStatus = serde_json::from_str("{\"observedGeneration\": -1}").unwrap();
+        assert_eq!((fresh.observed_generation, fresh.active_run()), (Some(-1), None));
+        assert_eq!(serde_json::to_value(&fresh).unwrap(), serde_json::json!({"observedGeneration": -1}));
+        assert_eq!(serde_json::to_value(TriggerStatus::default()).unwrap(), serde_json::json!({}));
+    }
+
+    #[test]
+    fn a_condition_reads_as_kubernetes_writes_it() {
+        let stored = serde_json::json!({
+            "type": "Ready", "status": "False", "reason": "RefNotFound", "message": "m",
+            "lastTransitionTime": "2026-11-01T12:00:00Z", "observedGeneration": 3,
+        });
+        let condition: Condition = serde_json::from_value(stored.clone()).unwrap();
+        assert_eq!(serde_json::to_value(condition).unwrap(), stored);
+    }
+}

@@ -95,3 +95,19 @@ pub struct Trigger {
     /// The status that was read with the object.
     pub status: TriggerStatus,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unset_means_apply_and_hold() {
+        assert_eq!((FireOn::default(), OnUnknown::default()), (FireOn::Apply, OnUnknown::Hold));
+    }
+
+    #[test]
+    fn a_key_reads_namespace_and_name() {
+        let key = ObjectKey { namespace: "shop".into(), name: "checkout".into() };
+        assert_eq!(key.to_string(), "shop/checkout");
+    }
+}

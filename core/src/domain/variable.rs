@@ -68,3 +68,23 @@ pub struct Variable {
     /// Its value; GitLab expands `$NAME` in it.
     pub value: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_gitlab_takes_and_that_are_the_users() {
+        let long = "x".repeat(255);
+        for good in ["A", "DEPLOY_ENV", "lower_1", "1", "MY_TRIGGER_PAYLOAD", "PIPEKICK", &long] {
+            assert_eq!(good.parse::<VariableName>().unwrap().as_str(), good);
+        }
+        let too_long = "x".repeat(256);
+        for bad in ["", "A-B", "A B", "Ä", "A\n", &too_long] {
+            assert!(matches!(bad.parse::<VariableName>(), Err(VariableNameError::Malformed(_))), "{bad}");
+        }
+        assert_eq!("TRIGGER_PAYLOAD".parse::<VariableName>(), Err(VariableNameError::TriggerPayload));
+        assert_eq!("PIPEKICK_X".parse::<VariableName>(), Err(VariableNameError::Reserved));
+        assert_eq!(FIRE_ID_VARIABLE.parse::<VariableName>(), Err(VariableNameError::Reserved));
+    }
+}

@@ -12,9 +12,9 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     /// What there is at the start, as YAML or JSON; see sandbox/seeds/example.yaml.
-    #[arg(long, required = true)]
+    #[arg(long, value_name = "FILE", required = true)]
     seed: Option<PathBuf>,
-    #[arg(long, default_value = "127.0.0.1:8929")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8929")]
     listen: SocketAddr,
 }
 
@@ -52,7 +52,7 @@ fn print_rows() {
         println!("{title}: {}", rows.len());
         for row in rows {
             println!(
-                "  {} {:?} {}: {} (facts {}) {}",
+                "  {} {:?} {}: {} (facts: {}) {}",
                 row.status, row.mark, row.route, row.condition, row.facts, row.name
             );
         }

@@ -101,12 +101,7 @@ pub(crate) fn project<'w>(world: &'w World, request: &Request<'_>) -> Result<&'w
     let named = world.named(request.arg("id")).ok_or_else(not_found)?;
     let (Named::Current(id) | Named::Moved(id)) = named;
     let project = world.projects.get(&id).ok_or_else(not_found)?;
-    let visible = match project.settings.visibility {
-        Visibility::Public => true,
-        Visibility::Internal => request.user.is_some(),
-        Visibility::Private => role(project, request).is_some(),
-    };
-    if !visible {
+    if !visible(project, request.user) {
         return Err(not_found());
     }
     match named {
@@ -120,6 +115,15 @@ pub(crate) fn project<'w>(world: &'w World, request: &Request<'_>) -> Result<&'w
             Err(rows::PROJECT_MOVED.filled(&location).header("Location", location))
         }
         Named::Moved(_) => Err(rows::PROJECT_MOVED_WRITE.answer()),
+    }
+}
+
+/// Whether a caller can see that the project exists.
+pub(crate) fn visible(project: &Project, user: Option<u64>) -> bool {
+    match project.settings.visibility {
+        Visibility::Public => true,
+        Visibility::Internal => user.is_some(),
+        Visibility::Private => user.is_some_and(|user| project.role(user).is_some()),
     }
 }
 

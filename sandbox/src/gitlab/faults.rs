@@ -8,7 +8,11 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use super::routes::{self, Route};
+use super::{
+    routes::{self, Route},
+    row::Answer,
+    rows,
+};
 
 /// What goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +38,10 @@ pub enum Fault {
     TooManyRequests { retry_after: u64 },
     /// JSON 503 with `Retry-After`, in seconds.
     Unavailable { retry_after: u64 },
+    /// 403: the instance is in maintenance and takes no writes.
+    ReadOnly,
+    /// 409: somebody else holds the lock.
+    ResourceLock,
     /// 302 to elsewhere; GitLab never sees the call.
     Redirect { location: String },
     /// The list leaves out pipelines younger than this.
@@ -53,6 +61,8 @@ impl Fault {
             Self::ServerError { .. } => "server_error",
             Self::TooManyRequests { .. } => "too_many_requests",
             Self::Unavailable { .. } => "unavailable",
+            Self::ReadOnly => "read_only",
+            Self::ResourceLock => "resource_lock",
             Self::Redirect { .. } => "redirect",
             Self::ListLag { .. } => "list_lag",
         }
@@ -74,9 +84,68 @@ impl Fault {
             | Self::ServerError { effect: false }
             | Self::TooManyRequests { .. }
             | Self::Unavailable { .. }
+            | Self::ReadOnly
+            | Self::ResourceLock
             | Self::Redirect { .. } => false,
         }
     }
+
+    /// What the caller gets to see.
+    pub(crate) fn shows(&self) -> Show {
+        Show::Answer(match self {
+            Self::Reset | Self::EffectThenReset | Self::HangThenReset { .. } => return Show::Nothing,
+            Self::HangThenAnswer { .. } | Self::TruncatedBody | Self::ListLag { .. } => {
+                return Show::GitlabsOwn;
+            }
+            Self::LateEffect { .. } => rows::FAULT_GATEWAY_TIMEOUT.answer(),
+            Self::BadGateway { .. } => rows::FAULT_BAD_GATEWAY.answer(),
+            Self::ServerError { .. } => rows::FAULT_SERVER_ERROR.answer(),
+            Self::TooManyRequests { retry_after } => {
+                rows::FAULT_TOO_MANY.answer().header("Retry-After", retry_after.to_string())
+            }
+            Self::Unavailable { retry_after } => {
+                rows::FAULT_UNAVAILABLE.answer().header("Retry-After", retry_after.to_string())
+            }
+            Self::ReadOnly => rows::FAULT_READ_ONLY.answer(),
+            Self::ResourceLock => rows::FAULT_RESOURCE_LOCK.answer(),
+            Self::Redirect { location } => {
+                rows::FAULT_REDIRECT.filled(location).header("Location", location.clone())
+            }
+        })
+    }
+
+    /// Real time before the caller sees anything.
+    pub(crate) fn waits(&self) -> Duration {
+        match self {
+            Self::HangThenAnswer { wait } | Self::HangThenReset { wait } => wait.unsigned_abs(),
+            Self::Reset
+            | Self::EffectThenReset
+            | Self::LateEffect { .. }
+            | Self::TruncatedBody
+            | Self::BadGateway { .. }
+            | Self::ServerError { .. }
+            | Self::TooManyRequests { .. }
+            | Self::Unavailable { .. }
+            | Self::ReadOnly
+            | Self::ResourceLock
+            | Self::Redirect { .. }
+            | Self::ListLag { .. } => Duration::ZERO,
+        }
+    }
+
+    /// How far the list lags.
+    pub(crate) fn lag(&self) -> Option<SignedDuration> {
+        if let Self::ListLag { younger_than } = self { Some(*younger_than) } else { None }
+    }
+}
+
+/// What the caller sees of a call that a fault struck.
+pub(crate) enum Show {
+    /// GitLab's own answer.
+    GitlabsOwn,
+    Answer(Answer),
+    /// The connection is reset.
+    Nothing,
 }
 
 /// Which calls to the route are struck, counted from when the rule was put.

@@ -70,6 +70,11 @@ impl Handle {
         self.shared.lock().ledger.clone()
     }
 
+    /// Asks the ledger without copying it; no call is handled meanwhile.
+    pub fn read_ledger<T>(&self, ask: impl FnOnce(&Ledger) -> T) -> T {
+        ask(&self.shared.lock().ledger)
+    }
+
     /// The simulator's time.
     pub fn now(&self) -> Timestamp {
         self.shared.lock().clock.now()

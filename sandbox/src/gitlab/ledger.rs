@@ -77,6 +77,8 @@ pub struct Credential {
 pub enum CredentialKind {
     TriggerToken,
     AccessToken,
+    /// Of a CI job; only the trigger route takes it.
+    JobToken,
 }
 
 impl Ledger {

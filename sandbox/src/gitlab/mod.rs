@@ -55,8 +55,8 @@ pub use plant::SeedError;
 pub use row::{Body, Mark, Row};
 pub use script::{JobPlay, Opening, Outcome, Play, Tests, When};
 pub use seed::{
-    AccessTokenSeed, Ci, PipelineSeed, ProjectSeed, Protection, Role, Scope, Seed, TriggerSeed, UserSeed,
-    VariablesRole, Visibility,
+    AccessTokenSeed, Ci, JobState, JobTokenSeed, PipelineSeed, ProjectSeed, Protection, Role, Scope, Seed,
+    TriggerSeed, UserSeed, VariablesRole, Visibility,
 };
 pub use tokens::UnknownToken;
 pub use version::{UnknownVersion, Version};

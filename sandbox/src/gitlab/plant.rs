@@ -10,8 +10,8 @@ use super::{
     ledger::CredentialKind,
     pipeline::{Phase, Pipeline, Variable, VariableType},
     script::{JobPlay, Opening, Play},
-    seed::{AccessTokenSeed, PipelineSeed, ProjectSeed, Seed, TriggerSeed, UserSeed},
-    state::{AccessToken, Project, Settings, TriggerToken, User, World, made_up_sha},
+    seed::{AccessTokenSeed, JobTokenSeed, PipelineSeed, ProjectSeed, Seed, TriggerSeed, UserSeed},
+    state::{AccessToken, JobToken, Project, Settings, TriggerToken, User, World, made_up_sha},
 };
 
 /// Why a seed was refused. What came before the mistake stays planted.
@@ -36,7 +36,8 @@ pub enum SeedError {
 impl World {
     /// Adds a seed; what is there by name takes the new settings and keeps its pipelines.
     pub(crate) fn plant(&mut self, seed: Seed) -> Result<(), SeedError> {
-        let Seed { version, clock, users, projects, access_tokens, limits, faults, latency } = seed;
+        let Seed { version, clock, users, projects, access_tokens, job_tokens, limits, faults, latency } =
+            seed;
         if clock.is_some() {
             return Err(SeedError::ClockIsSet);
         }
@@ -47,6 +48,9 @@ impl World {
         }
         for token in access_tokens {
             self.plant_access_token(token)?;
+        }
+        for token in job_tokens {
+            self.plant_job_token(token)?;
         }
         if let Some(limits) = limits {
             self.limiter.set(limits)?;
@@ -179,6 +183,17 @@ impl World {
         let user = self.user_id(&user)?;
         let credential = self.next_credential(CredentialKind::AccessToken, &name);
         self.access_tokens.insert(token, AccessToken { credential, user, scopes, expires_at, revoked });
+        Ok(())
+    }
+
+    fn plant_job_token(&mut self, seed: JobTokenSeed) -> Result<(), SeedError> {
+        let JobTokenSeed { token, name, user, state } = seed;
+        if token.is_empty() {
+            return Err(SeedError::EmptyToken(name));
+        }
+        let user = self.user_id(&user)?;
+        let credential = self.next_credential(CredentialKind::JobToken, &name);
+        self.job_tokens.insert(token, JobToken { credential, user, state });
         Ok(())
     }
 

@@ -4,18 +4,17 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     auth,
     call::Call,
     clock::http_date,
-    faults::Fault,
+    faults::{Fault, Show},
     ledger::{CallRecord, Credential},
     params,
     routes::{self, Match},
-    row::{Answer, Row},
-    rows,
+    row::Answer,
     state::World,
 };
 
@@ -83,57 +82,37 @@ impl World {
     }
 
     fn deliver(&mut self, call: Call, fault: Option<Fault>) -> (Duration, Wire) {
-        let at_once = |wire| (Duration::ZERO, wire);
         let (number, at) = (call.number, call.at);
-        let lag = match &fault {
-            Some(Fault::ListLag { younger_than }) => Some(*younger_than),
-            Some(_) | None => None,
+        let Some(fault) = fault else {
+            let answer = self.act(&call, None);
+            return (Duration::ZERO, Wire::Answer(self.reply(number, at, answer)));
         };
-        let acts = fault.as_ref().is_none_or(Fault::acts);
-        let answer = if acts { Some(self.act(&call, lag)) } else { None };
-        if !acts {
+        let acted = if fault.acts() {
+            Some(self.act(&call, fault.lag()))
+        } else {
             let credential = self.credential(&call);
             self.note(number, |record| record.credential = credential);
-        }
-        let Some(fault) = fault else {
-            return at_once(self.answer(number, at, answer.unwrap_or_else(|| rows::NOT_ROUTED.answer())));
+            None
         };
-        let acted = answer.unwrap_or_else(|| rows::FAULT_SERVER_ERROR.answer());
-        let plain = |row: &'static Row| row.answer();
-        let after = |seconds: u64| ("Retry-After", seconds.to_string());
-        match fault {
-            Fault::Reset | Fault::EffectThenReset => at_once(Wire::Reset),
-            Fault::HangThenReset { wait } => (wait.unsigned_abs(), Wire::Reset),
-            Fault::HangThenAnswer { wait } => (wait.unsigned_abs(), self.answer(number, at, acted)),
-            Fault::ListLag { .. } => at_once(self.answer(number, at, acted)),
-            Fault::TruncatedBody => match self.answer(number, at, acted) {
-                Wire::Answer(reply) | Wire::Truncated(reply) => at_once(Wire::Truncated(reply)),
-                Wire::Reset => at_once(Wire::Reset),
-            },
-            Fault::LateEffect { after } => {
-                let due = at + after;
-                self.late.insert((due, number), Call { at: due, ..call });
-                at_once(self.answer(number, at, plain(&rows::FAULT_GATEWAY_TIMEOUT)))
-            }
-            Fault::BadGateway { .. } => at_once(self.answer(number, at, plain(&rows::FAULT_BAD_GATEWAY))),
-            Fault::ServerError { .. } => at_once(self.answer(number, at, plain(&rows::FAULT_SERVER_ERROR))),
-            Fault::TooManyRequests { retry_after } => {
-                let (name, value) = after(retry_after);
-                at_once(self.answer(number, at, plain(&rows::FAULT_TOO_MANY).header(name, value)))
-            }
-            Fault::Unavailable { retry_after } => {
-                let (name, value) = after(retry_after);
-                at_once(self.answer(number, at, plain(&rows::FAULT_UNAVAILABLE).header(name, value)))
-            }
-            Fault::Redirect { location } => {
-                let answer = rows::FAULT_REDIRECT.filled(&location).header("Location", location);
-                at_once(self.answer(number, at, answer))
-            }
+        if let Fault::LateEffect { after } = &fault {
+            let due = at + *after;
+            self.late.insert((due, number), Call { at: due, ..call });
         }
+        let seen = match fault.shows() {
+            Show::Answer(answer) => Some(answer),
+            Show::GitlabsOwn => acted,
+            Show::Nothing => None,
+        };
+        let wire = match seen.map(|answer| self.reply(number, at, answer)) {
+            Some(reply) if fault == Fault::TruncatedBody => Wire::Truncated(reply),
+            Some(reply) => Wire::Answer(reply),
+            None => Wire::Reset,
+        };
+        (fault.waits(), wire)
     }
 
     /// GitLab's answer, recorded as the call's effect.
-    fn act(&mut self, call: &Call, lag: Option<jiff::SignedDuration>) -> Answer {
+    fn act(&mut self, call: &Call, lag: Option<SignedDuration>) -> Answer {
         let answered = routes::answer(self, call, lag);
         let row = answered.answer.row.name;
         self.note(call.number, |record| {
@@ -143,13 +122,13 @@ impl World {
         answered.answer
     }
 
-    fn answer(&mut self, number: u64, at: Timestamp, answer: Answer) -> Wire {
+    fn reply(&mut self, number: u64, at: Timestamp, answer: Answer) -> Reply {
         let Answer { row, mut headers, body } = answer;
         self.note(number, |record| record.row = Some(row.name));
         headers.push(("Date", http_date(at)));
         headers.push(("X-Request-Id", format!("sim-{number}")));
         headers.extend(row.content_type().map(|kind| ("Content-Type", kind.to_owned())));
-        Wire::Answer(Reply { status: row.status, headers, body })
+        Reply { status: row.status, headers, body }
     }
 
     fn note(&mut self, number: u64, write: impl FnOnce(&mut CallRecord)) {

@@ -53,7 +53,7 @@ pub struct Row {
     pub body: Body,
     /// Headers that come with it, besides the common ones.
     pub headers: &'static [&'static str],
-    /// Section and line of the facts, in our words.
+    /// Section and line of the facts, in our words; `none` if they are silent.
     pub facts: &'static str,
     pub mark: Mark,
 }

@@ -102,6 +102,16 @@ rows! {
         "unknown token, or another project's: never 401 or 403"; "1.2 check 5"
     TRIGGER_TOKEN_EXPIRED K "trigger" 404 Message("404 Not Found"), &[];
         "an expired trigger token"; "1.6 expired token; 12 open point"
+    TRIGGER_JOB_NOT_RUNNING S "trigger" 401 Message("Job is not running"), &[];
+        "the token of a job that has ended"; "1.2 check 6"
+    TRIGGER_JOB_ERASED S "trigger" 401 Message("Job has been erased!"), &[];
+        "the token of an erased job"; "1.2 check 6"
+    TRIGGER_JOB_PROJECT_DELETED S "trigger" 401 Message("Project has been deleted!"), &[];
+        "the job's project is gone"; "1.2 check 6"
+    TRIGGER_JOB_TOKEN_EXPIRED S "trigger" 401 Message("Job token has expired"), &[];
+        "an expired job token"; "1.2 check 6, 2026 copy"
+    TRIGGER_JOB_SEES_NOTHING S "trigger" 404 Message("404 Not Found"), &[];
+        "the job's user cannot read the project"; "1.2 check 6"
     TRIGGER_CREATED S "trigger" 201 Entity(PIPELINE), &[];
         "a pipeline was created"; "1.5 response"
     TRIGGER_STORED_FAILED D "trigger" 422 Base("{}"), &[];
@@ -196,9 +206,9 @@ rows! {
     BRANCH_NOT_FOUND S "branch" 404 Message("404 Branch Not Found"), &[];
         "it does not"; "4.4 GET missing"
     VERSION_SHOWN K "version" 200 Entity(VERSION), &[];
-        "to a signed-in user"; "not in the facts"
+        "to a signed-in user"; "none"
     METADATA_SHOWN K "metadata" 200 Entity(METADATA), &[];
-        "to a signed-in user"; "not in the facts"
+        "to a signed-in user"; "none"
     USER_SHOWN K "user" 200 Entity(USER), &[];
         "to a signed-in user"; "1.5 user, basic part"
 
@@ -213,6 +223,11 @@ rows! {
         "fault too_many_requests"; "6 throttled answer"
     FAULT_UNAVAILABLE F "*" 503 Message("503 Service Unavailable"), &["Retry-After"];
         "fault unavailable"; "helper texts; 6 overload"
+    FAULT_READ_ONLY K "*" 403
+        Message("You cannot perform write operations on a read-only instance"), &[];
+        "fault read_only"; "6 maintenance"
+    FAULT_RESOURCE_LOCK S "*" 409 Message("409 Conflict: Resource lock"), &[];
+        "fault resource_lock"; "helper texts: stale object or lease"
     FAULT_REDIRECT F "*" 302 Html("<html><body>You are being <a href=\"{}\">redirected</a>.</body></html>"),
         &["Location"]; "fault redirect"; "a proxy or sign-on page in front"
 }

@@ -26,6 +26,7 @@ pub struct Seed {
     pub users: Vec<UserSeed>,
     pub projects: Vec<ProjectSeed>,
     pub access_tokens: Vec<AccessTokenSeed>,
+    pub job_tokens: Vec<JobTokenSeed>,
     pub limits: Option<Limits>,
     pub faults: Vec<FaultRule>,
     /// By route pattern, real time.
@@ -46,6 +47,7 @@ pub struct UserSeed {
 pub struct ProjectSeed {
     /// Full path with namespace.
     pub path: String,
+    /// Made up if absent, from 101. The id of a project that is there renames it.
     pub id: Option<u64>,
     /// Paths it had before.
     pub moved_from: Vec<String>,
@@ -215,6 +217,28 @@ pub struct AccessTokenSeed {
     pub scopes: Vec<Scope>,
     pub expires_at: Option<Timestamp>,
     pub revoked: bool,
+}
+
+/// A CI job's token, which the trigger route takes in place of a trigger token.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JobTokenSeed {
+    pub token: String,
+    pub name: String,
+    pub user: String,
+    pub state: JobState,
+}
+
+/// What has become of the job a token belongs to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    #[default]
+    Running,
+    Finished,
+    Erased,
+    ProjectDeleted,
+    Expired,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -18,7 +18,7 @@ use super::{
     limits::Limiter,
     pipeline::{Pipeline, Status},
     script::Play,
-    seed::{Ci, Protection, Role, Scope, VariablesRole, Visibility},
+    seed::{Ci, JobState, Protection, Role, Scope, VariablesRole, Visibility},
     version::Version,
 };
 
@@ -34,6 +34,7 @@ pub(crate) struct World {
     /// Former paths.
     pub(crate) moved: HashMap<String, u64>,
     pub(crate) access_tokens: HashMap<String, AccessToken>,
+    pub(crate) job_tokens: HashMap<String, JobToken>,
     pub(crate) limiter: Limiter,
     pub(crate) faults: Faults,
     pub(crate) ledger: Ledger,
@@ -105,6 +106,13 @@ pub(crate) struct AccessToken {
     pub(crate) revoked: bool,
 }
 
+#[derive(Debug)]
+pub(crate) struct JobToken {
+    pub(crate) credential: Credential,
+    pub(crate) user: u64,
+    pub(crate) state: JobState,
+}
+
 /// What a `:id` names.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Named {
@@ -124,11 +132,12 @@ impl World {
             paths: HashMap::new(),
             moved: HashMap::new(),
             access_tokens: HashMap::new(),
+            job_tokens: HashMap::new(),
             limiter: Limiter::default(),
             faults: Faults::default(),
             ledger: Ledger::default(),
             late: BTreeMap::new(),
-            next: Counters { user: 1, project: 1, pipeline: 1000, job: 50_000, token: 1 },
+            next: Counters { user: 101, project: 101, pipeline: 1000, job: 50_000, token: 1 },
         }
     }
 
@@ -168,12 +177,22 @@ impl World {
         self.users.values().find(|user| user.username == username)
     }
 
+    /// An id that no seed has taken.
     pub(crate) fn next_user(&mut self) -> u64 {
-        take(&mut self.next.user)
+        let mut id = take(&mut self.next.user);
+        while self.users.contains_key(&id) {
+            id = take(&mut self.next.user);
+        }
+        id
     }
 
+    /// An id that no seed has taken.
     pub(crate) fn next_project(&mut self) -> u64 {
-        take(&mut self.next.project)
+        let mut id = take(&mut self.next.project);
+        while self.projects.contains_key(&id) {
+            id = take(&mut self.next.project);
+        }
+        id
     }
 
     pub(crate) fn next_pipeline(&mut self) -> u64 {

@@ -1,4 +1,5 @@
 //! A caller without opinions: no redirects, no retries, no proxy, every answer handed back as it came.
+#![allow(clippy::unwrap_used, reason = "these functions are parts of tests")]
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::{collections::BTreeMap, sync::Once, time::Duration};

@@ -1,1 +1,13 @@
+//! The protocol, told by tables: a case's name is a sentence, and reading them in order is reading the rules.
 
+mod answers;
+mod causes;
+mod following;
+mod history;
+mod nonsense;
+mod rejected;
+mod scene;
+mod stopped;
+mod unknown_version;
+mod waiting;
+mod walk;

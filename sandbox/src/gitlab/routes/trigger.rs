@@ -1,10 +1,13 @@
-//! `POST /projects/:id/trigger/pipeline`, with the ref in the path or in the parameters. The trigger
-//! token is a parameter; nobody is authenticated, and the pipeline runs as the token's owner.
+//! `POST /projects/:id/trigger/pipeline`, with the ref in the path or in the parameters. The token is a
+//! parameter; nobody is authenticated, and the pipeline runs as the token's owner or, for a job token, as the
+//! job's user.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::Request;
 use crate::gitlab::{
+    auth,
     call::SECRET_PARAMS,
     chain::{self, Made, Order},
     ledger::Credential,
@@ -12,7 +15,8 @@ use crate::gitlab::{
     pipeline::{Source, Variable, VariableType},
     row::{Answer, Body, Row},
     rows,
-    state::{Named, World},
+    seed::JobState,
+    state::{JobToken, Named, TriggerToken, World},
 };
 
 pub(super) fn create(world: &mut World, request: &Request<'_>) -> Result<Answer, Answer> {
@@ -33,25 +37,21 @@ pub(super) fn create(world: &mut World, request: &Request<'_>) -> Result<Answer,
     // A former path still finds the project here; no redirect.
     let (Named::Current(id) | Named::Moved(id)) =
         world.named(request.arg("id")).ok_or_else(|| rows::TRIGGER_PROJECT_NOT_FOUND.answer())?;
-    let trigger = world.projects.get(&id).and_then(|project| project.triggers.get(&token));
-    let trigger = trigger.ok_or_else(|| rows::TRIGGER_TOKEN_UNKNOWN.answer())?;
-    if trigger.expires_at.is_some_and(|end| end <= call.at) {
-        return Err(rows::TRIGGER_TOKEN_EXPIRED.answer());
-    }
+    let (user, source, credential) = bearer(world, id, &token, call.at).map_err(Row::answer)?;
     let open = open(params);
     let payload = Value::Object(open.clone()).to_string();
     let order = Order {
         project: id,
-        user: trigger.owner,
+        user,
         git_ref: &git_ref,
-        source: Source::Trigger,
+        source,
         variables,
         payload: Some(Variable::new(VariableType::File, "TRIGGER_PAYLOAD", payload)),
         inputs,
         keeps_failures: true,
         at: call.at,
         call: call.number,
-        credential: trigger.credential.clone(),
+        credential,
         params: open,
     };
     let (row, pipeline) = match chain::create(world, order) {
@@ -66,11 +66,40 @@ pub(super) fn create(world: &mut World, request: &Request<'_>) -> Result<Answer,
     Ok(row.entity(&world.pipeline_entity(project, &project.pipelines[&pipeline])))
 }
 
-/// The trigger token a call carries, by name, if it is anybody's.
+/// As whom the pipeline runs, and from what source: a trigger token of this project, else a job token.
+fn bearer(
+    world: &World,
+    project: u64,
+    token: &str,
+    now: Timestamp,
+) -> Result<(u64, Source, Credential), &'static Row> {
+    let project = &world.projects[&project];
+    if let Some(TriggerToken { credential, owner, expires_at }) = project.triggers.get(token) {
+        return match expires_at {
+            Some(end) if *end <= now => Err(&rows::TRIGGER_TOKEN_EXPIRED),
+            Some(_) | None => Ok((*owner, Source::Trigger, credential.clone())),
+        };
+    }
+    let JobToken { credential, user, state } =
+        world.job_tokens.get(token).ok_or(&rows::TRIGGER_TOKEN_UNKNOWN)?;
+    match state {
+        JobState::Running if auth::visible(project, Some(*user)) => {
+            Ok((*user, Source::Pipeline, credential.clone()))
+        }
+        JobState::Running => Err(&rows::TRIGGER_JOB_SEES_NOTHING),
+        JobState::Finished => Err(&rows::TRIGGER_JOB_NOT_RUNNING),
+        JobState::Erased => Err(&rows::TRIGGER_JOB_ERASED),
+        JobState::ProjectDeleted => Err(&rows::TRIGGER_JOB_PROJECT_DELETED),
+        JobState::Expired => Err(&rows::TRIGGER_JOB_TOKEN_EXPIRED),
+    }
+}
+
+/// The token a call carries, by name, if it is anybody's.
 pub(super) fn credential(world: &World, params: &Params) -> Option<Credential> {
     let token = params.get("token")?.as_str()?;
-    let trigger = world.projects.values().find_map(|project| project.triggers.get(token))?;
-    Some(trigger.credential.clone())
+    let trigger = world.projects.values().find_map(|project| project.triggers.get(token));
+    let trigger = trigger.map(|trigger| &trigger.credential);
+    trigger.or_else(|| world.job_tokens.get(token).map(|job| &job.credential)).cloned()
 }
 
 struct Asked {

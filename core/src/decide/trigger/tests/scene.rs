@@ -1,0 +1,301 @@
+//! One trigger, one operator and a clock: what the tables move about. It does what the real loop does and
+//! nothing more: the written status becomes the stored one, an ordered POST is noted down.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::decide::trigger::{
+    Credentials, Effect, Facts, FireOrder, FirstSight, Observed, Plan, Policy, decide,
+};
+use crate::domain::run::CauseKind;
+use crate::domain::status::Answered;
+use crate::domain::{
+    Answer, FailedJob, FireOn, FiringFields, ObjectKey, Phase, Pipeline, PipelineStatus, Reason, Run,
+    SecretKeyRef, Sighting, Spec, SpecProblem, Trigger, TriggerStatus,
+};
+
+/// Longest a request may take, in seconds.
+pub(super) const DEADLINE: u64 = 20;
+/// Age in seconds at which an intent without an answer is an unknown outcome.
+pub(super) const PATIENCE: u64 = 10 + DEADLINE;
+pub(super) const MODES: [FireOn; 3] = [FireOn::Apply, FireOn::Change, FireOn::Request];
+
+/// Something that happens to a scene.
+pub(super) type Move = fn(&mut Scene) -> &mut Scene;
+
+#[derive(Debug)]
+pub(super) struct Scene {
+    pub(super) now: Timestamp,
+    pub(super) policy: Policy,
+    pub(super) trigger: Trigger,
+    pub(super) facts: Facts,
+    /// The spec as it would be read if nothing were wrong with it.
+    pub(super) spec: Spec,
+    /// Every POST ordered so far.
+    pub(super) posts: Vec<FireOrder>,
+}
+
+impl Scene {
+    /// An object that nobody has looked at, with both tokens.
+    pub(super) fn new(fire_on: FireOn) -> Self {
+        let token = |key: &str| Some(SecretKeyRef { name: "gitlab".into(), key: key.into() });
+        let spec = Spec {
+            url: "https://gitlab.example.com".parse().unwrap(),
+            project: "shop/checkout".parse().unwrap(),
+            git_ref: "A".parse().unwrap(),
+            trigger_token: token("trigger"),
+            access_token: token("access"),
+            variables: vec![],
+            fire_on,
+            suspend: false,
+            timeout: None,
+            history_limit: 5,
+        };
+        let trigger = Trigger {
+            key: ObjectKey { namespace: "shop".into(), name: "checkout".into() },
+            uid: "uid".into(),
+            generation: 1,
+            being_deleted: false,
+            fire: None,
+            firing: written(&spec),
+            spec: Ok(spec.clone()),
+            status: TriggerStatus::default(),
+        };
+        let policy = Policy {
+            first_sight: FirstSight::Fire,
+            paused: false,
+            writer: "first".into(),
+            request_deadline: Duration::from_secs(DEADLINE),
+        };
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        Self { now, policy, trigger, facts: Facts::default(), spec, posts: vec![] }
+    }
+
+    /// `kubectl apply` of a changed spec.
+    pub(super) fn edit(&mut self, edit: impl FnOnce(&mut Spec)) -> &mut Self {
+        edit(&mut self.spec);
+        self.trigger.firing = written(&self.spec);
+        if self.trigger.spec.is_ok() {
+            self.trigger.spec = Ok(self.spec.clone());
+        }
+        self.trigger.generation += 1;
+        self
+    }
+
+    /// An edit of a firing field.
+    pub(super) fn git_ref(&mut self, name: &str) -> &mut Self {
+        self.edit(|spec| spec.git_ref = name.parse().unwrap())
+    }
+
+    /// An edit of a field that fires nothing, but may mend what GitLab refused.
+    pub(super) fn other_token(&mut self) -> &mut Self {
+        let token = SecretKeyRef { name: "other".into(), key: "access".into() };
+        self.edit(|spec| spec.access_token = Some(token))
+    }
+
+    pub(super) fn suspend(&mut self, suspend: bool) -> &mut Self {
+        self.edit(|spec| spec.suspend = suspend)
+    }
+
+    pub(super) fn break_spec(&mut self) -> &mut Self {
+        self.trigger.spec = Err(SpecProblem("ref is empty: name a branch or tag".into()));
+        self.edit(|_| ())
+    }
+
+    pub(super) fn mend_spec(&mut self) -> &mut Self {
+        self.trigger.spec = Ok(self.spec.clone());
+        self.edit(|_| ())
+    }
+
+    /// `kubectl annotate pipekick.dev/fire=VALUE`; it leaves the generation alone.
+    pub(super) fn ask(&mut self, value: &str) -> &mut Self {
+        self.trigger.fire = Some(value.into());
+        self
+    }
+
+    pub(super) fn wait(&mut self, seconds: u64) -> &mut Self {
+        let span = Duration::from_secs(seconds);
+        self.now = self.now.checked_add(SignedDuration::try_from(span).unwrap()).unwrap();
+        self.facts.firing_age = self.facts.firing_age.map(|age| age + span);
+        self
+    }
+
+    /// Another process takes over and knows nothing but the object.
+    pub(super) fn restart(&mut self) -> &mut Self {
+        self.facts = Facts { firing_age: Some(Duration::ZERO), ..Facts::default() };
+        self.policy.writer = format!("after {}", self.policy.writer);
+        self
+    }
+
+    pub(super) fn credentials(&mut self, credentials: Credentials) -> &mut Self {
+        self.facts.credentials = credentials;
+        self
+    }
+
+    /// GitLab's budget is used up for so many seconds.
+    pub(super) fn budget(&mut self, seconds: Option<u64>) -> &mut Self {
+        self.facts.budget_until = seconds.map(|seconds| self.now + Duration::from_secs(seconds));
+        self
+    }
+
+    pub(super) fn decide(&self) -> Plan {
+        let Self { now, policy, trigger, facts, spec: _, posts: _ } = self;
+        decide(&Observed { now: *now, policy, trigger, facts })
+    }
+
+    /// One turn of the loop.
+    pub(super) fn step(&mut self) -> Plan {
+        let plan = self.decide();
+        if let Some(status) = &plan.status {
+            self.trigger.status = status.clone();
+        }
+        if let Effect::Fire(order) = &plan.effect {
+            self.posts.push((**order).clone());
+            self.facts.firing_age = Some(Duration::ZERO);
+            self.facts.credentials = Credentials::Unread;
+            self.facts.sighting = None;
+        }
+        plan
+    }
+
+    /// GitLab answers the POST that is on its way.
+    pub(super) fn answer(&mut self, answer: Answer) -> Plan {
+        let key = self.run().attempt_key().unwrap();
+        self.facts.answers.push((key, answer));
+        self.step()
+    }
+
+    /// The follower saw the run's pipeline.
+    pub(super) fn sight(&mut self, sighting: Sighting) -> Plan {
+        let id = self.run().pipeline.as_ref().unwrap().id;
+        self.facts.sighting = Some((id, sighting));
+        self.step()
+    }
+
+    /// A run that waits, is repeated: its credentials are read and there.
+    pub(super) fn repeat(&mut self) -> Plan {
+        let asked = self.step();
+        assert!(matches!(asked.effect, Effect::ReadCredentials(_)), "{asked:?}");
+        self.credentials(Credentials::Ready).step()
+    }
+
+    /// Turns until no run is active, with a GitLab where everything succeeds at once.
+    pub(super) fn settle(&mut self) -> &mut Self {
+        for _ in 0..20 {
+            let plan = self.step();
+            match self.trigger.status.active_run().map(|run| run.phase) {
+                None if plan.status.is_none() => return self,
+                Some(Phase::Firing) => drop(self.answer(accepted())),
+                Some(Phase::Running) => drop(self.sight(seen(PipelineStatus::Success))),
+                Some(_) | None => {}
+            }
+        }
+        panic!("does not come to rest: {:?}", self.trigger.status);
+    }
+
+    /// A run whose pipeline runs.
+    pub(super) fn running() -> Self {
+        let mut scene = Self::new(FireOn::Apply);
+        scene.step();
+        scene.answer(accepted());
+        scene
+    }
+
+    /// A run whose POST was never sent.
+    pub(super) fn pending() -> Self {
+        let mut scene = Self::new(FireOn::Apply);
+        scene.step();
+        scene.answer(not_sent());
+        scene
+    }
+
+    pub(super) fn run(&self) -> &Run {
+        self.trigger.status.run.as_ref().unwrap()
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.trigger.status.phase.unwrap()
+    }
+
+    /// How `pipekick.dev/fire` was answered last.
+    pub(super) fn answered(&self) -> Option<Answered> {
+        self.trigger.status.last_handled.fire.as_ref().map(|handled| handled.answer)
+    }
+
+    /// Phases of the earlier runs, newest first.
+    pub(super) fn past(&self) -> Vec<(u64, Phase)> {
+        self.trigger.status.history.iter().map(|entry| (entry.seq, entry.phase)).collect()
+    }
+}
+
+/// The cause of the run that a plan begins, if it orders a POST.
+pub(super) fn fires(plan: &Plan) -> Option<CauseKind> {
+    matches!(plan.effect, Effect::Fire(_)).then(|| plan.status.as_ref().unwrap().run.as_ref().unwrap().cause)
+}
+
+/// Seconds until a plan wants to be woken.
+pub(super) fn wakes_in(scene: &Scene, plan: &Plan) -> Option<i64> {
+    plan.wake.map(|at| at.duration_since(scene.now).as_secs())
+}
+
+/// Reasons of the Events of a plan; `!` marks a Warning.
+pub(super) fn told(plan: &Plan) -> Vec<String> {
+    plan.events.iter().map(|n| format!("{}{}", if n.warning { "!" } else { "" }, n.reason)).collect()
+}
+
+pub(super) fn pipeline(status: PipelineStatus) -> Pipeline {
+    Pipeline {
+        id: 700,
+        iid: None,
+        project_id: Some(7),
+        git_ref: None,
+        sha: None,
+        status,
+        source: None,
+        web_url: None,
+        created_at: None,
+        started_at: None,
+        finished_at: None,
+        duration_seconds: Some(90),
+    }
+}
+
+pub(super) fn accepted() -> Answer {
+    Answer::Accepted(pipeline(PipelineStatus::Created))
+}
+
+pub(super) fn refused() -> Answer {
+    Answer::Refused { reason: Reason::RefNotFound, message: "Reference not found".into() }
+}
+
+pub(super) fn not_sent() -> Answer {
+    Answer::NotSent { reason: Reason::Unreachable, message: "connection refused".into() }
+}
+
+pub(super) fn unknown() -> Answer {
+    Answer::Unknown { message: "timed out".into() }
+}
+
+pub(super) fn seen(status: PipelineStatus) -> Sighting {
+    Sighting::Seen { pipeline: pipeline(status), failed_jobs: vec![] }
+}
+
+pub(super) fn failed_job(name: &str) -> FailedJob {
+    FailedJob {
+        name: name.into(),
+        stage: Some("test".into()),
+        failure_reason: Some("script_failure".into()),
+        web_url: None,
+    }
+}
+
+fn written(spec: &Spec) -> FiringFields {
+    FiringFields {
+        url: None,
+        project: spec.project.to_string(),
+        git_ref: spec.git_ref.to_string(),
+        variables: BTreeMap::new(),
+    }
+}

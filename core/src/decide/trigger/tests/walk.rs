@@ -1,0 +1,335 @@
+//! A long random life of one object: edits, requests, restarts, answers good and bad. Whatever happens, for
+//! one fire id at most one pipeline may exist.
+
+use std::collections::{HashMap, HashSet};
+
+use proptest::prelude::*;
+
+use super::scene::{Scene, accepted, not_sent, refused, seen, unknown};
+use crate::decide::trigger::{Credentials, Effect, FirstSight, Plan};
+use crate::domain::digest::Compared;
+use crate::domain::{
+    Answer, AttemptKey, FireId, FireOn, LastAttempt, Phase, PipelineStatus, Reason, Sighting, Span,
+};
+
+#[derive(Debug, Clone)]
+enum Step {
+    Edit(u8),
+    EditOther,
+    Ask(u8),
+    FireOn(FireOn),
+    Suspend(bool),
+    Broken(bool),
+    AccessToken(bool),
+    Timeout(bool),
+    HistoryLimit(usize),
+    Wait(u64),
+    Budget(Option<u64>),
+    CredentialsMissing,
+    CredentialsReady,
+    /// GitLab answers the POST that is on its way.
+    Answer(Reply),
+    Sight(Look),
+    /// Another process takes over; what it finds out about a POST on its way is nothing.
+    Restart {
+        hold: bool,
+        pause: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Reply {
+    Accepted,
+    FailedAtBirth,
+    Refused,
+    Throttled,
+    NotSent,
+    Unknown,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Look {
+    Running,
+    Manual,
+    Success,
+    Failed,
+    Trouble,
+    Gone,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let fire_on = prop_oneof![Just(FireOn::Apply), Just(FireOn::Change), Just(FireOn::Request)];
+    let reply = prop_oneof![
+        3 => Just(Reply::Accepted),
+        1 => Just(Reply::FailedAtBirth),
+        3 => Just(Reply::Refused),
+        2 => Just(Reply::Throttled),
+        4 => Just(Reply::NotSent),
+        1 => Just(Reply::Unknown),
+    ];
+    let look = prop_oneof![
+        Just(Look::Running),
+        Just(Look::Manual),
+        Just(Look::Success),
+        Just(Look::Failed),
+        Just(Look::Trouble),
+        Just(Look::Gone)
+    ];
+    let wait = prop_oneof![0..12_u64, 25..35_u64, 595..605_u64, Just(10_000)];
+    let step = prop_oneof![
+        4 => (0..3_u8).prop_map(Step::Edit),
+        1 => Just(Step::EditOther),
+        3 => (0..4_u8).prop_map(Step::Ask),
+        1 => fire_on.prop_map(Step::FireOn),
+        2 => any::<bool>().prop_map(Step::Suspend),
+        2 => prop::bool::weighted(0.3).prop_map(Step::Broken),
+        1 => any::<bool>().prop_map(Step::AccessToken),
+        1 => any::<bool>().prop_map(Step::Timeout),
+        1 => (0..4_usize).prop_map(Step::HistoryLimit),
+        5 => wait.prop_map(Step::Wait),
+        2 => prop::option::weighted(0.3, 1..90_u64).prop_map(Step::Budget),
+        1 => Just(Step::CredentialsMissing),
+        4 => Just(Step::CredentialsReady),
+        9 => reply.prop_map(Step::Answer),
+        4 => look.prop_map(Step::Sight),
+        1 => (prop::bool::weighted(0.3), prop::bool::weighted(0.3))
+            .prop_map(|(hold, pause)| Step::Restart { hold, pause }),
+    ];
+    prop::collection::vec(step, 1..80)
+}
+
+/// The scene, and what GitLab and an honest bookkeeper know.
+struct Walk {
+    scene: Scene,
+    on_its_way: Option<AttemptKey>,
+    ordered: HashSet<AttemptKey>,
+    /// Runs that have a pipeline, or may have one.
+    may_exist: HashSet<FireId>,
+    names: HashMap<FireId, u64>,
+    last_seq: u64,
+}
+
+impl Walk {
+    fn new() -> Self {
+        Self {
+            scene: Scene::new(FireOn::Apply),
+            on_its_way: None,
+            ordered: HashSet::new(),
+            may_exist: HashSet::new(),
+            names: HashMap::new(),
+            last_seq: 0,
+        }
+    }
+
+    fn take(&mut self, step: &Step) {
+        let scene = &mut self.scene;
+        match step {
+            Step::Edit(to) => {
+                scene.git_ref(["A", "B", "C"][usize::from(*to)]);
+            }
+            Step::EditOther => {
+                scene.edit(|_| ());
+            }
+            Step::Ask(value) => {
+                scene.ask(["", "a", "b", "c"][usize::from(*value)]);
+            }
+            Step::FireOn(mode) => {
+                scene.edit(|spec| spec.fire_on = *mode);
+            }
+            Step::Suspend(suspend) => {
+                scene.suspend(*suspend);
+            }
+            Step::Broken(true) => {
+                scene.break_spec();
+            }
+            Step::Broken(false) => {
+                scene.mend_spec();
+            }
+            Step::AccessToken(true) => {
+                scene.other_token();
+            }
+            Step::AccessToken(false) => {
+                scene.edit(|spec| spec.access_token = None);
+            }
+            Step::Timeout(set) => {
+                scene.edit(|spec| spec.timeout = set.then_some(Span::from_secs(600)));
+            }
+            Step::HistoryLimit(limit) => {
+                scene.edit(|spec| spec.history_limit = *limit);
+            }
+            Step::Wait(seconds) => {
+                scene.wait(*seconds);
+                // The ledger of rate limits forgets what is over.
+                scene.facts.budget_until = scene.facts.budget_until.filter(|until| *until > scene.now);
+            }
+            Step::Budget(seconds) => {
+                scene.budget(*seconds);
+            }
+            Step::CredentialsMissing => {
+                let look_again = scene.now + std::time::Duration::from_secs(5);
+                let (reason, message) = (Reason::SecretMissing, "missing".to_owned());
+                scene.credentials(Credentials::Missing { reason, message, look_again });
+            }
+            Step::CredentialsReady => {
+                scene.credentials(Credentials::Ready);
+            }
+            Step::Answer(reply) => self.answer(*reply),
+            Step::Sight(look) => self.sight(*look),
+            Step::Restart { hold, pause } => {
+                scene.restart();
+                scene.policy.first_sight = if *hold { FirstSight::Hold } else { FirstSight::Fire };
+                scene.policy.paused = *pause;
+                // GitLab may make a pipeline of what the old process sent; nobody is told.
+                self.may_exist.extend(self.on_its_way.take().map(|key| key.fire_id));
+            }
+        }
+    }
+
+    fn answer(&mut self, reply: Reply) {
+        let Some(key) = self.on_its_way.take() else { return };
+        let answer = match reply {
+            Reply::Accepted => accepted(),
+            Reply::FailedAtBirth => Answer::FailedAtBirth { message: "invalid yaml".into() },
+            Reply::Refused => refused(),
+            Reply::Throttled => {
+                let until = self.scene.now + std::time::Duration::from_secs(30);
+                Answer::Throttled { reason: Reason::ReadOnly, message: "later".into(), until }
+            }
+            Reply::NotSent => not_sent(),
+            Reply::Unknown => unknown(),
+        };
+        if matches!(reply, Reply::Accepted | Reply::FailedAtBirth | Reply::Unknown) {
+            self.may_exist.insert(key.fire_id.clone());
+        }
+        // Old answers are never cleared: telling them apart is decide's work.
+        self.scene.facts.answers.push((key, answer));
+    }
+
+    fn sight(&mut self, look: Look) {
+        if self.on_its_way.is_some() {
+            return;
+        }
+        let sighting = match look {
+            Look::Running => seen(PipelineStatus::Running),
+            Look::Manual => seen(PipelineStatus::Manual),
+            Look::Success => seen(PipelineStatus::Success),
+            Look::Failed => seen(PipelineStatus::Failed),
+            Look::Trouble => Sighting::Trouble { reason: Reason::Unauthorized, message: "401".into() },
+            Look::Gone => Sighting::Gone,
+        };
+        self.scene.facts.sighting = Some((700, sighting));
+    }
+
+    /// One turn of the loop, and everything that must be true of it.
+    fn turn(&mut self) -> Plan {
+        let plan = self.scene.step();
+        if let Effect::Fire(order) = &plan.effect {
+            let run = plan.status.as_ref().and_then(|status| status.run.as_ref()).expect("recorded first");
+            assert_eq!(run.attempt_key().as_ref(), Some(&order.key), "the very POST that is recorded");
+            let attempt = run.attempt.as_ref().unwrap();
+            assert_eq!((run.phase, attempt.last), (Phase::Firing, LastAttempt::Unknown));
+            assert_eq!((&attempt.by, attempt.at), (&self.scene.policy.writer, self.scene.now));
+            assert!(self.ordered.insert(order.key.clone()), "no POST is ordered twice");
+            assert!(!self.may_exist.contains(&order.key.fire_id), "a second pipeline of one fire id");
+            assert!(self.on_its_way.is_none(), "one POST at a time");
+            assert!(self.stopped().is_none(), "fired while stopped");
+            assert_eq!(self.scene.trigger.firing.compare(&run.digest), Compared::Same, "what spec says now");
+            self.on_its_way = Some(order.key.clone());
+        }
+        self.check_run();
+        self.check_waits(&plan);
+        self.check_written_once(&plan);
+        plan
+    }
+
+    fn stopped(&self) -> Option<&str> {
+        match &self.scene.trigger.spec {
+            _ if self.scene.policy.paused => Some("paused"),
+            Err(_) => Some("of a broken spec"),
+            Ok(spec) => spec.suspend.then_some("suspended"),
+        }
+    }
+
+    fn check_run(&mut self) {
+        let Some(run) = &self.scene.trigger.status.run else { return };
+        assert!(run.seq >= self.last_seq, "numbers only grow");
+        self.last_seq = run.seq;
+        assert_eq!(*self.names.entry(run.fire_id.clone()).or_insert(run.seq), run.seq, "a name of its own");
+        let limit = self.scene.trigger.spec.as_ref().map_or(usize::MAX, |spec| spec.history_limit);
+        assert!(self.scene.past().len() <= limit, "a broken spec alone says nothing of its limit");
+    }
+
+    /// Somebody comes back to an active run, unless only an edit, or a person, can help it.
+    fn check_waits(&self, plan: &Plan) {
+        let Some(run) = self.scene.trigger.status.active_run() else { return };
+        let helpless =
+            run.phase == Phase::Unknown || (run.phase == Phase::Pending && self.stopped().is_some());
+        assert!(helpless || !plan.is_settled(), "nobody comes back to {run:?}");
+    }
+
+    fn check_written_once(&self, plan: &Plan) {
+        // Edited while it waits to be tried again, a refused run is not idempotent: see `rejected`.
+        let known_bug = self.scene.facts.budget_until.is_some()
+            && self.scene.trigger.status.run.as_ref().is_some_and(|run| run.phase == Phase::Rejected);
+        if plan.effect == Effect::Nothing && !known_bug {
+            let again = self.scene.decide();
+            assert!(again.status.is_none() && again.events.is_empty(), "first {plan:?}, then {again:?}");
+        }
+    }
+
+    /// With every obstacle gone, and a GitLab where all succeeds, each cause that stands is answered.
+    fn come_to_rest(&mut self) {
+        self.take(&Step::Restart { hold: false, pause: false });
+        self.scene.suspend(false).mend_spec().edit(|spec| spec.timeout = None);
+        for _ in 0..40 {
+            let plan = self.turn();
+            if self.on_its_way.is_some() {
+                self.answer(Reply::Accepted);
+            } else if plan.follow.is_some() {
+                self.sight(Look::Success);
+            } else if let Effect::ReadCredentials(_) = plan.effect {
+                self.scene.credentials(Credentials::Ready);
+            } else if let Some(wake) = plan.wake {
+                let seconds = wake.duration_since(self.scene.now).as_secs();
+                self.scene.wait(u64::try_from(seconds).unwrap_or_default() + 1);
+            } else {
+                return self.check_rest();
+            }
+        }
+        panic!("does not come to rest: {:?}", self.scene.trigger.status);
+    }
+
+    fn check_rest(&self) {
+        let (trigger, status) = (&self.scene.trigger, &self.scene.trigger.status);
+        if status.phase == Some(Phase::Unknown) {
+            return;
+        }
+        let decided = status.decided_digest.as_ref().unwrap();
+        assert_eq!(trigger.firing.compare(decided), Compared::Same, "an edit was not answered");
+        assert_ne!(status.phase, Some(Phase::Rejected), "a refused run was given up");
+        if let Some(value) = trigger.fire.as_ref().filter(|value| !value.is_empty()) {
+            let requests = status.history.iter().map(|entry| &entry.request);
+            let of_run = status.run.iter().map(|run| &run.request);
+            let answered = status.last_handled.fire.as_ref().is_some_and(|handled| handled.value == *value);
+            assert!(
+                answered || requests.chain(of_run).any(|r| r.as_ref() == Some(value)),
+                "{value} was lost"
+            );
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn for_one_fire_id_at_most_one_pipeline_exists(steps in steps()) {
+        let mut walk = Walk::new();
+        walk.turn();
+        for step in &steps {
+            walk.take(step);
+            walk.turn();
+        }
+        walk.come_to_rest();
+    }
+}
