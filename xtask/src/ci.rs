@@ -10,7 +10,9 @@ pub fn ci() -> anyhow::Result<()> {
     steps.take("clippy", || run(cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])));
     steps.take("tests", || run(cargo(["xtask", "test"])));
     steps.take("generated equals committed", || run(cargo(["xtask", "generated", "--check"])));
-    steps.take("licences, bans, sources", || run(cargo(["deny", "check", "licenses", "bans", "sources"])));
+    steps.take("licences, bans, sources", || {
+        run(cargo(["deny", "--workspace", "check", "licenses", "bans", "sources"]))
+    });
     steps.take("advisories", advisories);
     steps.take("demo", || run(cargo(["demo", "--once"])));
     steps.take("release build", release);
@@ -28,7 +30,7 @@ fn advisories() -> anyhow::Result<End> {
         eprint!("{text}");
         return Ok(End::Skipped("the advisory database cannot be fetched from here".into()));
     }
-    run(cargo(["deny", "check", "--disable-fetch", "advisories"]))
+    run(cargo(["deny", "--workspace", "check", "--disable-fetch", "advisories"]))
 }
 
 /// What users run, and how large it is.
