@@ -74,6 +74,10 @@ pub struct Run {
     /// Longest a request to GitLab may take, from 1s to 5m.
     #[arg(long, env = "PIPEKICK_REQUEST_DEADLINE", value_name = "DURATION", default_value = "30s")]
     pub request_deadline: Span,
+    /// GitLab acts on a request within this time or never. Longer is safer, shorter is quicker: a request whose
+    /// reply was lost is sent again only after two looks this far apart found no pipeline of it.
+    #[arg(long, env = "PIPEKICK_RESOLUTION_DELAY", value_name = "DURATION", default_value = "90s")]
+    pub resolution_delay: Span,
     /// Shortest time between two looks at a running pipeline; it grows to a tenth of the pipeline's age.
     #[arg(long, env = "PIPEKICK_FOLLOW_INTERVAL", value_name = "DURATION", default_value = "5s")]
     pub follow_interval: Span,

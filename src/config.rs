@@ -53,6 +53,7 @@ impl Config {
                 paused: typed.pause,
                 writer,
                 request_deadline,
+                resolution_delay: between(typed.resolution_delay, 1, 3600).context("--resolution-delay")?,
             },
             namespace: typed.namespace.clone(),
             follow_interval: between(typed.follow_interval, 1, 3600).context("--follow-interval")?,

@@ -18,6 +18,7 @@ pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod controllers;
+mod crash;
 pub mod gitlab;
 pub mod log;
 pub mod runtime;

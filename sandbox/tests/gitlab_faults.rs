@@ -143,7 +143,8 @@ async fn rules_strike_the_calls_they_name() {
     let unavailable = || Fault::Unavailable { retry_after: 1 };
     sim.fault(FaultRule::nth(2, "GET /projects/:id", unavailable())).unwrap();
     let times = Strike::Times(2);
-    sim.fault(FaultRule { route: "version".into(), strike: times, fault: unavailable() }).unwrap();
+    sim.fault(FaultRule { route: "version".into(), project: None, strike: times, fault: unavailable() })
+        .unwrap();
     let mut seen = Vec::new();
     for path in [SHOP, "/user", SHOP, SHOP, "/version", "/version", "/version"] {
         seen.push(client.get(path).await.status);
@@ -151,7 +152,8 @@ async fn rules_strike_the_calls_they_name() {
     assert_eq!(seen, [200, 200, 503, 200, 503, 503, 200]);
     assert!(sim.faults().is_empty(), "spent rules are gone");
     assert!(sim.fault(FaultRule::next("no-such-route", unavailable())).is_err());
-    let half = FaultRule { route: "*".into(), strike: Strike::Chance(0.5), fault: unavailable() };
+    let half =
+        FaultRule { route: "*".into(), project: None, strike: Strike::Chance(0.5), fault: unavailable() };
     sim.fault(half).unwrap();
     let mut struck = 0;
     for _ in 0..100 {

@@ -11,13 +11,15 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{CustomResource, KubeSchema};
 use pipekick_core::domain::{
-    FireOn, FiringFields, GitLabUrl, ObjectKey, SecretKeyRef, Span, Spec, SpecProblem, Trigger,
+    FireOn, FiringFields, GitLabUrl, ObjectKey, OnUnknown, SecretKeyRef, Span, Spec, SpecProblem, Trigger,
     TriggerStatus, Variable,
 };
 use serde::{Deserialize, Serialize};
 
 /// The annotation that asks for a run; a new value asks anew.
 pub const FIRE_ANNOTATION: &str = "pipekick.dev/fire";
+/// The annotation that frees a run of which nobody can tell whether it made a pipeline.
+pub const RESOLVE_ANNOTATION: &str = "pipekick.dev/resolve";
 /// Earlier runs kept where `historyLimit` is unset.
 pub const DEFAULT_HISTORY_LIMIT: usize = 5;
 
@@ -103,6 +105,14 @@ pub struct PipelineTriggerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = "^([0-9]+(h|m|s))+$"))]
     pub timeout: Option<String>,
+
+    /// What to do when a request was sent, its reply was lost, and nobody can tell whether it made a pipeline.
+    /// Hold (when unset): wait for a person, so that there is at most one pipeline; the annotation
+    /// pipekick.dev/resolve frees it. Refire: send it again, so that there is at least one. With an access
+    /// token that may read the project's pipelines and their variables it is looked up, and this rarely
+    /// matters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_unknown: Option<OnUnknown>,
 
     /// How many earlier runs stay in status.history. Unset: 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -214,7 +224,8 @@ pub fn to_domain(
     default_url: &GitLabUrl,
 ) -> Result<Trigger, UnreadableStatus> {
     let status = status.as_ref().map_err(|error| UnreadableStatus(error.clone()))?;
-    let annotations = metadata.annotations.as_ref();
+    let annotation = |name: &str| metadata.annotations.as_ref().and_then(|map| map.get(name)).cloned();
+    let written = spec.as_ref().ok();
     let (firing, spec) = match spec {
         Ok(spec) => (spec.firing_fields(), spec.parse(default_url)),
         Err(error) => (FiringFields::default(), Err(SpecProblem(format!("spec cannot be read: {error}")))),
@@ -227,7 +238,10 @@ pub fn to_domain(
         uid: metadata.uid.clone().unwrap_or_default(),
         generation: metadata.generation.unwrap_or_default(),
         being_deleted: metadata.deletion_timestamp.is_some(),
-        fire: annotations.and_then(|map| map.get(FIRE_ANNOTATION)).cloned(),
+        fire: annotation(FIRE_ANNOTATION),
+        resolve: annotation(RESOLVE_ANNOTATION),
+        fire_on: written.and_then(|spec| spec.fire_on).unwrap_or_default(),
+        suspend: written.and_then(|spec| spec.suspend).unwrap_or(false),
         firing,
         spec,
         status: status.clone().unwrap_or_default(),
@@ -251,7 +265,8 @@ impl PipelineTriggerSpec {
     }
 
     fn parse(&self, default_url: &GitLabUrl) -> Result<Spec, SpecProblem> {
-        let Self { gitlab, git_ref, variables, fire_on, suspend, timeout, history_limit } = self;
+        let Self { gitlab, git_ref, variables, fire_on: _, suspend: _, timeout, on_unknown, history_limit } =
+            self;
         let GitLabSpec { url, project, trigger_token_ref, access_token_ref } = gitlab;
         let url = match url {
             Some(url) => url.parse().map_err(|e| problem("gitlab.url", &e))?,
@@ -278,10 +293,9 @@ impl PipelineTriggerSpec {
             trigger_token: trigger_token_ref.as_ref().map(SecretKeySelector::to_domain),
             access_token: access_token_ref.as_ref().map(SecretKeySelector::to_domain),
             variables: parsed,
-            fire_on: fire_on.unwrap_or_default(),
-            suspend: suspend.unwrap_or(false),
             timeout,
             history_limit: history_limit.map_or(DEFAULT_HISTORY_LIMIT, usize::from),
+            on_unknown: on_unknown.unwrap_or_default(),
         })
     }
 }

@@ -49,7 +49,9 @@ pub fn teller<K: Resource<DynamicType = ()>>(client: Client) -> (Events, impl Fu
         while let Some((subject, note)) = waiting.recv().await {
             let api: Api<Event> = Api::namespaced(client.clone(), &subject.key.namespace);
             let event = event::<K>(&subject, note);
-            match tokio::time::timeout(DEADLINE, api.create(&PostParams::default(), &event)).await {
+            let params = PostParams::default();
+            let create = tokio::time::timeout(DEADLINE, api.create(&params, &event));
+            match crate::crash::point("event", create).await {
                 Ok(Ok(_)) => {}
                 Ok(Err(kube::Error::Api(status))) if status.code == 409 => {}
                 Ok(Err(error)) => tracing::debug!(object = %subject.key, %error, "event was not told"),

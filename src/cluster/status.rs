@@ -66,7 +66,8 @@ where
         .header(http::header::CONTENT_TYPE, "application/json")
         .body(body.to_string().into_bytes())
         .map_err(|e| WriteError::Refused(e.to_string()))?;
-    match tokio::time::timeout(DEADLINE, client.request::<O>(request)).await {
+    let sent = crate::crash::point("status", tokio::time::timeout(DEADLINE, client.request::<O>(request)));
+    match sent.await {
         Ok(Ok(object)) => Ok(object),
         Ok(Err(error)) => Err(classify(&error)),
         Err(_) => Err(WriteError::Unconfirmed(format!("no answer within {} s", DEADLINE.as_secs()))),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use http::header::{ACCEPT, HeaderValue, LOCATION};
 use http::{HeaderMap, Method};
-use pipekick_core::domain::{GitLabUrl, Reason};
+use pipekick_core::domain::{GitLabUrl, ProjectRef, Reason};
 use reqwest::{Url, redirect, retry};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
@@ -122,7 +122,7 @@ impl Reply {
         Some(match to {
             // GitLab answers so when a project's path was changed.
             Some(to) if to.path() != self.asked.path() && to.path().contains("/api/v4/projects/") => {
-                Redirect::Moved { status }
+                Redirect::Moved { status, to: project_of(&to) }
             }
             // http to https, another host, a sign-in page.
             Some(to) => Redirect::Elsewhere { status, to: printable(&to.origin().ascii_serialization()) },
@@ -131,13 +131,20 @@ impl Reply {
     }
 }
 
+/// The project in the path of an API address.
+fn project_of(url: &Url) -> Option<ProjectRef> {
+    let (_, rest) = url.path().split_once("/api/v4/projects/")?;
+    let segment = rest.split('/').next()?;
+    percent_encoding::percent_decode_str(segment).decode_utf8().ok()?.parse().ok()
+}
+
 /// A redirect. None is followed: the credential belongs to the host that was asked.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(super) enum Redirect {
     #[error(
         "GitLab answered {status}, for it was renamed or moved. Write its new path, or its numeric id, which stays"
     )]
-    Moved { status: u16 },
+    Moved { status: u16, to: Option<ProjectRef> },
     #[error("{status}, a redirect to {to}, which is not followed. Is the GitLab URL right?")]
     Elsewhere { status: u16, to: String },
 }
@@ -217,7 +224,8 @@ impl Http {
         if let Some(body) = body {
             builder = builder.header("Content-Type", "application/json").body(body);
         }
-        let response = builder.send().await.map_err(|error| self.lost(url, error))?;
+        let sent = crate::crash::point("gitlab", builder.send()).await;
+        let response = sent.map_err(|error| self.lost(url, error))?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let meta = ResponseMeta::read(status, &headers, clock::now());

@@ -2,7 +2,7 @@
 
 use http::Method;
 use jiff::Timestamp;
-use pipekick_core::domain::{FailedJob, GitLabUrl, Pipeline, Reason, Sighting};
+use pipekick_core::domain::{FailedJob, GitLabUrl, Pipeline, ProjectRef, Reason, Sighting};
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -104,10 +104,12 @@ pub struct ReadError {
     pub reason: Reason,
     /// In a sentence, without times.
     pub message: String,
+    /// Where the project went, if GitLab says that it was renamed or moved.
+    pub moved_to: Option<ProjectRef>,
 }
 
 impl From<ReadError> for Sighting {
-    fn from(ReadError { kind: _, reason, message }: ReadError) -> Self {
+    fn from(ReadError { kind: _, reason, message, moved_to: _ }: ReadError) -> Self {
         Self::Trouble { reason, message }
     }
 }
@@ -279,11 +281,10 @@ fn understand<T: DeserializeOwned>(
 fn failed(about: About<'_>, reply: &Reply) -> ReadError {
     match reply.redirect() {
         Some(redirect @ Redirect::Moved { .. }) => {
-            return ReadError {
-                kind: ReadKind::NotFound,
-                reason: Reason::ProjectNotFound,
-                message: format!("project {} is not there any more: {redirect}", about.project),
-            };
+            let message = format!("project {} is not there any more: {redirect}", about.project);
+            let Redirect::Moved { status: _, to } = redirect else { return trouble(message) };
+            let (kind, reason) = (ReadKind::NotFound, Reason::ProjectNotFound);
+            return ReadError { kind, reason, message, moved_to: to };
         }
         Some(redirect @ Redirect::Elsewhere { .. }) => return trouble(redirect.to_string()),
         None => {}
@@ -297,10 +298,10 @@ fn failed(about: About<'_>, reply: &Reply) -> ReadError {
                 404 => ReadKind::NotFound,
                 _ => ReadKind::Trouble,
             };
-            ReadError { kind, reason, message }
+            ReadError { kind, reason, message, moved_to: None }
         }
         Meaning::Throttled { reason, message, wait } => {
-            ReadError { kind: ReadKind::Throttled { wait }, reason, message }
+            ReadError { kind: ReadKind::Throttled { wait }, reason, message, moved_to: None }
         }
         Meaning::FailedAtBirth { message } | Meaning::Unclear { message } => trouble(message),
     }
@@ -312,16 +313,17 @@ fn unanswered(no_answer: NoAnswer, host: &str) -> ReadError {
             kind: ReadKind::Throttled { wait },
             reason: Reason::RateLimited,
             message: format!("the rate limit of {host} is used up, or what is left is kept for firing"),
+            moved_to: None,
         },
         NoAnswer::Failed(SendError::NotSent { reason, message }) => {
             let unusable = reason == Reason::SecretUnusable;
             let kind = if unusable { ReadKind::Unauthorized } else { ReadKind::Unreachable };
-            ReadError { kind, reason, message }
+            ReadError { kind, reason, message, moved_to: None }
         }
         NoAnswer::Failed(SendError::Lost { message }) => trouble(message),
     }
 }
 
 fn trouble(message: String) -> ReadError {
-    ReadError { kind: ReadKind::Trouble, reason: Reason::CannotFollow, message }
+    ReadError { kind: ReadKind::Trouble, reason: Reason::CannotFollow, message, moved_to: None }
 }

@@ -144,6 +144,21 @@ struct VariableWire {
 }
 
 impl PipelineVariables {
+    /// Whether what would hold our mark is there to be read: without it, its absence says nothing.
+    #[must_use]
+    pub fn can_tell(&self, source: super::Source) -> bool {
+        match source {
+            // GitLab adds it to every trigger call, with all that was sent.
+            super::Source::Trigger => self
+                .0
+                .iter()
+                .find(|variable| variable.key == TRIGGER_PAYLOAD)
+                .and_then(|variable| variable.value.as_deref())
+                .is_some_and(|payload| serde_json::from_str::<serde::de::IgnoredAny>(payload).is_ok()),
+            super::Source::Api => true,
+        }
+    }
+
     /// The run that made this pipeline, if it carries our mark.
     #[must_use]
     pub fn fire_id(&self) -> Option<FireId> {

@@ -42,6 +42,7 @@ pub struct Metrics {
     requests: Family<Request, Counter<u64, AtomicU64>>,
     cause_to_post: Histogram,
     unknown_runs: Gauge<i64, AtomicI64>,
+    duplicates: Counter<u64, AtomicU64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -70,6 +71,7 @@ impl Metrics {
         let (firings, requests) = (Family::default(), Family::default());
         let cause_to_post = Histogram::new(CAUSE_TO_POST);
         let unknown_runs = Gauge::default();
+        let duplicates = Counter::default();
         registry.register(
             "build",
             "The operator's version",
@@ -91,8 +93,13 @@ impl Metrics {
             "Runs of which nobody knows yet whether a pipeline exists",
             unknown_runs.clone(),
         );
+        registry.register(
+            "duplicate_pipelines",
+            "Pipelines seen that carry the name of another one's run; must be 0",
+            duplicates.clone(),
+        );
         registry.register_collector(Box::new(runtimes.clone()));
-        Self { registry, runtimes, firings, requests, cause_to_post, unknown_runs }
+        Self { registry, runtimes, firings, requests, cause_to_post, unknown_runs, duplicates }
     }
 
     /// Shows this runtime's numbers, its objects under `kind`.
@@ -125,7 +132,12 @@ impl Metrics {
         self.cause_to_post.observe(waited.as_secs_f64());
     }
 
-    /// So many runs are in doubt now.
+    /// Another pipeline carries the name of a run that has one.
+    pub fn duplicate_seen(&self) {
+        self.duplicates.inc();
+    }
+
+    /// How many runs have an unknown outcome now.
     pub fn unknown_runs(&self, runs: usize) {
         self.unknown_runs.set(i64::try_from(runs).unwrap_or(i64::MAX));
     }

@@ -97,9 +97,10 @@ mod tests {
         metrics.observe_runtime("PipelineTrigger", handle.clone());
         let health = Health::new(vec![("PipelineTrigger", handle.vitals())]);
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let task = tokio::spawn(server.run(health_routes(health).merge(metrics_routes(Arc::new(metrics))), async {
-            let _ = stopped.await;
-        }));
+        let task =
+            tokio::spawn(server.run(health_routes(health).merge(metrics_routes(Arc::new(metrics))), async {
+                let _ = stopped.await;
+            }));
         assert!(ask(address, "/livez").await.starts_with("HTTP/1.1 200"));
         let readyz = ask(address, "/readyz").await;
         assert!(

@@ -3,6 +3,7 @@
 mod ci;
 mod ci_steps;
 mod controlplane;
+mod demo;
 mod generated;
 mod measure;
 mod measure_floor;
@@ -24,6 +25,8 @@ struct Cli {
 enum Command {
     /// Start a control plane with Pipekick's CRDs and RBAC, and keep it until Ctrl-C.
     Controlplane,
+    /// Show Pipekick at work on this machine, until Ctrl-C: `cargo demo`.
+    Demo(demo::Demo),
     /// Run every test; arguments go to `cargo test`.
     Test {
         /// As for `cargo test`: a name, `-p PACKAGE`, `--test stories`, `-- --nocapture`.
@@ -59,12 +62,15 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
-        Command::Controlplane => runtime.block_on(controlplane::run()),
+        Command::Controlplane => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(controlplane::run())
+        }
+        Command::Demo(demo) => demo::run(&demo),
         Command::Test { args } => test::test(args),
         Command::Ci => ci::ci(),
         Command::Generated { check } => generated::generated(check),
-        Command::Measure { quick } => measure::measure(&runtime, quick),
+        Command::Measure { quick } => measure::measure(quick),
     }
 }

@@ -24,7 +24,6 @@ use pipekick_sandbox::gitlab::{GitlabSim, Handle, Seed};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
-use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -72,7 +71,7 @@ struct Scale {
 
 /// Measures, and prints a table. A development build of this program makes a release build of itself and of the
 /// operator first: the simulator and the floor must not be slower than what they are compared with.
-pub fn measure(runtime: &Runtime, quick: bool) -> anyhow::Result<()> {
+pub fn measure(quick: bool) -> anyhow::Result<()> {
     if cfg!(debug_assertions) {
         run(cargo(["build", "--release", "--locked", "--package", "pipekick", "--package", "xtask"]))?;
         let program = target_dir().join("release/xtask");
@@ -86,6 +85,7 @@ pub fn measure(runtime: &Runtime, quick: bool) -> anyhow::Result<()> {
     } else {
         Scale { one_by_one: 500, followed: 100, burst: 2000, settled: 3000, idle: Duration::from_secs(60) }
     };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(all(&scale))
 }
 

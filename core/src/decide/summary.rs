@@ -50,6 +50,18 @@ pub fn summarize(status: &mut TriggerStatus, standing: Option<Standing>, generat
     status.observed_generation = Some(generation);
 }
 
+/// Says that work on the object met a bug. Facts and phase stay as they are; the next decision that succeeds
+/// takes this back.
+pub fn tell_bug(status: &mut TriggerStatus, message: &str, generation: i64, now: Timestamp) {
+    let mut conditions = Conditions { before: &status.conditions, after: Vec::new(), generation, now };
+    conditions.add("Ready", Truth::False, Reason::InternalError, message);
+    conditions.add("Stalled", Truth::True, Reason::InternalError, message);
+    let told = conditions.after;
+    status.conditions.retain(|c| !told.iter().any(|new| new.kind == c.kind) && c.kind != "Reconciling");
+    status.conditions.splice(0..0, told);
+    status.message = Some(message.to_owned());
+}
+
 /// What a run says of itself; without one, nothing was asked yet.
 fn from_run(run: Option<&Run>) -> Standing {
     match run {

@@ -4,6 +4,7 @@
 //! most one status to write, and at most one effect after that write has won. It never waits and never fails.
 //!
 //! ```text
+//! resolve  what a person says of a run that nobody can decide
 //! absorb   what became of the last POST, of the pipeline, of the time      → the run as it stands now
 //! go on    a run under way: wait, ask for credentials, send once more
 //! begin    no run under way: baseline, hold, or a new run for every cause that stands
@@ -14,6 +15,8 @@
 
 mod absorb;
 mod begin;
+mod look;
+mod resolve;
 #[cfg(test)]
 mod tests;
 
@@ -21,11 +24,15 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use look::LOOK_INTERVAL;
+
 use super::summary::{Standing, summarize};
 use crate::domain::digest::Compared;
+use crate::domain::run::CauseKind;
+use crate::domain::status::Answered;
 use crate::domain::{
-    Answer, AttemptKey, Cause, FireId, Phase, Reason, Run, SecretKeyRef, Sighting, Spec, Target, Trigger,
-    TriggerStatus, Variable,
+    Answer, AttemptKey, Cause, Digest, FireId, LastAttempt, Lookup, Named, Phase, Reason, Run, SecretKeyRef,
+    Sighting, Spec, Target, Trigger, TriggerStatus, Variable,
 };
 
 /// An intent older than this is not sent any more: the process may have slept since its write won.
@@ -55,6 +62,8 @@ pub struct Policy {
     pub writer: String,
     /// Longest a request to GitLab may take.
     pub request_deadline: Duration,
+    /// A request takes effect within this time or never: its deadline, and GitLab's own limit.
+    pub resolution_delay: Duration,
 }
 
 /// Whether the credentials that the next POST needs are at hand.
@@ -81,14 +90,20 @@ pub enum Credentials {
 pub struct Facts {
     /// What became of POSTs whose outcome is not in status yet.
     pub answers: Vec<(AttemptKey, Answer)>,
-    /// How long ago this process first saw the object's current intent.
-    pub firing_age: Option<Duration>,
+    /// How long ago this process first saw the object's current intent, by its monotonic clock.
+    pub intent_age: Option<Duration>,
     /// The credentials for the next POST.
     pub credentials: Credentials,
     /// The budget of the GitLab host is used up until then.
     pub budget_until: Option<Timestamp>,
     /// What the follower saw last of the run's pipeline.
     pub sighting: Option<(u64, Sighting)>,
+    /// What a look for the run's pipeline brought, just now.
+    pub lookup: Option<(AttemptKey, Lookup)>,
+    /// The last look was so short ago that the next one waits until then.
+    pub look_again: Option<Timestamp>,
+    /// What a look at the pipeline that a person named brought, just now.
+    pub named: Option<(u64, Named)>,
 }
 
 /// Everything one decision looks at.
@@ -135,8 +150,38 @@ pub enum Effect {
     Nothing,
     /// Read the credentials that the order of the next POST needs, then decide again.
     ReadCredentials(Target),
+    /// Look for the pipeline of a POST whose outcome is not known, then decide again.
+    LookUp(Box<LookUp>),
+    /// Look at the pipeline that a person named, then decide again.
+    LookAt(Box<LookAt>),
     /// Send the POST that the written intent names, once.
     Fire(Box<FireOrder>),
+}
+
+/// A look for the pipeline of a POST.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookUp {
+    /// The POST.
+    pub key: AttemptKey,
+    /// Where it went.
+    pub target: Target,
+    /// The access token to look with.
+    pub access: SecretKeyRef,
+    /// When its run was first intended: no pipeline of it is older, but for the clocks.
+    pub intended_at: Timestamp,
+    /// Whether it carried the run's name.
+    pub marked: bool,
+}
+
+/// A look at one pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookAt {
+    /// GitLab's id of it.
+    pub pipeline_id: u64,
+    /// Where the run went.
+    pub target: Target,
+    /// The access token to look with.
+    pub access: SecretKeyRef,
 }
 
 /// One POST.
@@ -190,8 +235,13 @@ pub fn decide(observed: &Observed<'_>) -> Plan {
     let mut draft = Draft::new(*observed);
     // An object on its way out fires nothing; its pipeline runs on in GitLab.
     if !observed.trigger.being_deleted {
+        draft.trim();
+        draft.settle_digest();
+        draft.resolve();
         draft.absorb();
-        if draft.status.active_run().is_some() {
+        if draft.effect != Effect::Nothing {
+            // Something must be looked at first.
+        } else if draft.status.active_run().is_some() {
             draft.go_on();
         } else {
             draft.begin();
@@ -226,11 +276,18 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// First of all, so that what is forgotten is forgotten for this decision and the next alike.
+    fn trim(&mut self) {
+        if let Ok(spec) = &self.seen.trigger.spec {
+            self.status.history.truncate(spec.history_limit);
+        }
+    }
+
     /// Why nothing may be fired just now, if so.
     fn stopped(&self) -> Option<Standing> {
         let (reason, message) = if self.seen.policy.paused {
             (Reason::Paused, "the operator is paused (--pause): nothing is fired")
-        } else if matches!(&self.seen.trigger.spec, Ok(spec) if spec.suspend) {
+        } else if self.seen.trigger.suspend {
             (Reason::Suspended, "spec.suspend is true: nothing is fired")
         } else {
             return None;
@@ -240,6 +297,11 @@ impl<'a> Draft<'a> {
 
     /// A run under way: wait for it, or send its POST once more when that is due.
     fn go_on(&mut self) {
+        if self.stopped().is_some()
+            && let Some(value) = self.asked()
+        {
+            self.answer(value, Answered::Suspended);
+        }
         let Some(run) = self.status.active_run() else { return };
         match run.phase {
             Phase::Pending => self.repeat(),
@@ -278,15 +340,18 @@ impl<'a> Draft<'a> {
                 return;
             }
         };
-        let same = seen.trigger.firing.compare(&run.digest) == Compared::Same;
-        let edited = run.phase == Phase::Rejected
-            && seen.trigger.status.observed_generation != Some(seen.trigger.generation);
-        let due = run.attempt.as_ref().and_then(|attempt| attempt.next_at);
-        if let Some(due) = due.filter(|due| *due > seen.now && same && !edited) {
+        let same = self.still_means(run);
+        let same_gitlab = run.target.url == spec.url.as_str();
+        let asked_to_wait = run.attempt.as_ref().is_some_and(|attempt| attempt.last == LastAttempt::Refused);
+        let due = run.attempt.as_ref().and_then(|attempt| attempt.next_at).filter(|due| *due > seen.now);
+        if run.phase == Phase::Rejected && same && self.edited() {
+            // Now, and on record: the next decision does not see the edit any more.
+            self.wait_again(Reason::Waiting, "the object was edited: the refused run is tried again");
+        } else if let Some(due) = due.filter(|_| same || (asked_to_wait && same_gitlab && run.is_active())) {
             self.wake_at(due);
             return;
         }
-        if let Some(until) = seen.facts.budget_until {
+        if let Some(until) = self.budget_until() {
             self.wait_for_budget(until);
             return;
         }
@@ -311,7 +376,7 @@ impl<'a> Draft<'a> {
         let (now, writer) = (self.seen.now, self.seen.policy.writer.clone());
         let Some(run) = &mut self.status.run else { return };
         let count = run.attempt.as_ref().map_or(0, |attempt| attempt.count).saturating_add(1);
-        begin::intend(run, count, now, writer);
+        begin::intend(run, count, now, writer, &spec);
         run.target = target;
         self.fire(spec, false);
     }
@@ -336,9 +401,62 @@ impl<'a> Draft<'a> {
     fn supersede(&mut self) {
         let now = self.seen.now;
         let Some(run) = &mut self.status.run else { return };
-        self.passed = Some(run.request.clone().map_or(Cause::Change, Cause::Request));
+        self.passed = Some(match (run.cause, run.request.clone()) {
+            (_, Some(value)) => Cause::Request(value),
+            (CauseKind::Apply, None) => Cause::Apply,
+            (CauseKind::Change | CauseKind::Request, None) => Cause::Change,
+        });
         let message = format!("run {} was never sent: the firing fields changed before it could be", run.seq);
         end(run, Phase::Superseded, Reason::Superseded, message, now);
+    }
+
+    /// Whether the firing fields are still what `run` was fired for.
+    fn still_means(&self, run: &Run) -> bool {
+        match self.seen.trigger.firing.compare(&run.digest) {
+            Compared::Same => true,
+            Compared::Changed => false,
+            Compared::UnknownVersion => !self.edited(),
+        }
+    }
+
+    /// Whether spec was edited since status was last written.
+    fn edited(&self) -> bool {
+        self.seen.trigger.status.observed_generation != Some(self.seen.trigger.generation)
+    }
+
+    /// A digest that a newer operator recorded cannot be compared. An unedited object means the same as
+    /// before; one that was edited since cannot be told from one whose firing fields changed. Either is put on
+    /// record at once, for the edit shows in this one decision only.
+    fn settle_digest(&mut self) {
+        let firing = &self.seen.trigger.firing;
+        let Some(decided) = &self.status.decided_digest else { return };
+        if firing.compare(decided) == Compared::UnknownVersion {
+            let settled = if self.edited() { Digest::unequal() } else { firing.digest() };
+            self.status.decided_digest = Some(settled);
+        }
+    }
+
+    /// Until when the budget is used up, unless that has passed.
+    fn budget_until(&self) -> Option<Timestamp> {
+        self.seen.facts.budget_until.filter(|until| *until > self.seen.now)
+    }
+
+    /// Makes the run wait to be sent once more, from now on.
+    fn wait_again(&mut self, reason: Reason, message: &str) {
+        let now = self.seen.now;
+        let Some(run) = &mut self.status.run else { return };
+        run.phase = Phase::Pending;
+        run.finished_at = None;
+        run.reason = Some(reason);
+        run.message = Some(message.to_owned());
+        if let Some(attempt) = &mut run.attempt {
+            attempt.next_at = Some(now);
+            attempt.absent_at = None;
+            attempt.last = match attempt.last {
+                LastAttempt::Refused => LastAttempt::Refused,
+                LastAttempt::NotSent | LastAttempt::Unknown | LastAttempt::Accepted => LastAttempt::NotSent,
+            };
+        }
     }
 
     fn wait_for_budget(&mut self, until: Timestamp) {
@@ -380,12 +498,14 @@ impl<'a> Draft<'a> {
         if trigger.being_deleted {
             return Plan { status: None, effect: Effect::Nothing, events: vec![], follow: None, wake: None };
         }
-        if let Ok(spec) = &trigger.spec {
-            self.status.history.truncate(spec.history_limit);
-        }
         summarize(&mut self.status, self.standing.take(), trigger.generation, now);
         let follow = self.status.run.as_ref().and_then(|run| follow_of(run, trigger));
-        let changed = self.status != trigger.status;
+        // Before a look nothing is written: what it brings is decided on with everything else.
+        let looks = match self.effect {
+            Effect::ReadCredentials(_) | Effect::LookUp(_) | Effect::LookAt(_) => true,
+            Effect::Nothing | Effect::Fire(_) => false,
+        };
+        let changed = self.status != trigger.status && !looks;
         Plan {
             status: changed.then_some(self.status),
             effect: self.effect,

@@ -45,6 +45,49 @@ pub enum Answer {
     },
 }
 
+/// A look for the pipeline of a run whose POST has no known outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and gone at the next decision")]
+pub enum Lookup {
+    /// It carries the run's name.
+    Found {
+        /// The pipeline.
+        pipeline: Pipeline,
+        /// Others that carry the same name. There should never be one.
+        duplicates: Vec<u64>,
+    },
+    /// No pipeline was made on the ref since the intent.
+    NoCandidate,
+    /// Some were made; each was read, and none is the run's.
+    NoneOurs,
+    /// Some were made, or may have been, and cannot be told apart.
+    CannotTell {
+        /// Why.
+        reason: Reason,
+        /// In a sentence.
+        message: String,
+    },
+    /// GitLab could not be asked; this passes.
+    Trouble {
+        /// Why.
+        reason: Reason,
+        /// In a sentence, without times.
+        message: String,
+    },
+}
+
+/// A look at the one pipeline that a person named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and gone at the next decision")]
+pub enum Named {
+    /// It is there.
+    Seen(Pipeline),
+    /// The project has no such pipeline, or the token may not see it.
+    Missing,
+    /// GitLab could not be asked; this passes.
+    Trouble(String),
+}
+
 /// A look at the pipeline of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "one at a time, and gone at the next decision")]

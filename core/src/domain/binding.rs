@@ -85,10 +85,14 @@ impl SecretBinding {
 
     fn allows_project(&self, secret: &str, project: &ProjectRef) -> Result<(), (Reason, String)> {
         let Some(list) = &self.projects else { return Ok(()) };
-        let name = project.to_string();
-        let matches = |pattern: &str| match pattern.strip_suffix("/*") {
-            Some(group) => name.strip_prefix(group).is_some_and(|rest| rest.starts_with('/')),
-            None => pattern.eq_ignore_ascii_case(&name),
+        // GitLab does not tell upper from lower case in paths.
+        let name = project.to_string().to_ascii_lowercase();
+        let matches = |pattern: &str| {
+            let pattern = pattern.to_ascii_lowercase();
+            match pattern.strip_suffix("/*") {
+                Some(group) => name.strip_prefix(group).is_some_and(|rest| rest.starts_with('/')),
+                None => pattern == name,
+            }
         };
         if list.split(',').map(str::trim).filter(|p| !p.is_empty()).any(matches) {
             return Ok(());
@@ -96,7 +100,7 @@ impl SecretBinding {
         Err((
             Reason::SecretNotForThisProject,
             format!(
-                "Secret {secret} may not be used for project {name}: its annotation {PROJECTS_ANNOTATION} does not list it"
+                "Secret {secret} may not be used for project {project}: its annotation {PROJECTS_ANNOTATION} does not list it"
             ),
         ))
     }

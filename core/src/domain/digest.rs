@@ -136,6 +136,12 @@ fn write_canonical(value: &Value, out: &mut String) {
 }
 
 impl Digest {
+    /// A digest that no fields have: what was decided on cannot be known.
+    #[must_use]
+    pub fn unequal() -> Self {
+        Self("v1:unknown".into())
+    }
+
     /// The text as it stands in status.
     #[must_use]
     pub fn as_str(&self) -> &str {

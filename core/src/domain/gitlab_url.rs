@@ -54,7 +54,11 @@ impl FromStr for GitLabUrl {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         // The text is not quoted where it may carry a password.
         let url = Url::parse(text.trim()).map_err(|_| {
-            GitLabUrlError::NotAUrl(if text.contains('@') { "…".into() } else { text.to_owned() })
+            GitLabUrlError::NotAUrl(if text.contains('@') {
+                "…".into()
+            } else {
+                text.chars().take(64).collect()
+            })
         })?;
         if !matches!(url.scheme(), "https" | "http") {
             return Err(GitLabUrlError::Scheme(url.scheme().to_owned()));

@@ -40,7 +40,8 @@ impl FromStr for ProjectRef {
         }
         // A path without a slash finds nothing at GitLab: every project lives in a group or user namespace.
         let segments_ok = text.split('/').all(|segment| {
-            !segment.is_empty() && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+            !segment.bytes().all(|b| b == b'.')
+                && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
         });
         if text.contains('/') && segments_ok && text.len() <= 512 {
             Ok(Self::Path(text.to_owned()))
@@ -78,7 +79,8 @@ mod tests {
             "/shop/checkout",
             "shop//checkout",
             "shop/check out",
-            "shop/../x y",
+            "shop/..",
+            "shop/../x",
             "99999999999999999999",
         ] {
             assert!(bad.parse::<ProjectRef>().is_err(), "{bad}");

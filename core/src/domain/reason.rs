@@ -33,12 +33,15 @@ macro_rules! reasons {
 }
 
 reasons! {
+    InternalError: "The operator met a bug while working on this object and goes on with the others. Please report it.",
     NothingAsked: "No cause to fire yet: the first sight was the baseline, or `fireOn` is Request.",
     Waiting: "A cause to fire waits for its turn.",
     Sending: "The intent is recorded and the request is on its way to GitLab.",
     OutcomeUnknown: "A request was sent, or may have been, and its outcome is not known. It is never simply sent again.",
     PipelineCreated: "GitLab created the pipeline.",
     PipelineRunning: "The pipeline exists and is being followed.",
+    PipelineFound: "The reply to the request was lost; its pipeline was found by the run's name.",
+    DuplicatePipeline: "Two pipelines carry the name of one run: the protocol was broken. Please report it.",
     PipelineManual: "The pipeline waits for a person to play a manual job.",
     PipelineSucceeded: "The pipeline succeeded.",
     PipelineFailed: "The pipeline failed; the message names the job and GitLab's reason.",
@@ -50,6 +53,8 @@ reasons! {
     CannotFollow: "The pipeline exists, but its state cannot be read; the message says why. Looking goes on.",
     TimedOut: "The run took longer than `timeout`.",
     Superseded: "The firing fields changed before the request could be sent; the change is fired instead.",
+    Undecided: "Held: nobody can tell whether the lost request made a pipeline. Free it with `pipekick.dev/resolve`.",
+    Abandoned: "A person gave the run up with `pipekick.dev/resolve`.",
     FirstSight: "Held by the operator's `--first-sight=Hold`: annotate `pipekick.dev/fire` to fire it.",
     Suspended: "`spec.suspend` is true: nothing is fired.",
     Paused: "The operator runs with `--pause`: nothing is fired.",

@@ -96,6 +96,12 @@ pub struct Attempt {
     /// When the next one is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_at: Option<Timestamp>,
+    /// Whether the request carried the run's name, so that its pipeline can be told from others.
+    #[serde(default)]
+    pub marked: bool,
+    /// What kept the one before from making a pipeline: it is told once, not at each attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<Reason>,
     /// When a look at GitLab first found no pipeline of this run. A second one, a good while later, proves
     /// that there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -237,7 +243,7 @@ mod tests {
             "target": {"url": "https://gitlab.example.com", "project": "shop/checkout", "ref": "main",
                        "access": {"name": "gitlab", "key": "access"}},
             "phase": "Running", "reason": "PipelineRunning", "message": "under way",
-            "attempt": {"count": 2, "last": "Accepted", "at": "2026-11-01T12:00:00Z", "by": "me"},
+            "attempt": {"count": 2, "last": "Accepted", "marked": true, "at": "2026-11-01T12:00:00Z", "by": "me"},
             "intendedAt": "2026-11-01T12:00:00Z", "firedAt": "2026-11-01T12:00:01Z",
             "pipeline": {"id": 700, "ref": "main", "status": "running"},
         });

@@ -126,6 +126,18 @@ pub enum Answered {
     Recorded,
     /// The object is suspended or the operator paused: dropped.
     Suspended,
+    /// The run is sent again.
+    Refired,
+    /// The run was given up.
+    Abandoned,
+    /// The pipeline was taken as the run's.
+    Adopted,
+    /// It names another run, or one that is not to be resolved.
+    Ignored,
+    /// The value says nothing that can be done.
+    Invalid,
+    /// There is no such pipeline on the run's ref in its project.
+    NotFound,
 }
 
 /// The annotation values that were answered, and how.
@@ -134,12 +146,15 @@ pub struct LastHandled {
     /// `pipekick.dev/fire`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fire: Option<Handled>,
+    /// `pipekick.dev/resolve`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolve: Option<Handled>,
 }
 
 impl LastHandled {
     fn is_empty(&self) -> bool {
-        let Self { fire } = self;
-        fire.is_none()
+        let Self { fire, resolve } = self;
+        fire.is_none() && resolve.is_none()
     }
 }
 

@@ -61,14 +61,12 @@ pub struct Spec {
     pub access_token: Option<SecretKeyRef>,
     /// Variables in the order of their names.
     pub variables: Vec<Variable>,
-    /// What fires it.
-    pub fire_on: FireOn,
-    /// Whether it is suspended.
-    pub suspend: bool,
     /// How long a run may be active, from `firedAt`.
     pub timeout: Option<Span>,
     /// How many earlier runs are kept.
     pub history_limit: usize,
+    /// What to do when nothing can be looked up.
+    pub on_unknown: OnUnknown,
 }
 
 /// A spec that cannot be fired, in a sentence that says what to write instead.
@@ -88,6 +86,12 @@ pub struct Trigger {
     pub being_deleted: bool,
     /// The value of `pipekick.dev/fire`.
     pub fire: Option<String>,
+    /// The value of `pipekick.dev/resolve`.
+    pub resolve: Option<String>,
+    /// What fires it; known even where the rest of spec cannot be fired.
+    pub fire_on: FireOn,
+    /// Whether it is suspended.
+    pub suspend: bool,
     /// The firing fields as written.
     pub firing: FiringFields,
     /// The parsed spec, or what is wrong with it.

@@ -22,30 +22,31 @@ const POLL: Duration = Duration::from_millis(5);
 
 /// A running program under guard. Dropping it kills the program and removes the directory it was given.
 #[derive(Debug)]
-pub(crate) struct Guarded(Child);
+pub struct Guarded(Child);
 
 impl Guarded {
     /// The command of the guard for `program`, to which the caller adds arguments, environment and output, and
     /// which [`Guarded::spawn`] starts. `dir` is removed when the guard is let go, but not when the program ends by
     /// itself.
-    pub(crate) fn command(program: &Path, dir: &Path) -> Command {
+    pub fn command(program: &Path, dir: &Path) -> Command {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", SCRIPT, "pipekick-guard"]).arg(dir).arg(program);
         command.stdin(Stdio::piped()).process_group(0);
         command
     }
 
-    pub(crate) fn spawn(command: &mut Command) -> io::Result<Self> {
+    /// Starts what [`Guarded::command`] made.
+    pub fn spawn(command: &mut Command) -> io::Result<Self> {
         command.spawn().map(Self)
     }
 
     /// The program's status, once it ended by itself.
-    pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+    pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.0.try_wait()
     }
 
     /// Tells the guard to kill the program, without waiting for it: several can go at the same time.
-    pub(crate) fn let_go(&mut self) {
+    pub fn let_go(&mut self) {
         drop(self.0.stdin.take());
     }
 }

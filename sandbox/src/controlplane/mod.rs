@@ -40,6 +40,7 @@ use tokio::time::sleep;
 
 pub use binaries::{Source, Sources};
 pub use error::Error;
+pub use guard::Guarded;
 pub use kubeconfig::Kubeconfig;
 pub use progress::{Printer, Progress, Quiet};
 

@@ -171,6 +171,9 @@ pub struct FaultRule {
     /// A route's name (`trigger`), its method and template
     /// (`POST /projects/:id/trigger/pipeline`), or `*`.
     pub route: String,
+    /// Only calls that name this project so: by full path, or by number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
     #[serde(default)]
     pub strike: Strike,
     pub fault: Fault,
@@ -179,17 +182,23 @@ pub struct FaultRule {
 impl FaultRule {
     /// Strikes the next call to the route.
     pub fn next(route: &str, fault: Fault) -> Self {
-        Self { route: route.into(), strike: Strike::Next, fault }
+        Self { route: route.into(), project: None, strike: Strike::Next, fault }
     }
 
     /// Strikes every call to the route until faults are cleared.
     pub fn always(route: &str, fault: Fault) -> Self {
-        Self { route: route.into(), strike: Strike::Always, fault }
+        Self { route: route.into(), project: None, strike: Strike::Always, fault }
+    }
+
+    /// The same, for calls that name this project so.
+    #[must_use]
+    pub fn of(self, project: &str) -> Self {
+        Self { project: Some(project.into()), ..self }
     }
 
     /// Strikes the n-th call to the route from now, counted from 1.
     pub fn nth(n: u64, route: &str, fault: Fault) -> Self {
-        Self { route: route.into(), strike: Strike::Nth(n), fault }
+        Self { route: route.into(), project: None, strike: Strike::Nth(n), fault }
     }
 }
 
@@ -268,9 +277,9 @@ impl Faults {
     }
 
     /// The fault that strikes this call, if any; every rule for the route counts the call.
-    pub(crate) fn strike(&mut self, route: &str) -> Option<Fault> {
+    pub(crate) fn strike(&mut self, route: &str, path: &str) -> Option<Fault> {
         let mut struck = None;
-        for standing in self.rules.iter_mut().filter(|standing| standing.pattern.covers(route)) {
+        for standing in self.rules.iter_mut().filter(|standing| standing.covers(route, path)) {
             // A rule for one call keeps its turn when another rule struck first.
             if struck.is_some() && matches!(standing.rule.strike, Strike::Next | Strike::Times(_)) {
                 continue;
@@ -293,6 +302,13 @@ impl Faults {
 }
 
 impl Standing {
+    fn covers(&self, route: &str, path: &str) -> bool {
+        let named = path.split_once("/projects/").and_then(|(_, rest)| rest.split(['/', '?']).next());
+        let project = named.map(|segment| percent_encoding::percent_decode_str(segment).decode_utf8_lossy());
+        let meant = self.rule.project.as_deref();
+        self.pattern.covers(route) && (meant.is_none() || meant == project.as_deref())
+    }
+
     fn is_spent(&self) -> bool {
         match self.rule.strike {
             Strike::Next => self.seen >= 1,

@@ -48,12 +48,13 @@ impl World {
             Match::Route(route, _) => Some(route.name),
             Match::OtherMethod | Match::ApiV3 | Match::Nothing | Match::OutsideApi => None,
         };
-        let fault = route.and_then(|route| self.faults.strike(route));
+        let path = call.open_path();
+        let fault = route.and_then(|route| self.faults.strike(route, &path));
         self.ledger.calls.push(CallRecord {
             number: call.number,
             at: call.at,
             method: call.method.to_string(),
-            path: call.open_path(),
+            path,
             route,
             credential: None,
             status: None,

@@ -4,7 +4,7 @@
 //! write is young. What became of a POST is remembered until it stands in status.
 
 use pipekick_core::decide::trigger::{Credentials, Effect, FireOrder, INTENT_MAX_AGE, Note, Plan};
-use pipekick_core::domain::{Answer, CredentialUse, ObjectKey, Reason, Spec, TriggerStatus};
+use pipekick_core::domain::{Answer, CredentialUse, Lookup, ObjectKey, Reason, Spec, TriggerStatus};
 use secrecy::SecretString;
 
 use super::{Object, Record, TriggerController, Turn};
@@ -45,6 +45,17 @@ impl TriggerController {
             }
             Effect::ReadCredentials(_) => {
                 self.read_credentials(key, turn).await;
+                Next::Decide
+            }
+            Effect::LookUp(look) => {
+                let (lookup, wait) = self.looker.look_up(&key.namespace, &look).await;
+                let trouble = matches!(lookup, Lookup::Trouble { .. });
+                self.memories.looked(key, trouble, wait);
+                turn.lookup = Some((look.key, lookup));
+                Next::Decide
+            }
+            Effect::LookAt(look) => {
+                turn.named = Some((look.pipeline_id, self.looker.look_at(&key.namespace, &look).await));
                 Next::Decide
             }
             Effect::Fire(order) => match plan.status.take() {
@@ -122,19 +133,19 @@ impl TriggerController {
                 tracing::info!(object = %key, %fire_id, pipeline_id = pipeline.id, attempt = order.key.count, "pipeline was created");
             }
             Answer::FailedAtBirth { message } => {
-                tracing::info!(object = %key, %fire_id, message, "pipeline failed at birth");
+                tracing::info!(object = %key, %fire_id, detail = message, "pipeline failed at birth");
             }
             Answer::Refused { reason, message } => {
-                tracing::info!(object = %key, %fire_id, %reason, message, "gitlab refused");
+                tracing::info!(object = %key, %fire_id, %reason, detail = message, "gitlab refused");
             }
             Answer::Throttled { reason, message, until } => {
-                tracing::info!(object = %key, %fire_id, %reason, message, %until, "gitlab asked to wait");
+                tracing::info!(object = %key, %fire_id, %reason, detail = message, %until, "gitlab asked to wait");
             }
             Answer::NotSent { reason, message } => {
-                tracing::info!(object = %key, %fire_id, %reason, message, "nothing was sent");
+                tracing::info!(object = %key, %fire_id, %reason, detail = message, "nothing was sent");
             }
             Answer::Unknown { message } => {
-                tracing::warn!(object = %key, %fire_id, message, "outcome is unknown");
+                tracing::warn!(object = %key, %fire_id, detail = message, "outcome is unknown");
             }
         }
         answer
@@ -204,7 +215,7 @@ impl TriggerController {
         match error {
             WriteError::Gone => Next::End(Outcome::done()),
             WriteError::Refused(message) => {
-                tracing::error!(object = %key, message, "status was refused");
+                tracing::error!(object = %key, detail = message, "status was refused");
                 Next::End(Outcome::done().wake_in(REFUSED, Rank::Bookkeeping))
             }
             WriteError::Conflict => match status::read::<PipelineTrigger, Object>(&self.cluster, key).await {
@@ -215,12 +226,12 @@ impl TriggerController {
                 }
                 Ok(_) => Next::End(Outcome::done()),
                 Err(message) => {
-                    tracing::warn!(object = %key, message, "object could not be read again");
+                    tracing::warn!(object = %key, detail = message, "object could not be read again");
                     Next::End(Outcome::done().wake_in(UNCONFIRMED, Rank::Firing))
                 }
             },
             WriteError::Unconfirmed(message) => {
-                tracing::warn!(object = %key, message, "status was not confirmed");
+                tracing::warn!(object = %key, detail = message, "status was not confirmed");
                 if let Ok(Some(object)) = status::read::<PipelineTrigger, Object>(&self.cluster, key).await
                     && object.metadata.uid.as_deref() == Some(&turn.trigger.uid)
                 {
@@ -233,6 +244,9 @@ impl TriggerController {
 
     fn tell(&self, key: &ObjectKey, turn: &Turn, notes: Vec<Note>) {
         for note in notes {
+            if note.reason == Reason::DuplicatePipeline {
+                self.metrics.duplicate_seen();
+            }
             let occasion = turn.trigger.status.run.as_ref().map_or_else(
                 || turn.trigger.generation.to_string(),
                 |run| format!("{}.{}", run.fire_id, run.attempt.as_ref().map_or(0, |attempt| attempt.count)),

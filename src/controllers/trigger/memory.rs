@@ -1,10 +1,11 @@
 //! What this process knows of an object and status does not say yet. It may be lost at any time: the next
 //! process then knows less, never something wrong.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use pipekick_core::decide::trigger::LOOK_INTERVAL;
 use pipekick_core::domain::{Answer, AttemptKey, ObjectKey};
 use tokio::time::Instant;
 
@@ -13,22 +14,31 @@ use crate::clock;
 /// Answers kept of one object: the current POST's, and those of intents whose write was not confirmed.
 const ANSWERS: usize = 4;
 
+/// Longest wait before GitLab is asked again while it cannot be asked.
+const LOOK_INTERVAL_MAX: Duration = Duration::from_secs(60);
+
 #[derive(Default)]
 struct Memory {
     /// What became of POSTs whose outcome is not in status yet, oldest first.
     answers: Vec<(AttemptKey, Answer)>,
     /// The intent in status, and when this process first saw it there.
     intent: Option<(AttemptKey, Instant)>,
+    /// When to look again for a pipeline that was lost, and how many looks in a row met trouble.
+    look_again: Option<Instant>,
+    troubles: u32,
 }
 
 /// The memories of all objects that have some. A settled object has none.
 #[derive(Default)]
-pub(super) struct Memories(Mutex<HashMap<ObjectKey, Memory>>);
+pub(super) struct Memories {
+    all: Mutex<HashMap<ObjectKey, Memory>>,
+    unknown: Mutex<HashSet<ObjectKey>>,
+}
 
 impl Memories {
     fn lock(&self) -> MutexGuard<'_, HashMap<ObjectKey, Memory>> {
         // Every change is whole before anything can panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn answered(&self, key: &ObjectKey, attempt: AttemptKey, answer: Answer) {
@@ -55,6 +65,31 @@ impl Memories {
                 Duration::ZERO
             }
         }
+    }
+
+    /// A look for a lost pipeline was taken; `trouble` if GitLab could not be asked.
+    pub(super) fn looked(&self, key: &ObjectKey, trouble: bool, at_least: Duration) {
+        let mut all = self.lock();
+        let memory = all.entry(key.clone()).or_default();
+        memory.troubles = if trouble { memory.troubles.saturating_add(1) } else { 0 };
+        let backed_off = LOOK_INTERVAL.saturating_mul(1 << memory.troubles.saturating_sub(1).min(3));
+        memory.look_again = Some(clock::instant() + backed_off.min(LOOK_INTERVAL_MAX).max(at_least));
+    }
+
+    /// When to look again.
+    pub(super) fn look_again(&self, key: &ObjectKey) -> Option<Instant> {
+        self.lock().get(key).and_then(|memory| memory.look_again)
+    }
+
+    /// Notes whether the outcome of the object's run is unknown, and counts how many there are.
+    pub(super) fn unknown(&self, key: &ObjectKey, unknown: bool) -> usize {
+        let mut all = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        if unknown {
+            all.insert(key.clone());
+        } else {
+            all.remove(key);
+        }
+        all.len()
     }
 
     pub(super) fn forget(&self, key: &ObjectKey) {

@@ -9,14 +9,16 @@
 
 mod apply;
 mod follow;
+mod lookup;
 mod memory;
 mod observe;
 
 use std::sync::Arc;
 
 use kube::Client;
+use pipekick_core::decide::summary::tell_bug;
 use pipekick_core::decide::trigger::{Credentials, Plan, decide};
-use pipekick_core::domain::{ObjectKey, Phase, Trigger};
+use pipekick_core::domain::{AttemptKey, Lookup, Named, ObjectKey, Phase, Trigger};
 
 pub use follow::Follower;
 pub use observe::Record;
@@ -25,11 +27,14 @@ use crate::api::PipelineTrigger;
 use crate::clock;
 use crate::cluster::events::Events;
 use crate::cluster::secrets::Secrets;
+use crate::cluster::status::{self, Guard};
 use crate::config::Config;
+use crate::crash;
 use crate::gitlab;
 use crate::runtime::{Body, Entry, Handle, Lenient, Outcome, Rank, Version, Worker};
 use crate::server::Metrics;
 use apply::Next;
+use lookup::Looker;
 use memory::Memories;
 
 /// A `PipelineTrigger` as the watch delivers it: metadata, and spec and status as far as they can be read.
@@ -49,6 +54,7 @@ pub struct TriggerController {
     follower: Arc<Follower>,
     memories: Memories,
     metrics: Arc<Metrics>,
+    looker: Looker,
 }
 
 /// What a controller stands on.
@@ -79,6 +85,9 @@ struct Turn {
     seen_at: tokio::time::Instant,
     credentials: Credentials,
     token: Option<secrecy::SecretString>,
+    /// What a look brought; decided on in this turn or not at all.
+    lookup: Option<(AttemptKey, Lookup)>,
+    named: Option<(u64, Named)>,
 }
 
 impl TriggerController {
@@ -87,12 +96,15 @@ impl TriggerController {
     pub fn new(parts: Parts) -> Self {
         let Parts { cluster, gitlab, secrets, events, handle, config, follower, metrics } = parts;
         let memories = Memories::default();
-        Self { cluster, gitlab, secrets, events, handle, config, follower, memories, metrics }
+        let looker = Looker::new(Arc::clone(&gitlab), Arc::clone(&secrets), config.gitlab_url.clone());
+        Self { cluster, gitlab, secrets, events, handle, config, follower, memories, metrics, looker }
     }
 
     /// The end of a turn: follow what is to be followed, and wake when the decision asked for it.
     fn rest(&self, key: &ObjectKey, turn: &Turn, plan: &Plan) -> Outcome {
         self.follower.follow(key, plan.follow.clone());
+        let unknown = turn.trigger.status.run.as_ref().is_some_and(|run| run.phase == Phase::Unknown);
+        self.metrics.unknown_runs(self.memories.unknown(key, unknown));
         if plan.is_settled() {
             self.memories.forget(key);
             return Outcome::done().settled(Version::parse(&turn.resource_version));
@@ -132,6 +144,7 @@ impl Worker for TriggerController {
     }
 
     async fn work(&self, key: &ObjectKey, entry: Entry<Record>) -> Outcome {
+        crash::panic_on(key);
         let record = match entry.body {
             Body::Whole(record) => record,
             // Nothing is left to do for it, until an event brings it whole again.
@@ -150,6 +163,8 @@ impl Worker for TriggerController {
             seen_at: record.seen_at,
             credentials: Credentials::Unread,
             token: None,
+            lookup: None,
+            named: None,
         };
         for _ in 0..STEPS {
             let facts = self.facts(key, &turn);
@@ -165,12 +180,34 @@ impl Worker for TriggerController {
     fn panicked(&self, key: &ObjectKey, message: &str) {
         // The decision is pure: it would panic again on the same facts, so those of the follower go.
         self.follower.drop_sighting(key);
-        tracing::error!(object = %key, message, "work on an object panicked; the others go on");
+        tracing::error!(object = %key, detail = message, "work on an object panicked; the others go on");
+        let Some(entry) = self.handle.entry(key) else { return };
+        let Body::Whole(record) = entry.body else { return };
+        let Ok(trigger) = &record.trigger else { return };
+        let guard = Guard {
+            key: key.clone(),
+            uid: trigger.uid.clone(),
+            resource_version: record.resource_version.clone(),
+        };
+        let mut status = trigger.status.clone();
+        let text = format!("the operator met a bug while working on this object: {message}");
+        tell_bug(&mut status, &text, trigger.generation, clock::now());
+        if status.conditions == trigger.status.conditions {
+            return;
+        }
+        let cluster = self.cluster.clone();
+        // Once and without insisting: the log and the metric tell it anyway.
+        tokio::spawn(async move {
+            if let Err(error) = status::write::<PipelineTrigger, Object>(&cluster, &guard, &status).await {
+                tracing::warn!(object = %guard.key, %error, "the bug could not be told in status");
+            }
+        });
     }
 
     fn gone(&self, key: &ObjectKey, uid: &str) {
         self.follower.follow(key, None);
         self.memories.forget(key);
+        self.metrics.unknown_runs(self.memories.unknown(key, false));
         tracing::debug!(object = %key, uid, "object was deleted");
     }
 }

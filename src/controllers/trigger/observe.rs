@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use pipekick_core::decide::trigger::{Facts, Observed};
-use pipekick_core::domain::{GitLabUrl, ObjectKey, Phase, Trigger};
+use pipekick_core::domain::{GitLabUrl, ObjectKey, Phase, Run, Trigger};
 use tokio::time::Instant;
 
 use super::{Object, TriggerController, Turn};
@@ -37,13 +37,21 @@ impl TriggerController {
 
     pub(super) fn facts(&self, key: &ObjectKey, turn: &Turn) -> Facts {
         let run = turn.trigger.status.active_run();
-        let intent = run.filter(|run| run.phase == Phase::Firing).and_then(|run| run.attempt_key());
+        let undecided = |run: &&Run| matches!(run.phase, Phase::Firing | Phase::Unknown);
+        let intent = run.filter(undecided).and_then(Run::attempt_key);
+        let now = clock::instant();
         Facts {
             answers: self.memories.answers(key),
-            firing_age: intent.map(|intent| self.memories.age_of(key, intent)),
+            intent_age: intent.map(|intent| self.memories.age_of(key, intent)),
             credentials: turn.credentials.clone(),
             budget_until: self.budget_until(key, turn),
             sighting: self.follower.sighting(key),
+            lookup: turn.lookup.clone(),
+            look_again: self.memories.look_again(key).and_then(|at| {
+                let wait = SignedDuration::try_from(at.saturating_duration_since(now)).ok()?;
+                clock::now().checked_add(wait).ok()
+            }),
+            named: turn.named.clone(),
         }
     }
 

@@ -48,6 +48,8 @@ fn run(phase: Phase, last: Option<LastAttempt>) -> Run {
             at: at(0),
             by: String::new(),
             next_at: None,
+            marked: true,
+            trouble: None,
             absent_at: None,
         }),
         intended_at: at(0),

@@ -1,5 +1,7 @@
 //! What has become of the run: the answer to its POST, its pipeline, and the time.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::{Draft, INTENT_MAX_AGE, NOT_SENT_BACKOFF, REJECTED_RETRY, end, later};
@@ -10,15 +12,28 @@ use crate::domain::{
 impl Draft<'_> {
     /// Brings the run up to what is known now.
     pub(super) fn absorb(&mut self) {
-        let Some(run) = self.status.active_run() else { return };
+        let Some(run) = self.status.active_run() else {
+            self.link_stillborn();
+            return;
+        };
         match run.phase {
-            Phase::Firing => self.absorb_answer(),
-            Phase::Running | Phase::Retrying => {
-                self.absorb_sighting();
-                self.absorb_time();
+            Phase::Firing => {
+                if !self.absorb_answer() {
+                    self.absorb_silence();
+                }
+                self.absorb_blindness();
+                self.absorb_progress();
             }
-            // Pending waits for its turn; an unknown outcome never fires by itself.
-            Phase::Pending | Phase::Unknown => {}
+            Phase::Unknown => {
+                // Its own answer may come late, after another process has given it up.
+                if !self.absorb_answer() {
+                    self.absorb_lookup();
+                }
+                self.absorb_progress();
+            }
+            Phase::Running | Phase::Retrying => self.absorb_progress(),
+            // It waits for its turn.
+            Phase::Pending => {}
             Phase::Succeeded
             | Phase::Fired
             | Phase::Failed
@@ -33,22 +48,24 @@ impl Draft<'_> {
         }
     }
 
-    fn absorb_answer(&mut self) {
-        let seen = self.seen;
-        let Some(run) = &self.status.run else { return };
-        let Some(key) = run.attempt_key() else { return };
-        let answer = seen.facts.answers.iter().find(|(of, _)| *of == key).map(|(_, answer)| answer.clone());
-        match answer {
-            Some(answer) => self.take(answer),
-            None => self.absorb_silence(),
+    /// Takes the answer to the POST that the intent names; `false` if there is none, or none that helps.
+    fn absorb_answer(&mut self) -> bool {
+        let Some(run) = &self.status.run else { return false };
+        let Some(key) = run.attempt_key() else { return false };
+        let known = self.seen.facts.answers.iter().find(|(of, _)| *of == key);
+        let Some((_, answer)) = known else { return false };
+        if run.phase == Phase::Unknown && matches!(answer, Answer::Unknown { .. }) {
+            return false;
         }
+        self.take(answer.clone());
+        true
     }
 
     /// An intent without an answer: of a process that is gone, or of this one, which lost track. It may have
     /// been sent up to the last moment of its age and may have been answered up to the deadline after that.
     fn absorb_silence(&mut self) {
         let patience = INTENT_MAX_AGE + self.seen.policy.request_deadline;
-        let age = self.seen.facts.firing_age.unwrap_or_default();
+        let age = self.seen.facts.intent_age.unwrap_or_default();
         if let Some(left) = patience.checked_sub(age).filter(|left| !left.is_zero()) {
             self.wake_after(left);
             return;
@@ -59,7 +76,7 @@ impl Draft<'_> {
     }
 
     fn take(&mut self, answer: Answer) {
-        let now = self.seen.now;
+        let (now, edited) = (self.seen.now, self.edited());
         let Some(run) = &mut self.status.run else { return };
         let Some(attempt) = &mut run.attempt else { return };
         attempt.next_at = None;
@@ -70,7 +87,11 @@ impl Draft<'_> {
                 let created = format!("pipeline {} was created on {}", pipeline.id, run.target.git_ref);
                 let followed = run.target.access.is_some();
                 accept(run, pipeline, followed, now);
-                (false, Reason::PipelineCreated, created)
+                if run.phase == Phase::Failed {
+                    (true, Reason::PipelineFailed, run.message.clone().unwrap_or(created))
+                } else {
+                    (false, Reason::PipelineCreated, created)
+                }
             }
             Answer::FailedAtBirth { message } => {
                 attempt.last = LastAttempt::Accepted;
@@ -81,30 +102,35 @@ impl Draft<'_> {
             }
             Answer::Refused { reason, message } => {
                 attempt.last = LastAttempt::Refused;
-                attempt.next_at = Some(later(now, REJECTED_RETRY));
-                let told_before = run.reason == Some(reason) && attempt.count > 1;
-                end(run, Phase::Rejected, reason, message.clone(), now);
-                self.wake_after(REJECTED_RETRY);
-                if told_before {
+                let told = attempt.trouble.replace(reason) == Some(reason);
+                if edited {
+                    // Something was mended while the request was on its way.
+                    wait(run, now, reason, message.clone());
+                    self.wake_at(now);
+                } else {
+                    attempt.next_at = Some(later(now, REJECTED_RETRY));
+                    end(run, Phase::Rejected, reason, message.clone(), now);
+                    self.wake_after(REJECTED_RETRY);
+                }
+                if told {
                     return;
                 }
                 (true, reason, message)
             }
             Answer::Throttled { reason, message, until } => {
                 attempt.last = LastAttempt::Refused;
+                attempt.trouble = Some(reason);
                 wait(run, until, reason, message);
                 self.wake_at(until);
                 return;
             }
             Answer::NotSent { reason, message } => {
                 attempt.last = LastAttempt::NotSent;
-                let (first, longest) = NOT_SENT_BACKOFF;
-                let doublings = attempt.count.saturating_sub(1).min(8);
-                let until = later(now, first.saturating_mul(1 << doublings).min(longest));
-                let first_time = attempt.count == 1;
+                let told = attempt.trouble.replace(reason) == Some(reason);
+                let until = later(now, back_off(attempt.count));
                 wait(run, until, reason, message.clone());
                 self.wake_at(until);
-                if !first_time {
+                if told {
                     return;
                 }
                 (true, reason, message)
@@ -113,18 +139,26 @@ impl Draft<'_> {
                 attempt.last = LastAttempt::Unknown;
                 run.phase = Phase::Unknown;
                 run.reason = Some(Reason::OutcomeUnknown);
-                let message =
-                    format!("a pipeline may or may not have been created ({message}); it is not sent again");
+                let message = format!("a pipeline may or may not have been created: {message}");
                 run.message = Some(message.clone());
+                // First on record, then looked up.
+                self.wake_at(now);
                 (true, Reason::OutcomeUnknown, message)
             }
         };
         self.tell(warning, reason, &message);
     }
 
+    /// Of a pipeline under way: what it does, and how long it takes.
+    fn absorb_progress(&mut self) {
+        self.absorb_sighting();
+        self.absorb_time();
+    }
+
     fn absorb_sighting(&mut self) {
         let seen = self.seen;
-        let Some(run) = &mut self.status.run else { return };
+        let under_way = |run: &&mut Run| matches!(run.phase, Phase::Running | Phase::Retrying);
+        let Some(run) = self.status.run.as_mut().filter(under_way) else { return };
         let Some(known) = &run.pipeline else { return };
         let Some((_, sighting)) = seen.facts.sighting.as_ref().filter(|(id, _)| *id == known.id) else {
             return;
@@ -157,7 +191,7 @@ impl Draft<'_> {
         let now = self.seen.now;
         let timeout: Option<Span> = self.seen.trigger.spec.as_ref().ok().and_then(|spec| spec.timeout);
         let (Some(timeout), Some(run)) = (timeout, &mut self.status.run) else { return };
-        if !run.is_active() {
+        if !matches!(run.phase, Phase::Running | Phase::Retrying) {
             return;
         }
         let over = later(run.fired_at.unwrap_or(run.intended_at), timeout.into());
@@ -171,8 +205,14 @@ impl Draft<'_> {
     }
 }
 
+/// How long to wait before something that made nothing is tried again, the `count`-th time.
+pub(super) fn back_off(count: u32) -> Duration {
+    let (first, longest) = NOT_SENT_BACKOFF;
+    first.saturating_mul(1 << count.saturating_sub(1).min(8)).min(longest)
+}
+
 /// A pipeline was made for the run.
-fn accept(run: &mut Run, pipeline: Pipeline, followed: bool, now: Timestamp) {
+pub(super) fn accept(run: &mut Run, pipeline: Pipeline, followed: bool, now: Timestamp) {
     if pipeline.status.is_complete() {
         complete(run, pipeline, Vec::new(), now);
     } else if followed {

@@ -17,21 +17,11 @@ const REQUEST_MAX: usize = 256;
 
 impl Draft<'_> {
     pub(super) fn begin(&mut self) {
-        let spec = match &self.seen.trigger.spec {
-            Ok(spec) => spec.clone(),
-            Err(problem) => {
-                self.standing = Some(Standing {
-                    phase: Phase::Rejected,
-                    reason: Reason::InvalidSpec,
-                    message: problem.0.clone(),
-                });
-                return;
-            }
-        };
+        let trigger = self.seen.trigger;
         let first_sight = self.status.decided_digest.is_none();
-        if first_sight && spec.fire_on != FireOn::Apply {
+        if first_sight && trigger.fire_on != FireOn::Apply {
             self.take_baseline(true);
-        } else if spec.fire_on == FireOn::Request {
+        } else if trigger.fire_on == FireOn::Request && self.passed.is_none() {
             self.take_baseline(false);
         }
         if let Some(stopped) = self.stopped() {
@@ -41,12 +31,21 @@ impl Draft<'_> {
             self.standing = Some(stopped);
             return;
         }
+        let spec = match &trigger.spec {
+            Ok(spec) => spec.clone(),
+            Err(problem) => {
+                let message = problem.0.clone();
+                self.standing =
+                    Some(Standing { phase: Phase::Rejected, reason: Reason::InvalidSpec, message });
+                return;
+            }
+        };
         let hold = self.seen.policy.first_sight == FirstSight::Hold;
-        if first_sight && spec.fire_on == FireOn::Apply && hold {
+        if first_sight && trigger.fire_on == FireOn::Apply && hold {
             self.hold_first_sight(&spec);
             return;
         }
-        match self.cause(&spec, first_sight) {
+        match self.cause(first_sight) {
             Some(cause) => self.begin_run(&cause, spec),
             None if self.status.run.as_ref().is_some_and(|run| run.phase == Phase::Rejected) => self.repeat(),
             None => {}
@@ -62,7 +61,7 @@ impl Draft<'_> {
     }
 
     /// The value of `pipekick.dev/fire`, if it was not answered yet.
-    fn asked(&self) -> Option<String> {
+    pub(super) fn asked(&self) -> Option<String> {
         let value: String = self.seen.trigger.fire.as_ref()?.chars().take(REQUEST_MAX).collect();
         let TriggerStatus { last_handled, run, history, .. } = &self.status;
         let answered = last_handled.fire.as_ref().is_some_and(|handled| handled.value == value)
@@ -71,12 +70,12 @@ impl Draft<'_> {
         (!value.is_empty() && !answered).then_some(value)
     }
 
-    fn answer(&mut self, value: String, answer: Answered) {
+    pub(super) fn answer(&mut self, value: String, answer: Answered) {
         self.status.last_handled.fire = Some(Handled { value, answer });
     }
 
     /// Why a run is due, if one is. A request outranks a change: who asked wants to find the answer.
-    fn cause(&mut self, spec: &Spec, first_sight: bool) -> Option<Cause> {
+    fn cause(&mut self, first_sight: bool) -> Option<Cause> {
         if let Some(value) = self.asked() {
             return Some(Cause::Request(value));
         }
@@ -84,40 +83,27 @@ impl Draft<'_> {
             return Some(passed);
         }
         if first_sight {
-            return (spec.fire_on == FireOn::Apply).then_some(Cause::Apply);
+            return (self.seen.trigger.fire_on == FireOn::Apply).then_some(Cause::Apply);
         }
-        if spec.fire_on != FireOn::Request && self.changed() {
+        if self.seen.trigger.fire_on != FireOn::Request && self.changed() {
             return Some(Cause::Change);
         }
         None
     }
 
     /// Whether a firing field differs from what was decided on last.
-    fn changed(&mut self) -> bool {
-        let trigger = self.seen.trigger;
-        let Some(decided) = &self.status.decided_digest else { return false };
-        match trigger.firing.compare(decided) {
-            Compared::Same => false,
-            Compared::Changed => true,
-            Compared::UnknownVersion => {
-                // Recorded by a newer operator. An unedited object means the same as before; one that was
-                // edited since cannot be told from one whose firing fields changed.
-                let edited = self.seen.trigger.status.observed_generation != Some(trigger.generation);
-                if !edited {
-                    self.status.decided_digest = Some(trigger.firing.digest());
-                }
-                edited
-            }
-        }
+    fn changed(&self) -> bool {
+        let decided = self.status.decided_digest.as_ref();
+        decided.is_some_and(|decided| self.seen.trigger.firing.compare(decided) == Compared::Changed)
     }
 
     fn begin_run(&mut self, cause: &Cause, spec: Spec) {
-        if let Some(until) = self.seen.facts.budget_until {
+        if let Some(until) = self.budget_until() {
             self.wait_for_budget(until);
             return;
         }
         let mut run = self.new_run(cause, &spec);
-        intend(&mut run, 1, self.seen.now, self.seen.policy.writer.clone());
+        intend(&mut run, 1, self.seen.now, self.seen.policy.writer.clone(), &spec);
         if let Some(value) = self.asked() {
             self.answer(value, Answered::Fired);
         }
@@ -139,7 +125,7 @@ impl Draft<'_> {
     fn new_run(&self, cause: &Cause, spec: &Spec) -> Run {
         let (now, trigger) = (self.seen.now, self.seen.trigger);
         let last = self.status.run.as_ref().map_or(0, |run| run.seq);
-        let seq = self.status.history.iter().map(|entry| entry.seq).fold(last, u64::max).saturating_add(1);
+        let seq = trigger.status.history.iter().map(|entry| entry.seq).fold(last, u64::max).saturating_add(1);
         let digest = trigger.firing.digest();
         let (kind, request) = match cause {
             Cause::Apply => (CauseKind::Apply, None),
@@ -179,7 +165,7 @@ impl Draft<'_> {
 }
 
 /// Records in `run` that its POST number `count` is about to be sent by `writer`.
-pub(super) fn intend(run: &mut Run, count: u32, now: Timestamp, writer: String) {
+pub(super) fn intend(run: &mut Run, count: u32, now: Timestamp, writer: String, spec: &Spec) {
     run.phase = Phase::Firing;
     run.reason = Some(Reason::Sending);
     run.message = Some(format!("run {} is being sent to {}", run.seq, run.target.project));
@@ -190,6 +176,9 @@ pub(super) fn intend(run: &mut Run, count: u32, now: Timestamp, writer: String) 
         at: now,
         by: writer,
         next_at: None,
+        // With an access token the mark is a variable, and travels only beside others.
+        marked: spec.trigger_token.is_some() || !spec.variables.is_empty(),
+        trouble: run.attempt.as_ref().and_then(|attempt| attempt.trouble),
         absent_at: None,
     });
 }

@@ -8,6 +8,7 @@ mod nonsense;
 mod rejected;
 mod scene;
 mod stopped;
+mod unknown;
 mod unknown_version;
 mod waiting;
 mod walk;

@@ -283,6 +283,6 @@ fn what_was_edited_in_request_mode_fires_nothing_in_another() {
     for mode in MODES {
         let mut scene = Scene::new(FireOn::Request);
         scene.settle().git_ref("B").settle();
-        assert!(fires(&scene.edit(|spec| spec.fire_on = mode).step()).is_none(), "{mode:?}");
+        assert!(fires(&scene.fire_on(mode).step()).is_none(), "{mode:?}");
     }
 }

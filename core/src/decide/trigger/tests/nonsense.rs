@@ -68,13 +68,16 @@ fn attempt() -> impl Strategy<Value = Attempt> {
         LastAttempt::Accepted,
     ]);
     let count = prop_oneof![0..70_u32, Just(u32::MAX)];
-    (count, last, time(), prop::option::of(time())).prop_map(|(count, last, at, next_at)| Attempt {
+    let times = (time(), prop::option::of(time()), prop::option::of(time()));
+    (count, last, times, any::<bool>()).prop_map(|(count, last, (at, next_at, absent_at), marked)| Attempt {
         count,
         last,
         at,
         by: "x".into(),
         next_at,
-        absent_at: None,
+        absent_at,
+        marked,
+        trouble: None,
     })
 }
 
@@ -124,7 +127,10 @@ fn status() -> impl Strategy<Value = TriggerStatus> {
         decided_digest,
         phase,
         message: None,
-        last_handled: LastHandled { fire: handled.map(|value| Handled { value, answer: Answered::Fired }) },
+        last_handled: LastHandled {
+            fire: handled.map(|value| Handled { value, answer: Answered::Fired }),
+            resolve: None,
+        },
         run,
         history,
         conditions: vec![],
@@ -156,10 +162,26 @@ fn facts() -> impl Strategy<Value = (Facts, Option<Answer>)> {
         seen(PipelineStatus::Manual),
         Sighting::Gone,
     ]);
-    (credentials, age, prop::option::of(time()), prop::option::of(sighting), prop::option::of(answer()))
-        .prop_map(|(credentials, firing_age, budget_until, sighting, answer)| {
+    let lookup = prop::option::of(prop::sample::select(super::unknown::lookups()));
+    let look = (lookup, prop::option::of(time()));
+    (credentials, age, prop::option::of(time()), prop::option::of(sighting), prop::option::of(answer()), look)
+        .prop_map(|(credentials, intent_age, budget_until, sighting, answer, (lookup, look_again))| {
             let sighting = sighting.map(|sighting| (700, sighting));
-            (Facts { answers: vec![], firing_age, credentials, budget_until, sighting }, answer)
+            // Filed under the run's own key once there is one.
+            let nobody = AttemptKey { fire_id: "".into(), count: 0 };
+            let lookup = lookup.map(|lookup| (nobody, lookup));
+            let named = None;
+            let facts = Facts {
+                answers: vec![],
+                intent_age,
+                credentials,
+                budget_until,
+                sighting,
+                lookup,
+                look_again,
+                named,
+            };
+            (facts, answer)
         })
 }
 
@@ -170,10 +192,10 @@ fn scene() -> impl Strategy<Value = Scene> {
         |(mode, status, (facts, answer), fire, (hold, paused, suspend, broken, deleted), limit, now)| {
             let mut scene = Scene::new(mode);
             scene.edit(|spec| {
-                spec.suspend = suspend;
                 spec.history_limit = limit;
                 spec.timeout = Some(Span::from_secs(u64::MAX));
             });
+            scene.trigger.suspend = suspend;
             if broken {
                 scene.break_spec();
             }
@@ -185,6 +207,8 @@ fn scene() -> impl Strategy<Value = Scene> {
             scene.trigger.status = status;
             scene.facts = facts;
             let key = scene.trigger.status.run.as_ref().and_then(Run::attempt_key);
+            scene.facts.lookup =
+                scene.facts.lookup.take().zip(key.clone()).map(|((_, lookup), key)| (key, lookup));
             scene.facts.answers = key.into_iter().zip(answer).collect::<Vec<(AttemptKey, Answer)>>();
             scene
         },
@@ -202,8 +226,9 @@ proptest! {
             let run = plan.status.as_ref().and_then(|status| status.run.clone()).unwrap();
             prop_assert_eq!(run.attempt_key(), Some(order.key));
             prop_assert_eq!((run.phase, run.attempt.unwrap().last), (Phase::Firing, LastAttempt::Unknown));
+            let looked = scene.facts.lookup.is_some();
             let undecided = before.active_run().is_some_and(|run| {
-                matches!(run.phase, Phase::Unknown) || (run.phase == Phase::Firing && scene.facts.answers.is_empty())
+                matches!(run.phase, Phase::Unknown | Phase::Firing) && scene.facts.answers.is_empty() && !looked
             });
             prop_assert!(!undecided, "fired beside an outcome that is not known");
         }

@@ -87,7 +87,6 @@ fn refused_and_then_not_reachable_it_waits_as_any_other() {
 }
 
 #[test]
-#[ignore = "bug: the plan that asks for credentials writes observedGeneration, and with it the edit is forgotten"]
 fn an_edit_sends_it_at_once_though_its_credentials_must_be_read_first() {
     let mut scene = rejected();
     scene.other_token();
@@ -95,7 +94,6 @@ fn an_edit_sends_it_at_once_though_its_credentials_must_be_read_first() {
 }
 
 #[test]
-#[ignore = "bug: the plan that waits for the budget writes observedGeneration, and with it the edit is forgotten"]
 fn an_edit_sends_it_when_the_budget_allows() {
     let mut scene = rejected();
     scene.budget(Some(30)).other_token().step();
@@ -103,7 +101,6 @@ fn an_edit_sends_it_when_the_budget_allows() {
 }
 
 #[test]
-#[ignore = "bug: intend() has overwritten the reason by Sending, so every refusal looks like news"]
 fn the_same_refusal_is_told_once() {
     let mut scene = rejected();
     scene.wait(600).repeat();

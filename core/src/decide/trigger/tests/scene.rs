@@ -12,12 +12,14 @@ use crate::decide::trigger::{
 use crate::domain::run::CauseKind;
 use crate::domain::status::Answered;
 use crate::domain::{
-    Answer, FailedJob, FireOn, FiringFields, ObjectKey, Phase, Pipeline, PipelineStatus, Reason, Run,
-    SecretKeyRef, Sighting, Spec, SpecProblem, Trigger, TriggerStatus,
+    Answer, FailedJob, FireOn, FiringFields, Lookup, ObjectKey, OnUnknown, Phase, Pipeline, PipelineStatus,
+    Reason, Run, SecretKeyRef, Sighting, Spec, SpecProblem, Trigger, TriggerStatus,
 };
 
 /// Longest a request may take, in seconds.
 pub(super) const DEADLINE: u64 = 20;
+/// A request takes effect within this many seconds or never.
+pub(super) const DELAY: u64 = 90;
 /// Age in seconds at which an intent without an answer is an unknown outcome.
 pub(super) const PATIENCE: u64 = 10 + DEADLINE;
 pub(super) const MODES: [FireOn; 3] = [FireOn::Apply, FireOn::Change, FireOn::Request];
@@ -48,10 +50,9 @@ impl Scene {
             trigger_token: token("trigger"),
             access_token: token("access"),
             variables: vec![],
-            fire_on,
-            suspend: false,
             timeout: None,
             history_limit: 5,
+            on_unknown: OnUnknown::Hold,
         };
         let trigger = Trigger {
             key: ObjectKey { namespace: "shop".into(), name: "checkout".into() },
@@ -59,6 +60,9 @@ impl Scene {
             generation: 1,
             being_deleted: false,
             fire: None,
+            resolve: None,
+            fire_on,
+            suspend: false,
             firing: written(&spec),
             spec: Ok(spec.clone()),
             status: TriggerStatus::default(),
@@ -68,6 +72,7 @@ impl Scene {
             paused: false,
             writer: "first".into(),
             request_deadline: Duration::from_secs(DEADLINE),
+            resolution_delay: Duration::from_secs(DELAY),
         };
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         Self { now, policy, trigger, facts: Facts::default(), spec, posts: vec![] }
@@ -96,7 +101,27 @@ impl Scene {
     }
 
     pub(super) fn suspend(&mut self, suspend: bool) -> &mut Self {
-        self.edit(|spec| spec.suspend = suspend)
+        self.trigger.suspend = suspend;
+        self.edit(|_| ())
+    }
+
+    pub(super) fn fire_on(&mut self, mode: FireOn) -> &mut Self {
+        self.trigger.fire_on = mode;
+        self.edit(|_| ())
+    }
+
+    /// `kubectl annotate pipekick.dev/resolve=VALUE`.
+    pub(super) fn resolve(&mut self, value: &str) -> &mut Self {
+        self.trigger.resolve = Some(value.into());
+        self
+    }
+
+    /// A look for the run's pipeline brought this; the next one brings something else.
+    pub(super) fn look(&mut self, lookup: Lookup) -> Plan {
+        self.facts.lookup = Some((self.run().attempt_key().unwrap(), lookup));
+        let plan = self.step();
+        self.facts.lookup = None;
+        plan
     }
 
     pub(super) fn break_spec(&mut self) -> &mut Self {
@@ -118,13 +143,13 @@ impl Scene {
     pub(super) fn wait(&mut self, seconds: u64) -> &mut Self {
         let span = Duration::from_secs(seconds);
         self.now = self.now.checked_add(SignedDuration::try_from(span).unwrap()).unwrap();
-        self.facts.firing_age = self.facts.firing_age.map(|age| age + span);
+        self.facts.intent_age = self.facts.intent_age.map(|age| age + span);
         self
     }
 
     /// Another process takes over and knows nothing but the object.
     pub(super) fn restart(&mut self) -> &mut Self {
-        self.facts = Facts { firing_age: Some(Duration::ZERO), ..Facts::default() };
+        self.facts = Facts { intent_age: Some(Duration::ZERO), ..Facts::default() };
         self.policy.writer = format!("after {}", self.policy.writer);
         self
     }
@@ -153,7 +178,7 @@ impl Scene {
         }
         if let Effect::Fire(order) = &plan.effect {
             self.posts.push((**order).clone());
-            self.facts.firing_age = Some(Duration::ZERO);
+            self.facts.intent_age = Some(Duration::ZERO);
             self.facts.credentials = Credentials::Unread;
             self.facts.sighting = None;
         }

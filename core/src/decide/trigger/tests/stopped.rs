@@ -110,7 +110,6 @@ fn being_deleted_does_nothing() {
 }
 
 #[test]
-#[ignore = "bug: begin() alone answers requests while stopped, so one made during an active run fires after resuming"]
 fn a_request_made_while_suspended_is_dropped_even_if_a_run_is_active() {
     let mut scene = Scene::running();
     scene.suspend(true).ask("v").step();

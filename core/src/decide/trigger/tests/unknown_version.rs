@@ -26,7 +26,6 @@ fn an_edited_object_may_have_changed_and_fires() {
 }
 
 #[test]
-#[ignore = "bug: while the edit waits for the budget its generation is observed, and with that it is forgotten"]
 fn an_edit_is_not_lost_while_it_waits() {
     let mut scene = downgraded();
     scene.budget(Some(30)).git_ref("B").step();
@@ -35,7 +34,6 @@ fn an_edit_is_not_lost_while_it_waits() {
 }
 
 #[test]
-#[ignore = "bug: an edit made while a run is active is observed, and with that forgotten when the run ends"]
 fn an_edit_during_a_run_is_not_lost() {
     let mut scene = Scene::running();
     scene.trigger.status.decided_digest = Some(Digest::from("v9:abc"));

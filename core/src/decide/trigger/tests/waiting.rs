@@ -81,7 +81,7 @@ fn a_run_that_was_never_sent_makes_room_for_changed_fields() {
         scene.step();
         scene.answer(not_sent());
         let plan = scene.git_ref("B").step();
-        let cause = if asked.is_some() { CauseKind::Request } else { CauseKind::Change };
+        let cause = if asked.is_some() { CauseKind::Request } else { CauseKind::Apply };
         assert_eq!(fires(&plan), Some(cause), "in the same write");
         assert_eq!(scene.past(), [(1, Phase::Superseded)]);
         let run = scene.run();
@@ -120,7 +120,7 @@ fn a_passing_cause_survives_whatever_comes_between() {
     }
     let obstacles = [
         Obstacle { sentence: "a broken spec", set: |s| s.break_spec(), clear: |s| s.mend_spec() },
-        Obstacle { sentence: "the budget", set: |s| s.budget(Some(40)), clear: |s| s.budget(None) },
+        Obstacle { sentence: "the budget", set: |s| s.budget(Some(60)), clear: |s| s.budget(None) },
         Obstacle { sentence: "suspend", set: |s| s.suspend(true), clear: |s| s.suspend(false) },
     ];
     for Obstacle { sentence, set, clear } in obstacles {
@@ -180,7 +180,6 @@ fn an_edit_that_fires_nothing_is_observed_all_the_same() {
 }
 
 #[test]
-#[ignore = "bug: supersede() does not look at nextAt, so an edit sends while GitLab has asked to wait"]
 fn a_changed_run_waits_as_long_as_gitlab_asked() {
     let mut scene = Scene::new(FireOn::Apply);
     scene.step();
@@ -191,7 +190,6 @@ fn a_changed_run_waits_as_long_as_gitlab_asked() {
 }
 
 #[test]
-#[ignore = "bug: the time of budget_until is not compared with now: a budget that is free again is waited for"]
 fn a_budget_that_is_free_again_is_not_waited_for() {
     let mut scene = Scene::new(FireOn::Apply);
     scene.budget(Some(0));
@@ -199,7 +197,6 @@ fn a_budget_that_is_free_again_is_not_waited_for() {
 }
 
 #[test]
-#[ignore = "bug: with an invalid spec first sight is put off, and what was asked since is recorded instead of fired"]
 fn a_request_made_after_a_broken_first_sight_is_fired() {
     let mut scene = Scene::new(FireOn::Change);
     scene.break_spec().step();

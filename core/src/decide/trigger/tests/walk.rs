@@ -5,11 +5,12 @@ use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 
-use super::scene::{Scene, accepted, not_sent, refused, seen, unknown};
+use super::scene::{PATIENCE, Scene, accepted, not_sent, pipeline, refused, seen, unknown};
 use crate::decide::trigger::{Credentials, Effect, FirstSight, Plan};
 use crate::domain::digest::Compared;
 use crate::domain::{
-    Answer, AttemptKey, FireId, FireOn, LastAttempt, Phase, PipelineStatus, Reason, Sighting, Span,
+    Answer, AttemptKey, FireId, FireOn, LastAttempt, Lookup, Named, Phase, PipelineStatus, Reason, Run,
+    Sighting, Span,
 };
 
 #[derive(Debug, Clone)]
@@ -30,6 +31,9 @@ enum Step {
     /// GitLab answers the POST that is on its way.
     Answer(Reply),
     Sight(Look),
+    /// A look for a lost pipeline, by a GitLab that tells the truth or nothing.
+    LookUp(Find),
+    Resolve(u8),
     /// Another process takes over; what it finds out about a POST on its way is nothing.
     Restart {
         hold: bool,
@@ -45,6 +49,13 @@ enum Reply {
     Throttled,
     NotSent,
     Unknown,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Find {
+    Truth,
+    CannotTell,
+    Trouble,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -92,6 +103,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => Just(Step::CredentialsReady),
         9 => reply.prop_map(Step::Answer),
         4 => look.prop_map(Step::Sight),
+        4 => prop_oneof![6 => Just(Find::Truth), 1 => Just(Find::CannotTell), 1 => Just(Find::Trouble)]
+            .prop_map(Step::LookUp),
+        1 => (0..4_u8).prop_map(Step::Resolve),
         1 => (prop::bool::weighted(0.3), prop::bool::weighted(0.3))
             .prop_map(|(hold, pause)| Step::Restart { hold, pause }),
     ];
@@ -134,7 +148,7 @@ impl Walk {
                 scene.ask(["", "a", "b", "c"][usize::from(*value)]);
             }
             Step::FireOn(mode) => {
-                scene.edit(|spec| spec.fire_on = *mode);
+                scene.fire_on(*mode);
             }
             Step::Suspend(suspend) => {
                 scene.suspend(*suspend);
@@ -175,6 +189,13 @@ impl Walk {
             }
             Step::Answer(reply) => self.answer(*reply),
             Step::Sight(look) => self.sight(*look),
+            Step::LookUp(find) => self.look_up(*find),
+            Step::Resolve(which) => {
+                let seq = scene.trigger.status.run.as_ref().map_or(0, |run| run.seq);
+                let order = ["abandon", "adopt=700", "nonsense", ""][usize::from(*which)];
+                scene.resolve(&format!("{seq}:{order}"));
+                scene.facts.named = Some((700, Named::Missing));
+            }
             Step::Restart { hold, pause } => {
                 scene.restart();
                 scene.policy.first_sight = if *hold { FirstSight::Hold } else { FirstSight::Fire };
@@ -205,6 +226,22 @@ impl Walk {
         self.scene.facts.answers.push((key, answer));
     }
 
+    fn look_up(&mut self, find: Find) {
+        let Some(key) = self.scene.trigger.status.run.as_ref().and_then(Run::attempt_key) else { return };
+        let exists = self.may_exist.contains(&key.fire_id);
+        let lookup = match find {
+            Find::Truth if exists => {
+                Lookup::Found { pipeline: pipeline(PipelineStatus::Running), duplicates: vec![] }
+            }
+            Find::Truth => Lookup::NoneOurs,
+            Find::CannotTell => {
+                Lookup::CannotTell { reason: Reason::Forbidden, message: "may not be read".into() }
+            }
+            Find::Trouble => Lookup::Trouble { reason: Reason::Unreachable, message: "down".into() },
+        };
+        self.scene.facts.lookup = Some((key, lookup));
+    }
+
     fn sight(&mut self, look: Look) {
         if self.on_its_way.is_some() {
             return;
@@ -222,7 +259,14 @@ impl Walk {
 
     /// One turn of the loop, and everything that must be true of it.
     fn turn(&mut self) -> Plan {
+        let age = self.scene.facts.intent_age.unwrap_or_default();
+        if age >= std::time::Duration::from_secs(PATIENCE) {
+            // Past its deadline nobody waits for a reply any more; the pipeline may be there.
+            self.may_exist.extend(self.on_its_way.take().map(|key| key.fire_id));
+        }
         let plan = self.scene.step();
+        // A look is decided on once.
+        self.scene.facts.lookup = None;
         if let Effect::Fire(order) = &plan.effect {
             let run = plan.status.as_ref().and_then(|status| status.run.as_ref()).expect("recorded first");
             assert_eq!(run.attempt_key().as_ref(), Some(&order.key), "the very POST that is recorded");
@@ -236,7 +280,7 @@ impl Walk {
             assert_eq!(self.scene.trigger.firing.compare(&run.digest), Compared::Same, "what spec says now");
             self.on_its_way = Some(order.key.clone());
         }
-        self.check_run();
+        self.check_run(plan.status.is_some());
         self.check_waits(&plan);
         self.check_written_once(&plan);
         plan
@@ -246,32 +290,31 @@ impl Walk {
         match &self.scene.trigger.spec {
             _ if self.scene.policy.paused => Some("paused"),
             Err(_) => Some("of a broken spec"),
-            Ok(spec) => spec.suspend.then_some("suspended"),
+            Ok(_) => self.scene.trigger.suspend.then_some("suspended"),
         }
     }
 
-    fn check_run(&mut self) {
+    fn check_run(&mut self, written: bool) {
         let Some(run) = &self.scene.trigger.status.run else { return };
         assert!(run.seq >= self.last_seq, "numbers only grow");
         self.last_seq = run.seq;
         assert_eq!(*self.names.entry(run.fire_id.clone()).or_insert(run.seq), run.seq, "a name of its own");
         let limit = self.scene.trigger.spec.as_ref().map_or(usize::MAX, |spec| spec.history_limit);
-        assert!(self.scene.past().len() <= limit, "a broken spec alone says nothing of its limit");
+        assert!(
+            !written || self.scene.past().len() <= limit,
+            "a broken spec alone says nothing of its limit"
+        );
     }
 
     /// Somebody comes back to an active run, unless only an edit, or a person, can help it.
     fn check_waits(&self, plan: &Plan) {
         let Some(run) = self.scene.trigger.status.active_run() else { return };
-        let helpless =
-            run.phase == Phase::Unknown || (run.phase == Phase::Pending && self.stopped().is_some());
+        let helpless = run.phase == Phase::Pending && self.stopped().is_some();
         assert!(helpless || !plan.is_settled(), "nobody comes back to {run:?}");
     }
 
     fn check_written_once(&self, plan: &Plan) {
-        // Edited while it waits to be tried again, a refused run is not idempotent: see `rejected`.
-        let known_bug = self.scene.facts.budget_until.is_some()
-            && self.scene.trigger.status.run.as_ref().is_some_and(|run| run.phase == Phase::Rejected);
-        if plan.effect == Effect::Nothing && !known_bug {
+        if plan.effect == Effect::Nothing {
             let again = self.scene.decide();
             assert!(again.status.is_none() && again.events.is_empty(), "first {plan:?}, then {again:?}");
         }
@@ -281,12 +324,16 @@ impl Walk {
     fn come_to_rest(&mut self) {
         self.take(&Step::Restart { hold: false, pause: false });
         self.scene.suspend(false).mend_spec().edit(|spec| spec.timeout = None);
-        for _ in 0..40 {
+        for _ in 0..80 {
             let plan = self.turn();
             if self.on_its_way.is_some() {
                 self.answer(Reply::Accepted);
             } else if plan.follow.is_some() {
                 self.sight(Look::Success);
+            } else if let Effect::LookAt(look) = &plan.effect {
+                self.scene.facts.named = Some((look.pipeline_id, Named::Missing));
+            } else if let Effect::LookUp(_) = plan.effect {
+                self.look_up(Find::Truth);
             } else if let Effect::ReadCredentials(_) = plan.effect {
                 self.scene.credentials(Credentials::Ready);
             } else if let Some(wake) = plan.wake {
@@ -301,9 +348,6 @@ impl Walk {
 
     fn check_rest(&self) {
         let (trigger, status) = (&self.scene.trigger, &self.scene.trigger.status);
-        if status.phase == Some(Phase::Unknown) {
-            return;
-        }
         let decided = status.decided_digest.as_ref().unwrap();
         assert_eq!(trigger.firing.compare(decided), Compared::Same, "an edit was not answered");
         assert_ne!(status.phase, Some(Phase::Rejected), "a refused run was given up");

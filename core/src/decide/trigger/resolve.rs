@@ -1,0 +1,165 @@
+//! What a person says of a run that nobody can decide: the annotation `pipekick.dev/resolve`.
+
+use std::str::FromStr;
+
+use super::absorb::accept;
+use super::{Draft, Effect, LookAt, access_of, end};
+use crate::domain::status::{Answered, Handled};
+use crate::domain::{LastAttempt, Named, Phase, Pipeline, PipelineStatus, Reason, Run};
+
+/// Longest value that is told apart: status repeats it.
+const VALUE_MAX: usize = 256;
+
+/// `12:refire`, `12:abandon`, `12:adopt=345`; `#anything` at the end makes a value new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Order {
+    seq: u64,
+    verb: Verb,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Refire,
+    Abandon,
+    Adopt(u64),
+}
+
+impl FromStr for Order {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let text = text.split_once('#').map_or(text, |(order, _)| order).trim();
+        let (seq, verb) = text.split_once(':').ok_or(())?;
+        let verb = match verb.trim() {
+            "refire" => Verb::Refire,
+            "abandon" => Verb::Abandon,
+            other => Verb::Adopt(other.strip_prefix("adopt=").ok_or(())?.trim().parse().map_err(|_| ())?),
+        };
+        Ok(Self { seq: seq.trim().parse().map_err(|_| ())?, verb })
+    }
+}
+
+impl Draft<'_> {
+    /// Answers the annotation, once per value.
+    pub(super) fn resolve(&mut self) {
+        let Some(asked) = &self.seen.trigger.resolve else { return };
+        let value: String = asked.chars().take(VALUE_MAX).collect();
+        let handled = self.status.last_handled.resolve.as_ref().is_some_and(|handled| handled.value == value);
+        if handled || value.trim().is_empty() {
+            return;
+        }
+        let answer = match (value.parse::<Order>(), &self.status.run) {
+            (Err(()), _) => Some(Answered::Invalid),
+            (Ok(order), Some(run)) if order.seq == run.seq && can_be_resolved(run) => {
+                self.carry_out(order.verb)
+            }
+            (Ok(_), _) => Some(Answered::Ignored),
+        };
+        if let Some(answer) = answer {
+            self.status.last_handled.resolve = Some(Handled { value, answer });
+        }
+    }
+
+    /// `None` while the answer waits for a look at GitLab.
+    fn carry_out(&mut self, verb: Verb) -> Option<Answered> {
+        let now = self.seen.now;
+        match verb {
+            Verb::Refire => {
+                self.wait_again(Reason::Waiting, "sent again, as pipekick.dev/resolve asked");
+                Some(Answered::Refired)
+            }
+            Verb::Abandon => {
+                let run = self.status.run.as_mut()?;
+                let message = format!("run {} was given up, as pipekick.dev/resolve asked", run.seq);
+                end(run, Phase::Superseded, Reason::Abandoned, message, now);
+                Some(Answered::Abandoned)
+            }
+            Verb::Adopt(id) => self.adopt(id),
+        }
+    }
+
+    fn adopt(&mut self, id: u64) -> Option<Answered> {
+        let (seen, run) = (self.seen, self.status.run.as_ref()?);
+        let Some(access) = access_of(run, seen.trigger) else {
+            // Nobody can check it; nobody can follow it either.
+            self.take_as_own(bare(id), false);
+            return Some(Answered::Adopted);
+        };
+        match seen.facts.named.as_ref().filter(|(of, _)| *of == id).map(|(_, named)| named) {
+            None => {
+                let target = run.target.clone();
+                self.effect = Effect::LookAt(Box::new(LookAt { pipeline_id: id, target, access }));
+                None
+            }
+            Some(Named::Seen(pipeline)) => {
+                let short = |name: &str| {
+                    let short = name.strip_prefix("refs/heads/").or_else(|| name.strip_prefix("refs/tags/"));
+                    short.unwrap_or(name).to_owned()
+                };
+                if pipeline.git_ref.as_deref().map(short) != Some(short(&run.target.git_ref)) {
+                    return Some(Answered::NotFound);
+                }
+                self.take_as_own(pipeline.clone(), true);
+                Some(Answered::Adopted)
+            }
+            Some(Named::Missing) => Some(Answered::NotFound),
+            Some(Named::Trouble(_)) => {
+                self.wake_after(super::look::LOOK_INTERVAL);
+                None
+            }
+        }
+    }
+
+    fn take_as_own(&mut self, pipeline: Pipeline, followed: bool) {
+        let now = self.seen.now;
+        let Some(run) = self.status.run.as_mut() else { return };
+        run.target.access = access_of(run, self.seen.trigger);
+        run.finished_at = None;
+        run.fired_at = Some(pipeline.created_at.unwrap_or(now).clamp(run.intended_at.min(now), now));
+        if let Some(attempt) = &mut run.attempt {
+            attempt.last = LastAttempt::Accepted;
+            attempt.absent_at = None;
+        }
+        let message = format!("pipeline {} was adopted, as pipekick.dev/resolve asked", pipeline.id);
+        accept(run, pipeline, followed, now);
+        self.tell(false, Reason::PipelineFound, &message);
+    }
+}
+
+/// Only a run of which nobody knows whether it has a pipeline.
+fn can_be_resolved(run: &Run) -> bool {
+    run.phase == Phase::Unknown || (run.phase == Phase::Held && run.reason == Some(Reason::Undecided))
+}
+
+fn bare(id: u64) -> Pipeline {
+    Pipeline {
+        id,
+        iid: None,
+        project_id: None,
+        git_ref: None,
+        sha: None,
+        status: PipelineStatus::Created,
+        source: None,
+        web_url: None,
+        created_at: None,
+        started_at: None,
+        finished_at: None,
+        duration_seconds: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_names_its_run_and_nonsense_is_none() {
+        let order = |text: &str| text.parse::<Order>();
+        assert_eq!(order("12:refire"), Ok(Order { seq: 12, verb: Verb::Refire }));
+        assert_eq!(order(" 3 : abandon #again"), Ok(Order { seq: 3, verb: Verb::Abandon }));
+        assert_eq!(order("1:adopt=77#2"), Ok(Order { seq: 1, verb: Verb::Adopt(77) }));
+        for nonsense in ["", "refire", "12", "x:refire", "12:fire", "12:adopt", "12:adopt=x", "-1:refire"] {
+            assert_eq!(order(nonsense), Err(()), "{nonsense}");
+        }
+    }
+}

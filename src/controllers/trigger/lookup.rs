@@ -1,0 +1,248 @@
+//! Looks for the pipeline of a request whose reply was lost: lists what was made on the run's ref since the
+//! intent, and compares the run's name with the mark each candidate carries.
+//!
+//! It trusts no time filter of the server and no clock but the one that the server's own answers show. A
+//! candidate's mark never changes, so it is read once per process.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use pipekick_core::decide::trigger::{LookAt, LookUp};
+use pipekick_core::domain::{
+    CredentialUse, FireId, GitLabUrl, GitRef, Lookup, Named, Pipeline, ProjectRef, Reason, SecretKeyRef,
+    Target,
+};
+use secrecy::SecretString;
+
+use crate::clock;
+use crate::cluster::secrets::Secrets;
+use crate::gitlab::{self, Endpoint, PipelineFilter, ReadError, ReadKind, Source};
+
+/// How far before the intent a pipeline may seem to have been made: clocks differ.
+const MARGIN: SignedDuration = SignedDuration::from_secs(600);
+/// Pages of 100 in one look. More candidates than that are no longer a list but a flood.
+const PAGES: u32 = 20;
+/// Marks remembered at most; then all are forgotten and read again.
+const MARKS: usize = 20_000;
+
+/// What a candidate carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Mark {
+    Run(FireId),
+    /// It was read, and none of ours made it.
+    Foreign,
+    /// It was read, and what would hold a mark is not there.
+    Unreadable,
+}
+
+/// Takes looks.
+pub(super) struct Looker {
+    gitlab: Arc<gitlab::Client>,
+    secrets: Arc<Secrets>,
+    default_url: GitLabUrl,
+    marks: Mutex<HashMap<(GitLabUrl, u64), Mark>>,
+}
+
+impl Looker {
+    pub(super) fn new(gitlab: Arc<gitlab::Client>, secrets: Arc<Secrets>, default_url: GitLabUrl) -> Self {
+        Self { gitlab, secrets, default_url, marks: Mutex::default() }
+    }
+
+    /// What became of a POST, and how long to leave GitLab alone now.
+    pub(super) async fn look_up(&self, namespace: &str, look: &LookUp) -> (Lookup, Duration) {
+        let LookUp { key, target, access, intended_at, marked } = look;
+        let (at, token) = match self.reach(namespace, target, access).await {
+            Ok(reached) => reached,
+            Err((reason, message)) => return (Lookup::Trouble { reason, message }, Duration::ZERO),
+        };
+        let found = match self.candidates(&at, target, *intended_at, &token).await {
+            Ok(candidates) => self.compare(&at, &candidates, target, &key.fire_id, *marked, &token).await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(lookup) => (lookup, Duration::ZERO),
+            Err(error) => {
+                let wait = if let ReadKind::Throttled { wait } = error.kind { wait } else { Duration::ZERO };
+                (not_read(error), wait)
+            }
+        }
+    }
+
+    /// The one pipeline that a person named.
+    pub(super) async fn look_at(&self, namespace: &str, look: &LookAt) -> Named {
+        let LookAt { pipeline_id, target, access } = look;
+        let (at, token) = match self.reach(namespace, target, access).await {
+            Ok(reached) => reached,
+            Err((_, message)) => return Named::Trouble(message),
+        };
+        match self.gitlab.pipeline(&at, *pipeline_id, &token).await {
+            Ok(pipeline) => Named::Seen(pipeline),
+            Err(error) if error.kind == ReadKind::NotFound => Named::Missing,
+            Err(error) => Named::Trouble(error.message),
+        }
+    }
+
+    async fn reach(
+        &self,
+        namespace: &str,
+        target: &Target,
+        access: &SecretKeyRef,
+    ) -> Result<(Endpoint, SecretString), (Reason, String)> {
+        let nonsense = |e: &dyn Display| (Reason::CannotFollow, format!("status.run.target: {e}"));
+        let url: GitLabUrl = target.url.parse().map_err(|e| nonsense(&e))?;
+        let project: ProjectRef = target.project.parse().map_err(|e| nonsense(&e))?;
+        let to = CredentialUse { url: &url, default_url: &self.default_url, project: &project };
+        let token = self.secrets.token(namespace, access, to).await.map_err(|e| (e.reason, e.message))?;
+        Ok((Endpoint { url, project }, token))
+    }
+
+    /// Every pipeline of the run's ref and source that may have been made since the intent, newest first.
+    async fn candidates(
+        &self,
+        at: &Endpoint,
+        target: &Target,
+        intended_at: Timestamp,
+        token: &SecretString,
+    ) -> Result<Vec<Pipeline>, ReadError> {
+        let short =
+            target.git_ref.parse::<GitRef>().map_or_else(|_| target.git_ref.clone(), |r| r.short().into());
+        let mut at = at.clone();
+        let mut filter = PipelineFilter {
+            git_ref: Some(short),
+            source: Some(source(target)),
+            ..PipelineFilter::default()
+        };
+        let mut candidates = Vec::new();
+        let mut moved = false;
+        while filter.page <= PAGES {
+            let page = match self.gitlab.pipelines(&at, &filter, token).await {
+                Ok(page) => page,
+                // Renamed or moved since: GitLab says where to, on the same host.
+                Err(ReadError { moved_to: Some(project), .. }) if !moved => {
+                    moved = true;
+                    at.project = project;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            // The server's clock, as it stands in its own answer.
+            let ahead = page.meta.date.map_or(SignedDuration::ZERO, |date| date.duration_since(clock::now()));
+            let since = intended_at.checked_add(ahead - MARGIN).unwrap_or(intended_at);
+            let before = candidates.len();
+            let of_page = page.pipelines.len();
+            candidates
+                .extend(page.pipelines.into_iter().filter(|p| p.created_at.is_none_or(|made| made >= since)));
+            let all_young = candidates.len() - before == of_page;
+            match page.next {
+                Some(next) if all_young => filter.page = next,
+                _ => return Ok(candidates),
+            }
+        }
+        Err(ReadError {
+            kind: ReadKind::Trouble,
+            reason: Reason::OutcomeUnknown,
+            message: format!("more than {} pipelines were created on {} since", PAGES * 100, target.git_ref),
+            moved_to: None,
+        })
+    }
+
+    async fn compare(
+        &self,
+        at: &Endpoint,
+        candidates: &[Pipeline],
+        target: &Target,
+        wanted: &FireId,
+        marked: bool,
+        token: &SecretString,
+    ) -> Result<Lookup, ReadError> {
+        if candidates.is_empty() {
+            return Ok(Lookup::NoCandidate);
+        }
+        if !marked {
+            return Ok(Lookup::NoneOurs);
+        }
+        let (mut ours, mut unreadable) = (Vec::new(), None);
+        for candidate in candidates {
+            match self.mark(at, candidate, target, token).await {
+                Ok(Mark::Run(id)) if id == *wanted => ours.push(candidate),
+                Ok(Mark::Run(_) | Mark::Foreign) => {}
+                Ok(Mark::Unreadable) => {
+                    let message =
+                        format!("the variables of pipeline {} do not tell what made it", candidate.id);
+                    unreadable = Some((Reason::OutcomeUnknown, message));
+                }
+                Err(error) if matches!(error.kind, ReadKind::Forbidden | ReadKind::Unauthorized) => {
+                    unreadable = Some((
+                        error.reason,
+                        format!("the access token may not read the variables of pipeline {}", candidate.id),
+                    ));
+                    // It may read none of the others either.
+                    break;
+                }
+                // It was deleted between the list and now: by a person, who therefore knows of it.
+                Err(error) if error.kind == ReadKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let Some((first, others)) = ours.split_first() else {
+            return Ok(match unreadable {
+                Some((reason, message)) => Lookup::CannotTell { reason, message },
+                None => Lookup::NoneOurs,
+            });
+        };
+        let id = Endpoint {
+            url: at.url.clone(),
+            project: first.project_id.map_or_else(|| at.project.clone(), ProjectRef::Id),
+        };
+        // A list leaves out most of what the run tells of its pipeline.
+        let pipeline = self.gitlab.pipeline(&id, first.id, token).await?;
+        Ok(Lookup::Found { pipeline, duplicates: others.iter().map(|other| other.id).collect() })
+    }
+
+    async fn mark(
+        &self,
+        at: &Endpoint,
+        candidate: &Pipeline,
+        target: &Target,
+        token: &SecretString,
+    ) -> Result<Mark, ReadError> {
+        let key = (at.url.clone(), candidate.id);
+        if let Some(known) = self.marks.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(known.clone());
+        }
+        let project = candidate.project_id.map_or_else(|| at.project.clone(), ProjectRef::Id);
+        let at = Endpoint { url: at.url.clone(), project };
+        let variables = self.gitlab.pipeline_variables(&at, candidate.id, token).await?;
+        let mark = match variables.fire_id() {
+            Some(id) => Mark::Run(id),
+            None if variables.can_tell(source(target)) => Mark::Foreign,
+            None => Mark::Unreadable,
+        };
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        if marks.len() >= MARKS {
+            marks.clear();
+        }
+        marks.insert(key, mark.clone());
+        Ok(mark)
+    }
+}
+
+/// What GitLab says made the pipelines of this run.
+fn source(target: &Target) -> Source {
+    if target.trigger.is_some() { Source::Trigger } else { Source::Api }
+}
+
+/// A list that may not be read tells nothing; anything else passes.
+fn not_read(ReadError { kind, reason, message, moved_to: _ }: ReadError) -> Lookup {
+    match kind {
+        ReadKind::NotFound | ReadKind::Unauthorized | ReadKind::Forbidden => {
+            Lookup::CannotTell { reason, message }
+        }
+        ReadKind::Throttled { .. } | ReadKind::Unreachable | ReadKind::Trouble => {
+            Lookup::Trouble { reason, message }
+        }
+    }
+}

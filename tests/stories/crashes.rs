@@ -1,0 +1,171 @@
+//! The operator is killed with SIGKILL, in each phase of a run: never a second pipeline.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use pipekick_sandbox::gitlab::{Fault, FaultRule};
+
+use crate::harness::gitlab::{long, playing, quick};
+use crate::harness::{Seen, Trigger, story};
+
+/// How long an intent is left alone is 10 s and this.
+const SHORT_DEADLINE: &[&str] = &["--request-deadline", "2s"];
+/// Longer than a killed operator lets anybody wait.
+const HANGS: SignedDuration = SignedDuration::from_secs(60);
+
+#[test]
+fn what_was_applied_and_edited_while_no_operator_ran_fires_once() {
+    story(playing(quick()), async |story| {
+        story.apply(&Trigger::new("new").with("spec.ref", "next")).await;
+        story.apply(&Trigger::new("new")).await;
+        story.apply(&Trigger::new("old")).await;
+        story.operator(&[]);
+        story.until_phase("old", "Succeeded").await;
+        story.until_phase("new", "Succeeded").await;
+        story.kill_operators();
+
+        for git_ref in ["next", "main", "next"] {
+            story.apply(&Trigger::new("old").with("spec.ref", git_ref)).await;
+        }
+        story.ask("new", "meanwhile").await;
+        story.operator(&[]);
+        story.until_run("old", 2, "Succeeded").await;
+        story.until_run("new", 2, "Succeeded").await;
+        story.let_pass().await;
+        assert_eq!((story.fired("new"), story.fired("old")), (2, 2));
+    });
+}
+
+#[test]
+fn killed_while_the_request_is_under_way_it_never_fires_a_second_pipeline() {
+    let cases = [
+        ("gitlab-acted", Fault::HangThenAnswer { wait: HANGS }),
+        ("gitlab-did-not", Fault::HangThenReset { wait: HANGS }),
+    ];
+    story(playing(quick()), async |story| {
+        story.operator(&[]);
+        for (name, fault) in cases {
+            story.gitlab.fault(FaultRule::next("trigger", fault)).unwrap();
+            story.apply(&Trigger::new(name)).await;
+            story.until_phase(name, "Firing").await;
+            let calls = |ledger: &pipekick_sandbox::gitlab::Ledger| ledger.calls_to("trigger").len();
+            let before = if name == "gitlab-acted" { 1 } else { 2 };
+            story.until_ledger("have the call", |ledger| calls(ledger) == before).await;
+        }
+        assert_eq!((story.fired("gitlab-acted"), story.fired("gitlab-did-not")), (1, 0));
+        story.kill_operators();
+        story.operator(SHORT_DEADLINE);
+
+        let known = |seen: &Seen| ["Unknown", "Running", "Succeeded"].contains(&seen.phase());
+        for (name, most) in [("gitlab-acted", 1), ("gitlab-did-not", 1)] {
+            let seen = story.until(name, "be known or Unknown", known).await;
+            if seen.phase() == "Unknown" {
+                assert_eq!((seen.truth("Fired"), seen.truth("Succeeded")), ("Unknown", "Unknown"), "{name}");
+                assert_eq!(seen.reason(), "OutcomeUnknown", "{name}");
+            }
+            // Neither time, nor another restart, nor an edit that changes nothing fires it again.
+            story.apply(&Trigger::new(name).with("spec.timeout", "1h")).await;
+            story.let_pass().await;
+            assert!(story.fired(name) <= most, "{name}");
+            let fire_id = seen.text("status.run.fireId");
+            assert!(story.ledger().pipelines_with_fire_id(fire_id).len() <= 1, "{name}");
+        }
+        story.kill_operators();
+        story.operator(SHORT_DEADLINE);
+        story.let_pass().await;
+        assert_eq!(story.fired("gitlab-acted"), 1);
+        assert!(story.fired("gitlab-did-not") <= 1);
+    });
+}
+
+#[test]
+fn killed_while_the_pipeline_runs_it_is_followed_to_its_end_by_the_next_operator() {
+    story(playing(long()), async |story| {
+        story.operator(&[]);
+        story.apply(&Trigger::new("checkout")).await;
+        story.until_phase("checkout", "Running").await;
+        story.kill_operators();
+        story.end_pipelines();
+        story.operator(&[]);
+        story.until_run("checkout", 1, "Succeeded").await;
+        story.let_pass().await;
+        assert_eq!(story.fired("checkout"), 1);
+    });
+}
+
+#[test]
+fn restarted_after_the_end_it_does_nothing_and_writes_nothing() {
+    story(playing(quick()), async |story| {
+        story.operator(&[]);
+        story.apply(&Trigger::new("checkout").asking("once")).await;
+        story.apply(&Trigger::new("refused").with("spec.ref", "mian")).await;
+        story.apply(&Trigger::new("idle").with("spec.fireOn", "Request")).await;
+        let ended = [
+            story.until_phase("checkout", "Succeeded").await,
+            story.until_phase("refused", "Rejected").await,
+            story.until_phase("idle", "Idle").await,
+        ];
+        story.kill_operators();
+        let calls = story.ledger().calls.len();
+        story.operator(&[]);
+        story.let_pass().await;
+        for before in ended {
+            let now = story.look(before.text("metadata.name")).await;
+            assert_eq!(now, before);
+        }
+        assert_eq!(story.ledger().calls.len(), calls + 1, "only the marker's");
+    });
+}
+
+#[test]
+fn asked_to_stop_it_records_the_answer_it_waits_for() {
+    story(playing(long()), async |story| {
+        story.operator(&[]);
+        story.gitlab.latency("trigger", SignedDuration::from_secs(2)).unwrap();
+        story.apply(&Trigger::new("checkout")).await;
+        story.until_ledger("have the call", |ledger| !ledger.calls_to("trigger").is_empty()).await;
+        story.terminate_operators();
+        assert_eq!(story.look("checkout").await.phase(), "Running");
+        story.operator(&[]);
+        story.end_pipelines();
+        story.until_phase("checkout", "Succeeded").await;
+        assert_eq!(story.fired("checkout"), 1);
+    });
+}
+
+/// Killed again and again in the middle of many runs, with a GitLab slow enough that requests are under way.
+#[test]
+fn killed_again_and_again_among_many_runs_each_has_at_most_one_pipeline() {
+    const MANY: usize = 40;
+    story(playing(quick()), async |story| {
+        story.gitlab.latency("trigger", SignedDuration::from_millis(150)).unwrap();
+        for kill in 0..5_u64 {
+            story.operator(&["--concurrency", "6", "--request-deadline", "2s"]);
+            if kill == 0 {
+                for number in 0..MANY {
+                    story.apply(&Trigger::new(&format!("t{number}"))).await;
+                }
+            }
+            // At a different moment of its work each time.
+            tokio::time::sleep(Duration::from_millis(350 + 90 * kill)).await;
+            story.kill_operators();
+        }
+        let left = |all: &[Seen], phase: &str| all.iter().filter(|seen| seen.phase() == phase).count();
+        let before = story.all().await;
+        assert!(left(&before, "Firing") > 0, "some were killed in the act");
+        story.operator(SHORT_DEADLINE);
+        let ended = |seen: &Seen| ["Succeeded", "Unknown"].contains(&seen.phase());
+        let all = story.until_all(Duration::from_secs(90), "be Succeeded or Unknown", ended).await;
+        story.let_pass().await;
+        for seen in &all {
+            let name = seen.text("metadata.name");
+            let pipelines = story.pipelines_of(name);
+            assert!(pipelines.len() <= 1, "{name}: {pipelines:#?}");
+            if seen.phase() == "Succeeded" {
+                assert_eq!(pipelines.len(), 1, "{name}");
+                assert_eq!(pipelines[0].fire_id.as_deref(), Some(seen.text("status.run.fireId")), "{name}");
+            }
+        }
+        assert!(left(&all, "Succeeded") > 0);
+    });
+}

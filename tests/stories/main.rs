@@ -1,0 +1,35 @@
+//! Stories: the whole operator, as its users meet it. A real kube-apiserver and etcd, the operator's real binary
+//! with the rights of `deploy/rbac.yaml`, and the GitLab simulator over real HTTP.
+//!
+//! ```text
+//! story ── applies, edits, deletes ──▶ kube-apiserver ◀── watches, writes status ── operator (a process)
+//!   └──── reads the ledger ──────────▶ GitLab simulator ◀────────── fires, follows ──────┘
+//! ```
+//!
+//! What happened is judged by the simulator's **ledger**; what the operator says about it is only compared with
+//! that. Each story has a namespace, a simulator and operator processes of its own; they share one control plane.
+//! What every story must keep (no fire id twice, no token told, no operator dead) is checked at its end.
+//!
+//! On a machine with few cores `cargo test --test stories -- --test-threads=4` is faster: stories mostly wait.
+#![allow(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "deadlines of waits are real time; no decision depends on them"
+)]
+
+mod harness;
+
+mod asking;
+mod crashes;
+mod credentials;
+mod crowds;
+mod edits;
+mod endings;
+mod faults;
+mod firing;
+mod modes;
+mod neighbours;
+mod recreation;
+mod refused_at_apply;
+mod refused_by_gitlab;
+mod suspension;

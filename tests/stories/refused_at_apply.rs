@@ -1,0 +1,127 @@
+//! What the API server refuses at `kubectl apply`, each with what to write instead; and what it stores unchanged.
+
+use serde_json::{Value, json};
+
+use crate::harness::gitlab::{playing, quick};
+use crate::harness::{Trigger, story};
+
+/// A manifest made wrong, and what the refusal says.
+type Case = (&'static str, fn(Trigger) -> Trigger, &'static str);
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+#[rustfmt::skip]
+const REFUSED: &[Case] = &[
+    ("a variable's name with a dash", |t| t.variables(&[("A-B", "1")]), "use letters, digits and underscores"),
+    ("an empty name", |t| t.variables(&[("", "1")]), "spec.variables[0].name"),
+    ("TRIGGER_PAYLOAD", |t| t.variables(&[("TRIGGER_PAYLOAD", "{}")]), "GitLab adds TRIGGER_PAYLOAD itself"),
+    ("a name of ours", |t| t.variables(&[("PIPEKICK_FIRE_ID", "x")]), "choose another name"),
+    ("the same name twice", |t| t.variables(&[("A", "1"), ("A", "2")]), "Duplicate value"),
+    ("101 variables", |t| t.with("spec.variables", many(101, 1)), "must have at most 100 items"),
+    ("a value of 10001 characters", |t| t.variables(&[("A", &"x".repeat(10_001))]), "10000"),
+    ("values of more than 128 KiB", |t| t.with("spec.variables", many(14, 9_400)), "at most 131072 characters"),
+    ("a number for a value", |t| t.with("spec.variables", json!([{"name": "A", "value": 1}])), "spec.variables[0].value"),
+    ("a variable without a value", |t| t.with("spec.variables", json!([{"name": "A"}])), "value: Required value"),
+    ("no ref", |t| t.without("spec.ref"), "spec.ref: Required value"),
+    ("an empty ref", |t| t.with("spec.ref", ""), "name a branch or tag"),
+    ("a blank ref", |t| t.with("spec.ref", "  "), "name a branch or tag"),
+    ("a commit id", |t| t.with("spec.ref", COMMIT), "GitLab starts no pipeline for one"),
+    ("a SHA-256 commit id", |t| t.with("spec.ref", "A".repeat(64)), "GitLab starts no pipeline for one"),
+    ("a ref of 256 characters", |t| t.with("spec.ref", "x".repeat(256)), "255"),
+    ("a URL with a password", |t| t.with("spec.gitlab.url", "https://me:secret@gitlab.example.com"), "no credentials, query or fragment"),
+    ("a URL with a query", |t| t.with("spec.gitlab.url", "https://gitlab.example.com?a=b"), "no credentials, query or fragment"),
+    ("a URL with a fragment", |t| t.with("spec.gitlab.url", "https://gitlab.example.com/#a"), "no credentials, query or fragment"),
+    ("a URL of another scheme", |t| t.with("spec.gitlab.url", "ftp://gitlab.example.com"), "write it like https://gitlab.example.com"),
+    ("a host without a scheme", |t| t.with("spec.gitlab.url", "gitlab.example.com"), "write it like https://gitlab.example.com"),
+    ("no token at all", |t| t.without("spec.gitlab.triggerTokenRef").without("spec.gitlab.accessTokenRef"), "name a Secret"),
+    ("an empty Secret name", |t| t.with("spec.gitlab.accessTokenRef.name", ""), "spec.gitlab.accessTokenRef.name"),
+    ("no project", |t| t.without("spec.gitlab.project"), "project: Required value"),
+    ("a project without its group", |t| t.with("spec.gitlab.project", "checkout"), "with its group"),
+    ("a project's URL", |t| t.with("spec.gitlab.project", "https://gitlab.com/shop/checkout"), "with its group"),
+    ("project 0", |t| t.with("spec.gitlab.project", 0), "numeric id"),
+    ("a timeout without an access token", |t| t.without("spec.gitlab.accessTokenRef").with("spec.timeout", "1h"), "timeout needs gitlab.accessTokenRef"),
+    ("a timeout in days", |t| t.with("spec.timeout", "1d"), "spec.timeout"),
+    ("a timeout as a number", |t| t.with("spec.timeout", 3600), "spec.timeout"),
+    ("historyLimit 21", |t| t.with("spec.historyLimit", 21), "less than or equal to 20"),
+    ("historyLimit -1", |t| t.with("spec.historyLimit", -1), "greater than or equal to 0"),
+    ("an unknown fireOn", |t| t.with("spec.fireOn", "Always"), "supported values"),
+];
+
+fn many(count: usize, length: usize) -> Value {
+    (0..count).map(|number| json!({"name": format!("V{number}"), "value": "x".repeat(length)})).collect()
+}
+
+#[rustfmt::skip]
+const ACCEPTED: &[Case] = &[
+    ("a project by number", |t| t.with("spec.gitlab.project", 42), ""),
+    ("a project by number, quoted", |t| t.with("spec.gitlab.project", "42"), ""),
+    ("a project in subgroups", |t| t.with("spec.gitlab.project", "a/b-c/d.e/_f"), ""),
+    ("a full ref", |t| t.with("spec.ref", "refs/heads/rel/1.2"), ""),
+    ("a ref of hex digits that is no commit id", |t| t.with("spec.ref", "cafe"), ""),
+    ("GitLab below a path", |t| t.with("spec.gitlab.url", "https://example.com/gitlab/"), ""),
+    ("GitLab at a port and an IPv6 address", |t| t.with("spec.gitlab.url", "https://[2001:db8::1]:8443"), ""),
+    ("100 variables", |t| t.with("spec.variables", many(100, 1)), ""),
+    ("a value of 10000 characters", |t| t.variables(&[("A", &"x".repeat(10_000))]), ""),
+    ("values of 128 KiB", |t| t.with("spec.variables", many(16, 8_192)), ""),
+    ("an empty value", |t| t.variables(&[("A", "")]), ""),
+    ("a timeout of hours and minutes", |t| t.with("spec.timeout", "1h30m"), ""),
+    ("historyLimit 0", |t| t.with("spec.historyLimit", 0), ""),
+];
+
+#[test]
+fn what_gitlab_could_never_run_is_refused_at_apply_with_what_to_write_instead() {
+    story(playing(quick()), async |story| {
+        let mut wrong = Vec::new();
+        for (what, make, says) in REFUSED {
+            let trigger = make(Trigger::new("wrong"));
+            let (created, applied) =
+                (story.create_refused(&trigger).await, story.apply_refused(&trigger).await);
+            if !created.as_deref().is_some_and(|refusal| refusal.contains(says)) {
+                wrong.push(format!("{what}: create says {created:?}, not {says}"));
+            }
+            // Before the rules are asked, server-side apply compares with the schema in its own words.
+            let in_words = |refusal: &str| refusal.contains(says) || refusal.contains("typed patch object");
+            if !applied.as_deref().is_some_and(in_words) {
+                wrong.push(format!("{what}: server-side apply says {applied:?}, not {says}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+
+        let misspelt = Trigger::new("wrong").with("spec.branch", "main");
+        let refusal = story.apply_refused(&misspelt).await.unwrap();
+        assert!(refusal.contains(".spec.branch: field not declared in schema"), "{refusal}");
+    });
+}
+
+/// Whatever users write in a GitOps tool must read back as they wrote it, or the tool sees a drift for ever.
+#[test]
+fn what_is_applied_reads_back_unchanged() {
+    story(playing(quick()), async |story| {
+        for (what, make, _) in ACCEPTED {
+            let trigger = make(Trigger::new("right").with("spec.suspend", true));
+            let applied = story.apply(&trigger).await;
+            assert_eq!(applied.at("spec"), &trigger.0["spec"], "{what}");
+        }
+    });
+}
+
+#[test]
+fn a_gitops_tool_that_applies_again_changes_nothing_and_fires_nothing() {
+    story(playing(quick()), async |story| {
+        story.operator(&[]);
+        let everything = Trigger::new("checkout").variables(&[("B", "2"), ("A", "1")]).asking("once");
+        let everything = everything.with("spec.fireOn", "Apply").with("spec.suspend", false);
+        let everything = everything.with("spec.timeout", "90m").with("spec.historyLimit", 3);
+        for trigger in [Trigger::new("least"), everything] {
+            story.apply(&trigger).await;
+            let ended = story.until_phase(trigger.name(), "Succeeded").await;
+            let again = story.apply(&trigger).await;
+            assert_eq!(again.text("metadata.resourceVersion"), ended.text("metadata.resourceVersion"));
+            assert_eq!(again.at("spec"), &trigger.0["spec"]);
+            let managers = again.at("metadata.managedFields").as_array().unwrap();
+            let of_status = |manager: &&Value| manager["manager"] != "gitops";
+            assert!(managers.iter().filter(of_status).all(|m| m["subresource"] == "status"), "{managers:#?}");
+            assert_eq!(story.fired(trigger.name()), 1);
+        }
+    });
+}

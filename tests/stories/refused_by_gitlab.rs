@@ -1,0 +1,300 @@
+//! GitLab says no: each reason is told with what to do about it, nothing is hammered, and what was mended fires.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use pipekick_sandbox::gitlab::{
+    AccessTokenSeed, Ci, ClockSeed, Fault, FaultRule, Limits, ProjectSeed, Protection, Role, Scope, Seed,
+    TriggerSeed, UserSeed, VariablesRole,
+};
+
+use crate::harness::gitlab::{long, playing, project, quick};
+use crate::harness::{Secret, Seen, Trigger, status_writes, story};
+
+/// Longer than any back-off that would be a hot loop.
+const A_WHILE: Duration = Duration::from_secs(5);
+
+struct Case {
+    /// Its name, and its project's.
+    name: &'static str,
+    project: fn(ProjectSeed) -> ProjectSeed,
+    trigger: fn(Trigger) -> Trigger,
+    reason: &'static str,
+    /// What the message says, and what to do.
+    words: &'static [&'static str],
+}
+
+fn same<T>(it: T) -> T {
+    it
+}
+
+fn by_access(trigger: Trigger) -> Trigger {
+    trigger.without("spec.gitlab.triggerTokenRef")
+}
+
+#[rustfmt::skip]
+const CASES: &[Case] = &[
+    Case { name: "wrong-token", project: same, trigger: |t| t.with("spec.gitlab.triggerTokenRef.key", "wrong"),
+           reason: "NotFoundByTrigger", words: &["404", "shop/wrong-token", "does not say which"] },
+    Case { name: "no-project", project: same, trigger: |t| t.with("spec.gitlab.project", "shop/nowhere"),
+           reason: "NotFoundByTrigger", words: &["404", "shop/nowhere"] },
+    Case { name: "no-ref", project: same, trigger: |t| t.with("spec.ref", "mian"),
+           reason: "RefNotFound", words: &["Reference not found", "\"mian\"", "correct the ref"] },
+    Case { name: "protected", project: |p| ProjectSeed {
+               protected: vec![Protection { pattern: "main".into(), role: Role::Maintainer }], ..owned_by_bob(p) },
+           trigger: |t| t.with("spec.gitlab.triggerTokenRef.key", "bob"),
+           reason: "RefProtected", words: &["\"main\" is protected", "Allow that user"] },
+    Case { name: "no-variables", project: |p| ProjectSeed { variables_role: VariablesRole::NoOneAllowed, ..p }, trigger: same,
+           reason: "VariablesRefused", words: &["TRIGGER_PAYLOAD", "Minimum role"] },
+    Case { name: "filtered", project: |p| ProjectSeed { ci: Ci::Filtered, ..p }, trigger: same,
+           reason: "NoJobs", words: &["workflow:rules", "$CI_PIPELINE_SOURCE"] },
+    Case { name: "empty", project: |p| ProjectSeed { ci: Ci::Empty, ..p }, trigger: same,
+           reason: "NoJobs", words: &["no job's rules", "$CI_PIPELINE_SOURCE"] },
+    Case { name: "no-ci", project: |p| ProjectSeed { ci: Ci::Missing, ..p }, trigger: same,
+           reason: "NoCiConfig", words: &[".gitlab-ci.yml"] },
+    Case { name: "switched-off", project: |p| ProjectSeed { pipelines_enabled: false, ..p }, trigger: same,
+           reason: "Forbidden", words: &["switched off", "Switch it on"] },
+    Case { name: "guest", project: |p| ProjectSeed {
+               members: BTreeMap::from([("alice".into(), Role::Owner), ("bob".into(), Role::Guest)]), ..owned_by_bob(p) },
+           trigger: |t| t.with("spec.gitlab.triggerTokenRef.key", "bob"),
+           reason: "Forbidden", words: &["Developer"] },
+    Case { name: "scope", project: same, trigger: |t| by_access(t).with("spec.gitlab.accessTokenRef.key", "reader"),
+           reason: "InsufficientScope", words: &["scope api", "make a new token"] },
+    Case { name: "unknown-access", project: same, trigger: |t| by_access(t).with("spec.gitlab.accessTokenRef.key", "wrong"),
+           reason: "Unauthorized", words: &["401", "valid one into the Secret"] },
+    Case { name: "unseen-project", project: |p| ProjectSeed { members: BTreeMap::from([("bob".into(), Role::Owner)]), ..p }, trigger: by_access,
+           reason: "ProjectNotFound", words: &["may not see it"] },
+    Case { name: "bad-yaml-by-access", project: |p| ProjectSeed { ci: Ci::Invalid("jobs:build config contains unknown keys: scirpt".into()), ..p }, trigger: by_access,
+           reason: "Refused", words: &["jobs:build config contains unknown keys: scirpt"] },
+];
+
+fn owned_by_bob(project: ProjectSeed) -> ProjectSeed {
+    let members = BTreeMap::from([("alice".into(), Role::Owner), ("bob".into(), Role::Developer)]);
+    let token = TriggerSeed {
+        token: "glptt-of-bob".into(),
+        description: "bobs".into(),
+        owner: "bob".into(),
+        ..TriggerSeed::default()
+    };
+    let members = if project.members.contains_key("bob") { project.members } else { members };
+    ProjectSeed { members, triggers: vec![token], ..project }
+}
+
+fn seed() -> Seed {
+    let mut seed = playing(quick());
+    seed.users.push(UserSeed { username: "bob".into(), ..UserSeed::default() });
+    seed.access_tokens.push(AccessTokenSeed {
+        token: "glpat-reader".into(),
+        name: "reader".into(),
+        user: "alice".into(),
+        scopes: vec![Scope::ReadApi],
+        ..AccessTokenSeed::default()
+    });
+    let projects = CASES.iter().map(|case| (case.project)(project(&format!("shop/{}", case.name), quick())));
+    seed.projects.extend(projects);
+    seed
+}
+
+fn tokens() -> Secret {
+    Secret::new("gitlab")
+        .key("trigger-token", Seed::TRIGGER_TOKEN)
+        .key("access-token", Seed::ACCESS_TOKEN)
+        .key("bob", "glptt-of-bob")
+        .key("reader", "glpat-reader")
+        .key("wrong", "glxxx-of-nobody")
+}
+
+#[test]
+fn each_refusal_is_explained_once_and_not_hammered() {
+    story(seed(), async |story| {
+        story.secret(tokens()).await;
+        story.operator(&[]);
+        let versions = story.record_versions().await;
+        for case in CASES {
+            let trigger = Trigger::new(case.name).with("spec.gitlab.project", format!("shop/{}", case.name));
+            story.apply(&(case.trigger)(trigger)).await;
+        }
+        for case in CASES {
+            let Case { name, reason, words, project: _, trigger: _ } = case;
+            let seen = story.until_phase(name, "Rejected").await;
+            assert_eq!(seen.reason(), *reason, "{name}: {}", seen.message());
+            for word in *words {
+                assert!(seen.message().contains(word), "{name}: `{word}` is not in: {}", seen.message());
+            }
+            let truths =
+                ["Ready", "Reconciling", "Stalled", "Fired", "Succeeded"].map(|kind| seen.truth(kind));
+            assert_eq!(truths, ["False", "", "True", "False", "False"], "{name}");
+            assert_eq!(seen.text("status.run.attempt.last"), "Refused", "{name}");
+            assert_eq!(seen.at("status.run").get("pipeline"), None, "{name}");
+        }
+        tokio::time::sleep(A_WHILE).await;
+        assert_eq!(story.ledger().pipelines.len(), 0);
+        assert_eq!(story.ledger().calls.len(), CASES.len(), "each was sent once");
+        for case in CASES {
+            let seen = story.look(case.name).await;
+            let writes = status_writes(&versions.up_to(&seen).await);
+            assert!(writes <= 2, "{}: {writes} status writes", case.name);
+            let told = story.events(case.name).await;
+            assert_eq!(told, [("Warning".to_owned(), case.reason.to_owned())], "{}", case.name);
+        }
+    });
+}
+
+#[test]
+fn invalid_yaml_is_a_pipeline_that_failed_at_birth_and_is_not_fired_again() {
+    let mut seed = playing(quick());
+    seed.projects[0].ci = Ci::Invalid("jobs:build config contains unknown keys: scirpt".into());
+    story(seed, async |story| {
+        story.operator(&[]);
+        story.apply(&Trigger::new("checkout")).await;
+        let seen = story.until_phase("checkout", "Failed").await;
+        assert_eq!(seen.reason(), "PipelineFailedAtBirth");
+        assert!(seen.message().contains("unknown keys: scirpt"), "{}", seen.message());
+        let truths = ["Ready", "Stalled", "Fired", "Succeeded"].map(|kind| seen.truth(kind));
+        assert_eq!(truths, ["False", "True", "True", "False"]);
+        story.apply(&Trigger::new("checkout").with("spec.timeout", "1h")).await;
+        story.until_phase("checkout", "Failed").await;
+        tokio::time::sleep(A_WHILE).await;
+        assert_eq!(story.fired("checkout"), 1);
+        assert_eq!(story.ledger().calls_to("trigger").len(), 1);
+    });
+}
+
+#[test]
+fn a_refused_run_is_sent_again_under_its_fire_id_when_the_spec_is_touched() {
+    let mut seed = playing(quick());
+    seed.projects[0].ci = Ci::Missing;
+    story(seed, async |story| {
+        story.operator(&[]);
+        story.apply(&Trigger::new("checkout")).await;
+        let refused = story.until_phase("checkout", "Rejected").await;
+        story.gitlab.add(Seed { projects: playing(quick()).projects, ..Seed::default() }).unwrap();
+
+        story.apply(&Trigger::new("checkout").with("spec.timeout", "1h")).await;
+        let ended = story.until_run("checkout", 1, "Succeeded").await;
+        assert_eq!(ended.text("status.run.fireId"), refused.text("status.run.fireId"));
+        assert_eq!(ended.number("status.run.attempt.count"), 2);
+        assert_eq!(
+            story.pipelines_of("checkout")[0].fire_id.as_deref(),
+            Some(ended.text("status.run.fireId"))
+        );
+        story.let_pass().await;
+        assert_eq!(story.fired("checkout"), 1);
+    });
+}
+
+#[test]
+fn a_refused_run_gives_way_to_a_corrected_ref_and_to_a_request() {
+    story(playing(quick()), async |story| {
+        story.operator(&[]);
+        story.apply(&Trigger::new("checkout").with("spec.ref", "mian")).await;
+        story.until_phase("checkout", "Rejected").await;
+        story.ask("checkout", "again").await;
+        let asked = story.until_run("checkout", 2, "Rejected").await;
+        assert_eq!(asked.answer(), ("again", "Fired"));
+        story.apply(&Trigger::new("checkout")).await;
+        story.until_run("checkout", 3, "Succeeded").await;
+        story.let_pass().await;
+        assert_eq!(story.fired("checkout"), 1);
+        assert_eq!(story.ledger().calls_to("trigger").len(), 3 + 1, "three runs and the marker");
+    });
+}
+
+#[test]
+fn the_creation_rate_limit_is_waited_for_and_then_fires() {
+    let mut seed = playing(quick());
+    // Three seconds to GitLab's next minute, by its clock.
+    let start = "2026-11-05T10:00:57Z".parse().unwrap();
+    seed.clock = Some(ClockSeed::Manual { start });
+    seed.limits = Some(Limits { pipelines_per_user: Some(1), ..Limits::default() });
+    story(seed, async |story| {
+        story.operator(&[]);
+        story.apply(&Trigger::new("first")).await;
+        story.until_phase("first", "Running").await;
+        story.apply(&Trigger::new("second")).await;
+        let waits = story.until_phase("second", "Pending").await;
+        assert_eq!(waits.reason(), "RateLimited");
+        assert!(waits.message().contains("next minute"), "{}", waits.message());
+        assert_eq!((waits.truth("Ready"), waits.truth("Reconciling")), ("Unknown", "True"));
+        assert_eq!(story.fired("second"), 0);
+
+        story.gitlab.advance(SignedDuration::from_secs(10));
+        story.until_phase("second", "Running").await;
+        story.gitlab.advance(SignedDuration::from_secs(10));
+        story.until_phase("second", "Succeeded").await;
+        assert_eq!(story.fired("second"), 1);
+        assert_eq!(story.ledger().calls_to("trigger").len(), 3);
+    });
+}
+
+#[test]
+fn a_429_is_waited_for_and_then_fires_once() {
+    story(playing(quick()), async |story| {
+        story.operator(&[]);
+        story.gitlab.fault(FaultRule::next("trigger", Fault::TooManyRequests { retry_after: 3 })).unwrap();
+        story.apply(&Trigger::new("checkout")).await;
+        let waits = story.until_phase("checkout", "Pending").await;
+        assert_eq!(waits.reason(), "RateLimited");
+        story.until_run("checkout", 1, "Succeeded").await;
+        assert_eq!(story.fired("checkout"), 1);
+        let calls = story.ledger();
+        let calls = calls.calls_to("trigger");
+        assert_eq!(calls.len(), 2);
+        assert!(calls[1].at.duration_since(calls[0].at) >= SignedDuration::from_millis(2900), "{calls:?}");
+    });
+}
+
+#[test]
+fn an_access_token_that_expires_while_following_is_named_and_a_new_one_goes_on() {
+    story(playing(long()), async |story| {
+        story.operator(&[]);
+        story.apply(&Trigger::new("checkout")).await;
+        story.until_phase("checkout", "Running").await;
+        story.gitlab.expire_token("bot").unwrap();
+        let is = |seen: &Seen| seen.reason() == "CannotFollow";
+        let seen = story.until("checkout", "say that it cannot be followed", is).await;
+        assert_eq!(
+            (seen.phase(), seen.truth("Ready"), seen.truth("Reconciling")),
+            ("Running", "Unknown", "True")
+        );
+        for word in ["expired", "new one into the Secret", "Unauthorized"] {
+            assert!(seen.message().contains(word), "`{word}` is not in: {}", seen.message());
+        }
+        let before = story.ledger().calls.len();
+        tokio::time::sleep(A_WHILE).await;
+        let looks = story.ledger().calls.len() - before;
+        assert!(looks <= 5, "{looks} looks in {A_WHILE:?}");
+
+        let bot = AccessTokenSeed {
+            token: "glpat-renewed".into(),
+            name: "bot-2".into(),
+            user: "alice".into(),
+            scopes: vec![Scope::ReadApi],
+            ..AccessTokenSeed::default()
+        };
+        story.gitlab.add(Seed { access_tokens: vec![bot], ..Seed::default() }).unwrap();
+        let renewed = Secret::new("gitlab").key("trigger-token", Seed::TRIGGER_TOKEN);
+        story.secret(renewed.key("access-token", "glpat-renewed")).await;
+        story.until("checkout", "be followed again", |seen| seen.reason() == "PipelineRunning").await;
+        story.end_pipelines();
+        story.until_phase("checkout", "Succeeded").await;
+        assert_eq!(story.fired("checkout"), 1);
+    });
+}
+
+#[test]
+fn an_access_token_that_may_not_read_is_named_with_the_scope_it_lacks() {
+    let mut seed = playing(quick());
+    seed.access_tokens[0].scopes = vec![Scope::ReadUser];
+    story(seed, async |story| {
+        story.operator(&[]);
+        story.apply(&Trigger::new("checkout")).await;
+        let is = |seen: &Seen| seen.reason() == "CannotFollow";
+        let seen = story.until("checkout", "say that it cannot be followed", is).await;
+        for word in ["InsufficientScope", "read_api"] {
+            assert!(seen.message().contains(word), "`{word}` is not in: {}", seen.message());
+        }
+        assert_eq!(story.fired("checkout"), 1);
+    });
+}
