@@ -7,6 +7,7 @@ mod demo;
 mod generated;
 mod measure;
 mod measure_floor;
+mod measure_operator;
 mod test;
 
 use std::process::ExitCode;

@@ -8,29 +8,25 @@
 #![allow(clippy::disallowed_methods, reason = "measures; decides nothing that a user sees")]
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client, Config};
-use pipekick_sandbox::controlplane::{ControlPlane, Kubeconfig};
 use pipekick_sandbox::gitlab::{GitlabSim, Handle, Seed};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::ci::target_dir;
 use crate::ci_steps::{cargo, run};
 use crate::controlplane;
-use crate::measure_floor::{count_writes_before_answer, floor};
+use crate::measure_floor::{count_writes_before_answer, floor, run_by_hand};
+use crate::measure_operator::Operator;
 
 pub const NAMESPACE: &str = "measure";
 const FLOOR_NAMESPACE: &str = "measure-floor";
@@ -43,7 +39,7 @@ const FOLLOWED: &str = "load/followed";
 const APART: Duration = Duration::from_millis(100);
 /// Creates under way at the same time in the burst.
 const CREATORS: usize = 32;
-const PATIENCE: Duration = Duration::from_secs(180);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 const SEED: &str = "
 users: [{username: bot}]
@@ -90,8 +86,11 @@ pub fn measure(quick: bool) -> anyhow::Result<()> {
 }
 
 /// What everything here stands on.
+#[derive(Clone)]
 pub struct Bench {
     pub cluster: Client,
+    /// To the simulator.
+    pub post: Client,
     pub gitlab: Arc<Handle>,
 }
 
@@ -102,13 +101,18 @@ impl Bench {
     }
 
     /// Creates a trigger, and gives back when the call returned.
-    async fn create(&self, namespace: &str, name: &str, spec: &Value) -> anyhow::Result<Timestamp> {
+    async fn create(
+        &self,
+        namespace: &str,
+        name: &str,
+        spec: &Value,
+    ) -> anyhow::Result<(DynamicObject, Timestamp)> {
         let object = serde_json::from_value(json!({
             "apiVersion": "pipekick.dev/v1alpha1", "kind": "PipelineTrigger",
             "metadata": {"name": name, "namespace": namespace}, "spec": spec,
         }))?;
-        self.triggers(namespace).create(&PostParams::default(), &object).await?;
-        Ok(self.gitlab.now())
+        let object = self.triggers(namespace).create(&PostParams::default(), &object).await?;
+        Ok((object, self.gitlab.now()))
     }
 
     /// When the POST for each object arrived.
@@ -162,25 +166,24 @@ impl Bench {
 async fn all(scale: &Scale) -> anyhow::Result<()> {
     let (plane, kubeconfig) = controlplane::start().await?;
     let gitlab = Arc::new(GitlabSim::start(Seed::from_yaml(SEED)?)?);
-    let bench = Bench { cluster: plane.admin().client().await?, gitlab };
+    let post = Client::try_from(Config::new(gitlab.url().parse()?))?;
+    let bench = Bench { cluster: plane.admin().client().await?, post, gitlab };
     for namespace in [NAMESPACE, FLOOR_NAMESPACE] {
         plane.apply(&furniture(namespace, bench.gitlab.url())).await?;
     }
     let mut table = Table::default();
 
     eprintln!("floor: {} triggers one after the other, without the operator", scale.one_by_one);
-    let floor = {
-        let post = Client::try_from(Config::new(bench.gitlab.url().parse()?))?;
-        let floor = tokio::spawn(floor(bench.triggers(FLOOR_NAMESPACE), bench.cluster.clone(), post));
-        let times = one_by_one(&bench, FLOOR_NAMESPACE, scale.one_by_one).await;
-        if floor.is_finished() {
-            floor.await??;
-        } else {
-            floor.abort();
-        }
-        floor_ended(&bench).await?;
-        times?
-    };
+    let watch = tokio::spawn(floor(bench.clone(), FLOOR_NAMESPACE));
+    let floor = one_by_one(&bench, FLOOR_NAMESPACE, scale.one_by_one).await;
+    if watch.is_finished() {
+        watch.await??;
+    } else {
+        watch.abort();
+    }
+    let floor = floor?;
+    let ceiling = ceiling(&bench, scale.burst / 4).await?;
+    floor_ended(&bench).await?;
 
     let mut operator = Operator::start(&plane, &kubeconfig, bench.gitlab.url()).await?;
     eprintln!("idle: {} s with nothing to do", scale.idle.as_secs());
@@ -208,10 +211,11 @@ async fn all(scale: &Scale) -> anyhow::Result<()> {
     bench.settled(scale.one_by_one, &["Fired"]).await?;
     writes(&bench, scale, &mut table).await?;
     burst(&bench, scale, &operator, &mut table).await?;
+    table.note("the same requests by 32 clients, without an operator", format!("{ceiling:.0}/s"));
     let mut made = scale.one_by_one + scale.followed + scale.burst;
     let rest: Vec<String> = (made..scale.settled).map(|n| format!("rest-{n}")).collect();
     made += rest.len();
-    create_at_once(&bench, rest).await?;
+    at_once(&bench, rest, create).await?;
     bench.settled(made, &["Fired", "Succeeded"]).await?;
     sleep(Duration::from_secs(10)).await;
     if let (Some(idle), Some(full)) = (idle, operator.resident()) {
@@ -224,10 +228,16 @@ async fn all(scale: &Scale) -> anyhow::Result<()> {
         );
         table.note(&format!("resident with {made} settled"), format!("{full:.1} MiB"));
     }
+    operator.stop().await?;
+    let mut operator = Operator::start(&plane, &kubeconfig, bench.gitlab.url()).await?;
+    sleep(Duration::from_secs(10)).await;
+    if let (Some(idle), Some(again)) = (idle, operator.resident()) {
+        let per_1000 = (again - idle) / count(made) * 1000.0;
+        table.note("for each 1,000 settled, after a restart", format!("{per_1000:.2} MiB"));
+    }
     let duplicates = bench.gitlab.ledger().duplicate_fire_ids().len();
     table.row("fire ids with two pipelines", duplicates.to_string(), "0", duplicates == 0);
-    ensure!(operator.process.try_wait()?.is_none(), "the operator ended; its log:\n{}", operator.log_tail());
-    operator.process.kill().await?;
+    operator.stop().await?;
     plane.stop().await;
     table.print();
     Ok(())
@@ -267,7 +277,7 @@ async fn one_by_one(bench: &Bench, namespace: &str, many: usize) -> anyhow::Resu
     let mut created = Vec::with_capacity(many);
     for n in 0..many {
         let name = format!("one-{n}");
-        let at = bench.create(namespace, &name, &fired_spec()).await?;
+        let (_, at) = bench.create(namespace, &name, &fired_spec()).await?;
         created.push((format!("{namespace}/{name}"), at));
         sleep(APART).await;
     }
@@ -330,17 +340,20 @@ async fn writes(bench: &Bench, scale: &Scale, table: &mut Table) -> anyhow::Resu
     Ok(())
 }
 
-async fn create_at_once(bench: &Bench, names: Vec<String>) -> anyhow::Result<()> {
+/// What is done for each name of a burst, [`CREATORS`] of them at a time.
+async fn at_once<F>(bench: &Bench, names: Vec<String>, work: fn(Bench, String) -> F) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>> + Send + 'static,
+{
     let mut creators = JoinSet::new();
     let names = Arc::new(std::sync::Mutex::new(names));
     for _ in 0..CREATORS {
-        let bench = Bench { cluster: bench.cluster.clone(), gitlab: Arc::clone(&bench.gitlab) };
+        let bench = bench.clone();
         let names = Arc::clone(&names);
         creators.spawn(async move {
-            let spec = fired_spec();
             let next = || names.lock().expect("no panic while held").pop();
             while let Some(name) = next() {
-                bench.create(NAMESPACE, &name, &spec).await?;
+                work(bench.clone(), name).await?;
             }
             anyhow::Ok(())
         });
@@ -351,13 +364,31 @@ async fn create_at_once(bench: &Bench, names: Vec<String>) -> anyhow::Result<()>
     Ok(())
 }
 
+async fn create(bench: Bench, name: String) -> anyhow::Result<()> {
+    bench.create(NAMESPACE, &name, &fired_spec()).await?;
+    Ok(())
+}
+
+/// What the API server, etcd and the simulator manage on this machine when nobody decides anything in between.
+async fn ceiling(bench: &Bench, many: usize) -> anyhow::Result<f64> {
+    eprintln!("ceiling: the requests of {many} runs at once, without the operator");
+    let names = (0..many).map(|n| format!("by-hand-{n}")).collect();
+    let began = Instant::now();
+    at_once(bench, names, |bench, name| async move {
+        let (object, _) = bench.create(FLOOR_NAMESPACE, &name, &fired_spec()).await?;
+        run_by_hand(&bench, FLOOR_NAMESPACE, object).await
+    })
+    .await?;
+    Ok(count(many) / began.elapsed().as_secs_f64())
+}
+
 /// As many triggers as can be created at once.
 async fn burst(bench: &Bench, scale: &Scale, operator: &Operator, table: &mut Table) -> anyhow::Result<()> {
     eprintln!("burst: {} triggers at once", scale.burst);
     let names: Vec<String> = (0..scale.burst).map(|n| format!("burst-{n}")).collect();
     let cpu = operator.cpu_seconds();
     let first_create = bench.gitlab.now();
-    create_at_once(bench, names).await?;
+    at_once(bench, names, create).await?;
     let last_create = bench.gitlab.now();
     let prefix = format!("{NAMESPACE}/burst-");
     let began = Instant::now();
@@ -385,74 +416,6 @@ async fn burst(bench: &Bench, scale: &Scale, operator: &Operator, table: &mut Ta
         table.note("burst, the operator's CPU time for a run", format!("{each:.1} ms"));
     }
     Ok(())
-}
-
-/// The release build at work.
-struct Operator {
-    process: Child,
-    log: std::path::PathBuf,
-}
-
-impl Operator {
-    async fn start(plane: &ControlPlane, kubeconfig: &Kubeconfig, gitlab: &str) -> anyhow::Result<Self> {
-        let log = plane.dir().join("pipekick.log");
-        let health = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let binary = target_dir().join("release/pipekick");
-        let mut command = Command::new(&binary);
-        command
-            .args(["run", "--allow-http", "--metrics-addr", "127.0.0.1:0", "--gitlab-url", gitlab])
-            .args(["--health-addr", &health.to_string()])
-            .env("KUBECONFIG", kubeconfig.path())
-            .stdin(Stdio::null())
-            .stderr(File::create(&log)?)
-            .kill_on_drop(true);
-        let process = command.spawn().with_context(|| format!("cannot start {}", binary.display()))?;
-        let operator = Self { process, log };
-        let began = Instant::now();
-        while !ready(health).await {
-            ensure!(
-                began.elapsed() < PATIENCE,
-                "the operator is not ready; its log:\n{}",
-                operator.log_tail()
-            );
-            sleep(Duration::from_millis(50)).await;
-        }
-        eprintln!("operator ready after {:.2} s", began.elapsed().as_secs_f64());
-        Ok(operator)
-    }
-
-    /// Resident memory in MiB.
-    fn resident(&self) -> Option<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()?)).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-        Some(kib / 1024.0)
-    }
-
-    /// CPU time used so far; Linux counts it in hundredths of a second.
-    fn cpu_seconds(&self) -> Option<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()?)).ok()?;
-        let mut fields = stat.rsplit(')').next()?.split_whitespace().skip(11);
-        let (user, system): (f64, f64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-        Some((user + system) / 100.0)
-    }
-
-    fn log_tail(&self) -> String {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(12)..].join("\n")
-    }
-}
-
-async fn ready(address: std::net::SocketAddr) -> bool {
-    let ask = async {
-        let mut stream = tokio::net::TcpStream::connect(address).await?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        Ok::<_, std::io::Error>(answer)
-    };
-    ask.await.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }
 
 fn percentile(times: &[f64], percent: usize) -> f64 {
