@@ -1,7 +1,14 @@
 //! The project's own commands. `cargo xtask --help` lists them; `cargo demo` is one of them.
 
+mod ci;
+mod ci_steps;
 mod controlplane;
 mod demo;
+mod generated;
+mod measure;
+mod measure_floor;
+mod measure_operator;
+mod test;
 
 use std::process::ExitCode;
 
@@ -21,6 +28,26 @@ enum Command {
     Controlplane,
     /// Show Pipekick at work on this machine, until Ctrl-C: `cargo demo`.
     Demo(demo::Demo),
+    /// Run every test; arguments go to `cargo test`.
+    Test {
+        /// As for `cargo test`: a name, `-p PACKAGE`, `--test stories`, `-- --nocapture`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<std::ffi::OsString>,
+    },
+    /// Check all that a change must pass.
+    Ci,
+    /// Write what the code generates: crds/, docs/reasons.md, docs/cli.md.
+    Generated {
+        /// Write nothing; fail if something differs.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Measure the operator: latency, memory, writes, rate. Builds for release first.
+    Measure {
+        /// A tenth of everything: to try the tool, not to quote it.
+        #[arg(long)]
+        quick: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -42,5 +69,9 @@ fn run(command: Command) -> anyhow::Result<()> {
             runtime.block_on(controlplane::run())
         }
         Command::Demo(demo) => demo::run(&demo),
+        Command::Test { args } => test::test(args),
+        Command::Ci => ci::ci(),
+        Command::Generated { check } => generated::generated(check),
+        Command::Measure { quick } => measure::measure(quick),
     }
 }

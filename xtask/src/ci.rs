@@ -1,0 +1,52 @@
+//! `cargo xtask ci`: everything a change must pass, here as on a CI machine. `.ci/run` installs the tools first.
+
+use crate::ci_steps::{End, Steps, cargo, line_of, program, run};
+use crate::controlplane::root;
+
+/// Takes every step, whatever became of the one before: a person wants to see all that is wrong at once.
+pub fn ci() -> anyhow::Result<()> {
+    let mut steps = Steps::default();
+    steps.take("format", || run(cargo(["fmt", "--all", "--check"])));
+    steps.take("clippy", || run(cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])));
+    steps.take("tests", || run(cargo(["xtask", "test"])));
+    steps.take("generated equals committed", || run(cargo(["xtask", "generated", "--check"])));
+    steps.take("licences, bans, sources", || {
+        run(cargo(["deny", "--workspace", "check", "licenses", "bans", "sources"]))
+    });
+    steps.take("advisories", advisories);
+    steps.take("demo", || run(cargo(["demo", "--once"])));
+    steps.take("release build", release);
+    steps.table();
+    steps.summary("cargo xtask ci")
+}
+
+/// The advisories lie in a git repository of their own; a machine that cannot reach it has not failed.
+fn advisories() -> anyhow::Result<End> {
+    let mut fetch = cargo(["deny", "fetch", "db"]);
+    eprintln!("$ {}", line_of(&fetch));
+    let fetched = fetch.output()?;
+    if !fetched.status.success() {
+        let text = String::from_utf8_lossy(&fetched.stderr);
+        eprint!("{text}");
+        return Ok(End::Skipped("the advisory database cannot be fetched from here".into()));
+    }
+    run(cargo(["deny", "--workspace", "check", "--disable-fetch", "advisories"]))
+}
+
+/// What users run, and how large it is.
+fn release() -> anyhow::Result<End> {
+    run(cargo(["build", "--release", "--locked", "--package", "pipekick"]))?;
+    let binary = target_dir().join("release/pipekick");
+    let bytes = std::fs::metadata(&binary)?.len();
+    run(program(&binary.to_string_lossy(), ["--version"]))?;
+    #[allow(clippy::cast_precision_loss, reason = "a size for a person to read")]
+    let mib = bytes as f64 / (1024.0 * 1024.0);
+    Ok(End::Passed(format!("the binary has {mib:.1} MiB")))
+}
+
+/// Where cargo builds: this program stands in `debug` or `release` below it.
+pub fn target_dir() -> std::path::PathBuf {
+    let here = std::env::current_exe().ok();
+    let dir = here.as_deref().and_then(|exe| exe.parent()?.parent());
+    dir.map_or_else(|| root().join("target"), std::path::Path::to_owned)
+}
