@@ -41,7 +41,7 @@ fn believing_one_look_breaks_it() {
 
 #[test]
 fn looking_twice_at_once_breaks_it() {
-    breaks(broken("two looks at once", Break::LookTwiceAtOnce).faults(2), Rule::OnePipeline);
+    breaks(broken("two looks at once", Break::LookTwiceAtOnce).faults(2).ticks(2), Rule::OnePipeline);
 }
 
 #[test]
@@ -79,6 +79,6 @@ fn a_restored_cluster_repeats_a_run_that_waited() {
 fn an_answer_to_another_write_of_the_same_number_breaks_it() {
     let config = Config::small("answers mixed up, one operator").operators(1).faults(2);
     breaks(Config { liveness: false, exact_answers: false, ..config }, Rule::OnePipeline);
-    let config = Config::small("answers mixed up, two operators").faults(2).ticks(3);
+    let config = Config::small("answers mixed up, two operators").faults(2).ticks(1);
     breaks(Config { liveness: false, exact_answers: false, ..config }, Rule::IntentStands);
 }

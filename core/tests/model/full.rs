@@ -21,13 +21,13 @@ fn full_one_operator_meets_two_faults_a_request_and_a_recreation() {
 #[test]
 #[ignore = "full size"]
 fn full_two_operators_meet_two_faults() {
-    holds(Config::small("full: two operators, two faults").faults(2).ticks(5));
+    holds(Config::small("full: two operators, two faults").faults(2).ticks(3));
 }
 
 #[test]
 #[ignore = "full size"]
 fn full_two_operators_meet_a_fault_and_an_edit() {
-    holds(Config::small("full: two operators, one fault, one edit").edits(1).ticks(4));
+    holds(Config::small("full: two operators, one fault, one edit").edits(1).ticks(2));
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn one_operator_meets_a_fault_and_an_edit() {
 
 #[test]
 fn two_operators_meet_a_fault() {
-    holds(Config::small("two operators, one fault").ticks(5));
+    holds(Config::small("two operators, one fault").ticks(4));
 }
 
 #[test]
@@ -77,4 +77,10 @@ fn a_post_without_a_mark_is_never_taken_for_another() {
 fn refire_means_at_least_once() {
     let config = Config::small("onUnknown: Refire").operators(1).faults(2).ticks(5);
     holds(Config { refire: true, tokens: Tokens { trigger: true, access: false }, ..config });
+}
+
+#[test]
+fn a_restored_cluster_fires_again_under_another_name_unless_a_run_waited() {
+    // Without faults no run waits to be repeated.
+    holds(Config::small("restored, no faults").operators(1).faults(0).edits(1).restores(1));
 }
