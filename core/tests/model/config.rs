@@ -22,9 +22,9 @@ pub enum Break {
     SendNewest,
     /// No decision asks to be woken.
     ForgetTheTimer,
-    /// GitLab lets a request take effect one step of time later than the resolution delay allows.
+    /// GitLab lets a request take effect up to 25 s after it was sent; the resolution delay is 10 s.
     EffectTooLate,
-    /// Lists may miss a pipeline one step of time longer than the resolution delay allows.
+    /// Lists may miss a pipeline for 30 s; it must show within the resolution delay of 10 s.
     ListTooLate,
 }
 
