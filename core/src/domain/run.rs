@@ -108,13 +108,20 @@ pub struct Attempt {
     pub absent_at: Option<Timestamp>,
 }
 
-/// Names one POST: the run and its number. What a process knows of a POST is filed under it.
+/// Names one POST by the write of its intent. What a process knows of a POST is filed under it.
+///
+/// Run and number are not enough: an intent whose write was lost and the one written in its place have both
+/// in common, and what is known of the one (nothing was sent) must never be taken for the other.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AttemptKey {
     /// The run.
     pub fire_id: FireId,
     /// The number of the POST in that run, from 1.
     pub count: u32,
+    /// When the intent was written.
+    pub at: Timestamp,
+    /// Who wrote it.
+    pub by: String,
 }
 
 /// One firing and what followed from it.
@@ -171,8 +178,8 @@ impl Run {
     /// The name of its last POST, if one was intended.
     #[must_use]
     pub fn attempt_key(&self) -> Option<AttemptKey> {
-        let attempt = self.attempt.as_ref()?;
-        Some(AttemptKey { fire_id: self.fire_id.clone(), count: attempt.count })
+        let Attempt { count, at, by, .. } = self.attempt.as_ref()?;
+        Some(AttemptKey { fire_id: self.fire_id.clone(), count: *count, at: *at, by: by.clone() })
     }
 
     /// The record that stays in history.

@@ -20,6 +20,8 @@ pub enum Break {
     LookTwiceAtOnce,
     /// What is sent is the spec of the moment, not what the intent names.
     SendNewest,
+    /// A remembered answer is filed under run and number of the POST, not under the write of its intent.
+    AnswersByNumber,
     /// No decision asks to be woken.
     ForgetTheTimer,
     /// GitLab lets a request take effect up to 25 s after it was sent; the resolution delay is 10 s.
@@ -46,8 +48,6 @@ pub struct Config {
     pub refire: bool,
     /// How many seconds the second operator's wall clock is ahead.
     pub skew: i64,
-    /// Remembered answers are told apart by the write of their intent, not by the number of the POST alone.
-    pub exact_answers: bool,
     pub broken: Option<Break>,
     /// From every state, the system must come to rest where every cause is answered.
     pub liveness: bool,
@@ -73,7 +73,6 @@ impl Config {
             tokens: Tokens { trigger: true, access: true },
             refire: false,
             skew: 0,
-            exact_answers: true,
             broken: None,
             liveness: true,
         }

@@ -31,7 +31,16 @@ fn question(lab: &mut Lab, world: &World, number: usize) -> Question {
         (Some((known, since)), Some(standing)) if key(lab, known) == key(lab, standing) => since,
         _ => world.tick,
     };
-    let exact = lab.config.exact_answers;
+    // The first that fits is taken, as `decide` does.
+    let by_number = |(of, reply): (IntentId, Reply)| match standing {
+        Some(standing)
+            if lab.config.broken == Some(Break::AnswersByNumber) && numbers_are_equal(lab, of, standing) =>
+        {
+            (standing, reply)
+        }
+        _ => (of, reply),
+    };
+    let answers = memory.answers.iter().copied().map(by_number).collect();
     let mut seen = turn.view.seen;
     if lab.config.broken == Some(Break::LookOnce) && turn.lookup.is_some() {
         seen.status = lab.as_if_looked_before(seen.status);
@@ -43,7 +52,7 @@ fn question(lab: &mut Lab, world: &World, number: usize) -> Question {
         life: operator.life,
         tick: world.tick,
         moment: world.moment,
-        answers: memory.answers.iter().copied().filter(|(of, _)| !exact || Some(*of) == standing).collect(),
+        answers,
         intent_age: undecided.map(|_| if long { 720 } else { world.tick - since }),
         credentials: turn.credentials,
         sighting: operator.sighting,
@@ -55,6 +64,11 @@ fn question(lab: &mut Lab, world: &World, number: usize) -> Question {
 
 fn key(lab: &Lab, intent: IntentId) -> AttemptKey {
     lab.intent(intent).key.clone()
+}
+
+fn numbers_are_equal(lab: &Lab, one: IntentId, other: IntentId) -> bool {
+    let (one, other) = (key(lab, one), key(lab, other));
+    (one.fire_id, one.count) == (other.fire_id, other.count)
 }
 
 fn begun(view: Object) -> Turn {

@@ -168,7 +168,8 @@ fn facts() -> impl Strategy<Value = (Facts, Option<Answer>)> {
         .prop_map(|(credentials, intent_age, budget_until, sighting, answer, (lookup, look_again))| {
             let sighting = sighting.map(|sighting| (700, sighting));
             // Filed under the run's own key once there is one.
-            let nobody = AttemptKey { fire_id: "".into(), count: 0 };
+            let nobody =
+                AttemptKey { fire_id: "".into(), count: 0, at: Timestamp::UNIX_EPOCH, by: String::new() };
             let lookup = lookup.map(|lookup| (nobody, lookup));
             let named = None;
             let facts = Facts {
