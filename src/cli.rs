@@ -82,7 +82,7 @@ pub struct Run {
     #[arg(long, env = "PIPEKICK_FOLLOW_INTERVAL", value_name = "DURATION", default_value = "5s")]
     pub follow_interval: Span,
     /// Triggers worked on at the same time, from 1 to 1024.
-    #[arg(long, env = "PIPEKICK_CONCURRENCY", value_name = "N", default_value = "64", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, env = "PIPEKICK_CONCURRENCY", value_name = "N", default_value = "256", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub concurrency: u16,
     /// Where /livez and /readyz are served. Port 0 takes a free one and logs it.
     #[arg(long, env = "PIPEKICK_HEALTH_ADDR", value_name = "ADDRESS", default_value = "0.0.0.0:8081")]

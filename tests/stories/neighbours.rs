@@ -66,7 +66,6 @@ fn a_gitlab_that_answers_slowly_does_not_hold_up_another() {
 
 /// More than the operator works on at the same time (`--concurrency`).
 #[test]
-#[ignore = "bug: a POST keeps its place among the 64 workers while it waits, so 64 slow ones stop all firing"]
 fn a_gitlab_that_answers_many_slowly_does_not_hold_up_another() {
     slow_answers(70);
 }
@@ -94,7 +93,6 @@ fn slow_looks_do_not_hold_up_those_at_another_gitlab() {
 
 /// More than there are places for looks.
 #[test]
-#[ignore = "bug: all GitLabs share 8 places for looks, so 8 slow projects stop all following"]
 fn slow_looks_at_many_projects_do_not_hold_up_those_at_another_gitlab() {
     slow_looks(10);
 }

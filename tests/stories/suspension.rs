@@ -109,7 +109,6 @@ fn a_pipeline_under_way_is_followed_to_its_end_while_suspended() {
 }
 
 #[test]
-#[ignore = "bug: a request beside an active run is not answered while suspended, and fires after a resume"]
 fn a_request_while_suspended_is_dropped_also_beside_a_run() {
     story(playing(long()), async |story| {
         story.operator(&[]);

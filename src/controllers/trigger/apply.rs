@@ -21,6 +21,19 @@ const UNCONFIRMED: std::time::Duration = std::time::Duration::from_secs(1);
 /// A status that the API server refuses is a bug of ours or a policy of theirs; it is not tried in a loop.
 const REFUSED: std::time::Duration = std::time::Duration::from_secs(60);
 
+/// Should nobody call, a parked object comes back by itself.
+const PARKED: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// The GitLab that an effect asks, if it asks one.
+fn host_of(effect: &Effect) -> Option<&str> {
+    match effect {
+        Effect::Nothing | Effect::ReadCredentials(_) => None,
+        Effect::LookUp(look) => Some(&look.target.url),
+        Effect::LookAt(look) => Some(&look.target.url),
+        Effect::Fire(order) => Some(&order.target.url),
+    }
+}
+
 /// How a turn goes on.
 pub(super) enum Next {
     /// Decide again: something was learned.
@@ -33,6 +46,20 @@ impl TriggerController {
     /// Does what `plan` says.
     pub(super) async fn apply(&self, key: &ObjectKey, turn: &mut Turn, mut plan: Plan) -> Next {
         let effect = std::mem::replace(&mut plan.effect, Effect::Nothing);
+        let place = match host_of(&effect) {
+            None => None,
+            Some(host) => match self.gate.enter(host, key) {
+                Some(place) => Some(place),
+                // Nothing was written; whoever leaves calls this key.
+                None => return Next::End(Outcome::done().wake_in(PARKED, Rank::Firing)),
+            },
+        };
+        let next = self.carry_out(key, turn, plan, effect).await;
+        drop(place);
+        next
+    }
+
+    async fn carry_out(&self, key: &ObjectKey, turn: &mut Turn, mut plan: Plan, effect: Effect) -> Next {
         match effect {
             Effect::Nothing => {
                 if let Some(status) = plan.status.take() {

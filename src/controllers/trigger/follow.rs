@@ -24,8 +24,10 @@ use crate::cluster::secrets::Secrets;
 use crate::gitlab::{self, Endpoint, Fingerprint, PipelineFilter, ReadKind};
 use crate::runtime::{Handle, Rank};
 
-/// Looks at the same time, at most: following never takes what firing needs.
-const CONCURRENT_LOOKS: usize = 8;
+/// Looks at the same time, at most, and at one GitLab: a slow one keeps no other's pipelines waiting, and
+/// following never takes what firing needs.
+const CONCURRENT_LOOKS: usize = 32;
+const LOOKS_PER_HOST: usize = 4;
 /// Pages of 100 read in one look; what is older is asked one by one.
 const PAGES: u32 = 20;
 /// Pipelines asked one by one in one look, in turns.
@@ -219,11 +221,22 @@ impl Follower {
         let mut state = self.lock();
         let mut due = Vec::new();
         let mut next = now + INTERVAL_OLD;
-        for (key, group) in &mut state.groups {
-            if group.busy {
+        let mut looks: HashMap<String, usize> = HashMap::new();
+        for (key, _) in state.groups.iter().filter(|(_, group)| group.busy) {
+            *looks.entry(key.url.clone()).or_default() += 1;
+        }
+        // Those that are due for longest go first.
+        let mut groups: Vec<(&GroupKey, &mut Group)> =
+            state.groups.iter_mut().filter(|(_, group)| !group.busy).collect();
+        groups.sort_by_key(|(_, group)| group.next);
+        for (key, group) in groups {
+            let of_host = looks.entry(key.url.clone()).or_default();
+            if group.next <= now && *of_host >= LOOKS_PER_HOST {
+                // Whoever of this host ends makes room and asks again.
                 continue;
             }
             if group.next <= now && due.len() < room {
+                *of_host += 1;
                 group.busy = true;
                 let mut ids: Vec<(Option<Instant>, u64)> =
                     group.pipelines.iter().map(|(id, followed)| (followed.asked, *id)).collect();

@@ -9,6 +9,7 @@
 
 mod apply;
 mod follow;
+mod gate;
 mod lookup;
 mod memory;
 mod observe;
@@ -34,6 +35,7 @@ use crate::gitlab;
 use crate::runtime::{Body, Entry, Handle, Lenient, Outcome, Rank, Version, Worker};
 use crate::server::Metrics;
 use apply::Next;
+use gate::Gate;
 use lookup::Looker;
 use memory::Memories;
 
@@ -55,6 +57,7 @@ pub struct TriggerController {
     memories: Memories,
     metrics: Arc<Metrics>,
     looker: Looker,
+    gate: Gate,
 }
 
 /// What a controller stands on.
@@ -97,7 +100,11 @@ impl TriggerController {
         let Parts { cluster, gitlab, secrets, events, handle, config, follower, metrics } = parts;
         let memories = Memories::default();
         let looker = Looker::new(Arc::clone(&gitlab), Arc::clone(&secrets), config.gitlab_url.clone());
-        Self { cluster, gitlab, secrets, events, handle, config, follower, memories, metrics, looker }
+        let poke = handle.clone();
+        let gate = Gate::new(move |key| {
+            poke.poke(key, Rank::Firing);
+        });
+        Self { cluster, gitlab, secrets, events, handle, config, follower, memories, metrics, looker, gate }
     }
 
     /// The end of a turn: follow what is to be followed, and wake when the decision asked for it.
