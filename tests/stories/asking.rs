@@ -113,11 +113,16 @@ fn who_asked_and_waits_in_two_steps_never_sees_the_success_before() {
         let mut waited = 0;
         for seen in versions.up_to(&last.unwrap()).await {
             let (value, _) = seen.answer();
-            let run = seen.text("status.run.request");
-            if !value.is_empty() && seen.truth("Succeeded") != "Unknown" {
-                assert_eq!(run, value, "a wait for {value} would end here:\n{}", seen.yaml());
-                waited += 1;
+            if value.is_empty() || seen.truth("Succeeded") == "Unknown" {
+                continue;
             }
+            // Here the second wait would end: it has to be the end of the pipeline that was asked for.
+            let asked = seen.text("status.run.request");
+            assert_eq!((asked, seen.text("status.run.phase")), (value, "Succeeded"), "{}", seen.yaml());
+            let ledger = story.ledger();
+            let pipelines = ledger.pipelines_with_fire_id(seen.text("status.run.fireId"));
+            assert_eq!(seen.at("status.run.pipeline.id"), pipelines[0].id, "{}", seen.yaml());
+            waited += 1;
         }
         assert!(waited >= 3, "each request had its end");
         assert_eq!(story.fired("checkout"), 4);

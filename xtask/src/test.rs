@@ -15,6 +15,8 @@ use crate::controlplane::root;
 
 /// Quick to build and to run, so a wrong decision is told before anything slow begins.
 const CORE: &str = "pipekick-core";
+/// Tests at the same time, unless `RUST_TEST_THREADS` says otherwise.
+const STORIES_AT_ONCE: &str = "6";
 /// Packages with a library, whose comments may hold doc tests, and where their sources are.
 const LIBRARIES: [(&str, &str); 3] =
     [(CORE, "core/src"), ("pipekick", "src"), ("pipekick-sandbox", "sandbox/src")];
@@ -82,6 +84,10 @@ fn control_plane() -> anyhow::Result<End> {
 fn cargo_test(ours: &[&str], args: &[OsString]) -> std::process::Command {
     let mut command = cargo(["test"]);
     command.args(ours).args(args);
+    if std::env::var_os("RUST_TEST_THREADS").is_none() {
+        // Stories wait more than they work: a thread for each core would leave the cores idle.
+        command.env("RUST_TEST_THREADS", STORIES_AT_ONCE);
+    }
     command
 }
 

@@ -101,7 +101,7 @@ impl TriggerController {
         order: FireOrder,
         events: Vec<Note>,
     ) -> Next {
-        let began = clock::instant();
+        let (began, began_at) = (clock::instant(), clock::now());
         let namespace = key.namespace.clone();
         let (written, token) = if order.read_beside {
             let spec = order.spec.clone();
@@ -125,7 +125,9 @@ impl TriggerController {
             return self.not_written(key, turn, &error).await;
         }
         turn.credentials = Credentials::Unread;
-        let age = clock::instant().saturating_duration_since(began);
+        // The monotonic clock stands still while the whole machine is suspended; the wall clock then tells.
+        let by_wall = clock::now().duration_since(began_at).try_into().unwrap_or_default();
+        let age = clock::instant().saturating_duration_since(began).max(by_wall);
         let answer = match token {
             Err(Unavailable { reason, message, look_again: _ }) => Answer::NotSent { reason, message },
             Ok(_) if age >= INTENT_MAX_AGE => Answer::NotSent {

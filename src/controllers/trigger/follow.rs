@@ -272,9 +272,7 @@ impl Follower {
                 followed.asked = Some(now);
             }
             let telling = told(&sighting);
-            if followed.told.as_ref() == Some(&telling)
-                || (followed.told.is_none() && telling == Told::Moving)
-            {
+            if followed.told.as_ref() == Some(&telling) {
                 continue;
             }
             followed.told = Some(telling);

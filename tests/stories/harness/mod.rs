@@ -326,7 +326,18 @@ impl Drop for Story {
             return;
         }
         let ledger = self.ledger();
-        println!("---- pipelines in the ledger: {:#?}", ledger.pipelines);
+        println!("---- the last {CALLS} of {} pipelines in the ledger:", ledger.pipelines.len());
+        for p in ledger.pipelines.iter().rev().take(CALLS).rev() {
+            println!(
+                "{} {} {} {} {:?} {:?}",
+                p.at,
+                p.id,
+                p.project,
+                p.git_ref,
+                p.fire_id,
+                p.params.get("pipekick")
+            );
+        }
         println!("---- the last {CALLS} of {} calls:", ledger.calls.len());
         for call in ledger.calls.iter().rev().take(CALLS).rev() {
             println!("{} {} {} → {:?} {:?}", call.at, call.method, call.path, call.status, call.fault);
