@@ -1,0 +1,126 @@
+//! What one search looks at: how far it goes, which credentials there are, and what is broken on purpose.
+
+use crate::world::Left;
+
+/// A protocol or an environment that is broken on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Break {
+    /// The POST goes out although the write of its intent was not confirmed.
+    SendUnconfirmed,
+    /// The POST goes out however long ago its intent was written: nobody looked at the clock, or the process
+    /// was stopped between that look and the POST.
+    SendOld,
+    /// A lost reply is taken for a request that was never sent.
+    LostIsNotSent,
+    /// The API server takes a write whatever version it was decided on.
+    IgnoreConflicts,
+    /// One look that finds nothing is proof.
+    LookOnce,
+    /// The second look comes without the resolution delay.
+    LookTwiceAtOnce,
+    /// What is sent is the spec of the moment, not what the intent names.
+    SendNewest,
+    /// No decision asks to be woken.
+    ForgetTheTimer,
+    /// GitLab lets a request take effect up to 25 s after it was sent; the resolution delay is 10 s.
+    EffectTooLate,
+    /// Lists may miss a pipeline for 30 s; it must show within the resolution delay of 10 s.
+    ListTooLate,
+}
+
+/// Which credentials the trigger names.
+#[derive(Debug, Clone, Copy)]
+pub struct Tokens {
+    pub trigger: bool,
+    pub access: bool,
+}
+
+/// One search.
+#[derive(Debug, Clone, Copy)]
+pub struct Config {
+    pub name: &'static str,
+    pub operators: u8,
+    pub left: Left,
+    pub tokens: Tokens,
+    /// `onUnknown: Refire`.
+    pub refire: bool,
+    /// How many seconds the second operator's wall clock is ahead.
+    pub skew: i64,
+    /// Remembered answers are told apart by the write of their intent, not by the number of the POST alone.
+    pub exact_answers: bool,
+    pub broken: Option<Break>,
+    /// From every state, the system must come to rest where every cause is answered.
+    pub liveness: bool,
+}
+
+impl Config {
+    /// Two operators, both tokens, one fault, and half a minute.
+    pub const fn small(name: &'static str) -> Self {
+        let left = Left {
+            faults: 1,
+            edits: 0,
+            asks: 0,
+            recreations: 0,
+            resolutions: 0,
+            restores: 0,
+            ticks: 6,
+            jumps: 0,
+        };
+        Self {
+            name,
+            operators: 2,
+            left,
+            tokens: Tokens { trigger: true, access: true },
+            refire: false,
+            skew: 0,
+            exact_answers: true,
+            broken: None,
+            liveness: true,
+        }
+    }
+
+    pub const fn operators(self, operators: u8) -> Self {
+        Self { operators, ..self }
+    }
+
+    pub const fn faults(self, faults: u8) -> Self {
+        Self { left: Left { faults, ..self.left }, ..self }
+    }
+
+    pub const fn edits(self, edits: u8) -> Self {
+        Self { left: Left { edits, ..self.left }, ..self }
+    }
+
+    pub const fn asks(self, asks: u8) -> Self {
+        Self { left: Left { asks, ..self.left }, ..self }
+    }
+
+    pub const fn recreations(self, recreations: u8) -> Self {
+        Self { left: Left { recreations, ..self.left }, ..self }
+    }
+
+    pub const fn resolutions(self, resolutions: u8) -> Self {
+        Self { left: Left { resolutions, ..self.left }, ..self }
+    }
+
+    pub const fn restores(self, restores: u8) -> Self {
+        Self { left: Left { restores, ..self.left }, ..self }
+    }
+
+    pub const fn ticks(self, ticks: u8) -> Self {
+        Self { left: Left { ticks, ..self.left }, ..self }
+    }
+
+    pub const fn jumps(self, jumps: u8) -> Self {
+        Self { left: Left { jumps, ..self.left }, ..self }
+    }
+
+    pub const fn breaking(self, broken: Break) -> Self {
+        Self { broken: Some(broken), ..self }
+    }
+
+    /// Whether the run's name travels with its POST.
+    pub const fn marked(&self) -> bool {
+        self.tokens.trigger
+    }
+}

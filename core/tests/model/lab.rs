@@ -1,0 +1,350 @@
+//! Where small values of the model meet the real `decide`: numbers stand for statuses and intents, and a
+//! decision on the same facts is taken once and remembered.
+
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use pipekick_core::decide::trigger::{
+    Credentials, Effect, Facts, FirstSight, LOOK_INTERVAL, Observed, Plan, Policy, decide,
+};
+use pipekick_core::domain::{
+    Answer, AttemptKey, FireOn, FiringFields, LastAttempt, Lookup, Named, ObjectKey, OnUnknown, Phase,
+    Pipeline, PipelineStatus, Reason, Run, SecretKeyRef, Sighting, Spec, Trigger, TriggerStatus,
+};
+
+use crate::config::{Break, Config};
+use crate::world::{Content, Look, Reply, Seen, Verb};
+
+/// One step of time, in seconds: the first back-off; an intent grows too old in two.
+pub const TICK: u16 = 5;
+/// Longest a request may take: one step of time.
+pub const DEADLINE: u64 = 5;
+/// A request takes effect, and shows in lists, within this many seconds or never.
+pub const DELAY: u64 = 10;
+
+/// Number of a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StatusId(u32);
+
+/// Number of an [`Intent`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct IntentId(u32);
+
+/// One record of an intent: the POST, and which write of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Intent {
+    pub key: AttemptKey,
+    pub at: Timestamp,
+    pub by: String,
+}
+
+/// Everything that one decision depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Question {
+    pub seen: Seen,
+    pub operator: u8,
+    pub life: u8,
+    pub tick: u16,
+    pub moment: u8,
+    pub answers: Vec<(IntentId, Reply)>,
+    /// In steps of time.
+    pub intent_age: Option<u16>,
+    pub credentials: bool,
+    pub sighting: Option<u8>,
+    pub lookup: Option<(IntentId, Look)>,
+    pub look_again: Option<u16>,
+    pub named: Option<(u8, Option<Content>)>,
+}
+
+/// A [`Plan`] in the model's values.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    pub status: Option<StatusId>,
+    pub effect: Act,
+    pub follow: Option<u8>,
+    pub wake: Option<u16>,
+    pub settled: bool,
+}
+
+/// An [`Effect`] in the model's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    Nothing,
+    ReadCredentials,
+    LookUp(IntentId, Content),
+    LookAt(u8),
+    Fire(IntentId, Content),
+}
+
+/// What the search knows beside its states.
+pub struct Lab {
+    pub config: Config,
+    statuses: Vec<Rc<TriggerStatus>>,
+    status_ids: HashMap<String, StatusId>,
+    intents: Vec<Intent>,
+    intent_ids: HashMap<Intent, IntentId>,
+    known: HashMap<Question, Rc<Decision>>,
+}
+
+impl Lab {
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            statuses: Vec::new(),
+            status_ids: HashMap::new(),
+            intents: Vec::new(),
+            intent_ids: HashMap::new(),
+            known: HashMap::new(),
+        }
+    }
+
+    /// How many different decisions were taken.
+    pub fn decisions(&self) -> usize {
+        self.known.len()
+    }
+
+    pub fn status(&self, id: StatusId) -> &Rc<TriggerStatus> {
+        &self.statuses[id.0 as usize]
+    }
+
+    pub fn intent(&self, id: IntentId) -> &Intent {
+        &self.intents[id.0 as usize]
+    }
+
+    /// Files a status. When a condition last changed is looked at by people only, and is left out.
+    pub fn file(&mut self, mut status: TriggerStatus) -> StatusId {
+        for condition in &mut status.conditions {
+            condition.last_transition_time = Timestamp::UNIX_EPOCH;
+        }
+        let text = serde_json::to_string(&status).expect("a status is JSON");
+        let next = StatusId(u32::try_from(self.statuses.len()).expect("fewer statuses than 2^32"));
+        *self.status_ids.entry(text).or_insert_with(|| {
+            self.statuses.push(Rc::new(status));
+            next
+        })
+    }
+
+    /// The intent that stands in a status.
+    pub fn intent_of(&mut self, run: &Run) -> Option<IntentId> {
+        let attempt = run.attempt.as_ref()?;
+        let intent = Intent { key: run.attempt_key()?, at: attempt.at, by: attempt.by.clone() };
+        let next = IntentId(u32::try_from(self.intents.len()).expect("fewer intents than 2^32"));
+        Some(*self.intent_ids.entry(intent).or_insert_with_key(|intent| {
+            self.intents.push(intent.clone());
+            next
+        }))
+    }
+
+    /// Asks the real `decide`.
+    pub fn decide(&mut self, question: &Question) -> Rc<Decision> {
+        if let Some(known) = self.known.get(question) {
+            return Rc::clone(known);
+        }
+        let now = self.now(question);
+        let policy = self.policy(question);
+        let trigger = self.trigger(&question.seen);
+        let facts = self.facts(question, now);
+        let mut plan = decide(&Observed { now, policy: &policy, trigger: &trigger, facts: &facts });
+        if self.config.broken == Some(Break::ForgetTheTimer) {
+            plan.wake = None;
+        }
+        let decision = Rc::new(self.translate(plan, question, now));
+        self.known.insert(question.clone(), Rc::clone(&decision));
+        decision
+    }
+
+    /// The wall clock of this operator: no two decisions on different ground are taken at the same instant.
+    fn now(&self, question: &Question) -> Timestamp {
+        let skew = if question.operator == 0 { 0 } else { self.config.skew };
+        let instant = Timestamp::from_second(1_800_000_000 + i64::from(question.tick * TICK) + skew)
+            .expect("a time of this century");
+        instant + SignedDuration::from_nanos(i64::from(question.operator) + 10 * i64::from(question.moment))
+    }
+
+    fn policy(&self, question: &Question) -> Policy {
+        let delay = if self.config.broken == Some(Break::LookTwiceAtOnce) { 0 } else { DELAY };
+        Policy {
+            first_sight: FirstSight::Fire,
+            paused: false,
+            writer: format!("{}-{}", question.operator, question.life),
+            request_deadline: Duration::from_secs(DEADLINE),
+            resolution_delay: Duration::from_secs(delay),
+        }
+    }
+
+    fn trigger(&self, seen: &Seen) -> Trigger {
+        let token = |key: &str| Some(SecretKeyRef { name: "gitlab".into(), key: key.into() });
+        let project = "shop/checkout";
+        let spec = Spec {
+            url: "https://gitlab.example.com".parse().expect("a URL"),
+            project: project.parse().expect("a project"),
+            git_ref: name_of(seen.content).parse().expect("a ref"),
+            trigger_token: token("trigger").filter(|_| self.config.tokens.trigger),
+            access_token: token("access").filter(|_| self.config.tokens.access),
+            variables: vec![],
+            timeout: None,
+            history_limit: 5,
+            on_unknown: if self.config.refire { OnUnknown::Refire } else { OnUnknown::Hold },
+        };
+        let resolve = seen.resolve.map(|(seq, verb, id)| match verb {
+            Verb::Refire => format!("{seq}:refire"),
+            Verb::Abandon => format!("{seq}:abandon"),
+            Verb::Adopt => format!("{seq}:adopt={id}"),
+        });
+        Trigger {
+            key: ObjectKey { namespace: "shop".into(), name: "checkout".into() },
+            uid: format!("uid-{}", seen.uid),
+            generation: seen.generation.into(),
+            being_deleted: false,
+            fire: fire_value(seen.fire),
+            resolve,
+            fire_on: FireOn::Apply,
+            suspend: false,
+            firing: firing_fields(seen.content),
+            spec: Ok(spec),
+            status: (**self.status(seen.status)).clone(),
+        }
+    }
+
+    fn facts(&self, question: &Question, now: Timestamp) -> Facts {
+        let at = |tick: u16| later(now, tick.saturating_sub(question.tick));
+        let answer = |reply: Reply| match reply {
+            Reply::Accepted(id) => Answer::Accepted(pipeline(id, None, PipelineStatus::Created)),
+            Reply::FailedAtBirth => Answer::FailedAtBirth { message: "no jobs".into() },
+            Reply::Refused => Answer::Refused { reason: Reason::RefNotFound, message: "no ref".into() },
+            Reply::Throttled { until } => {
+                Answer::Throttled { reason: Reason::RateLimited, message: "429".into(), until: at(until) }
+            }
+            Reply::NotSent => Answer::NotSent { reason: Reason::Waiting, message: "not sent".into() },
+            Reply::Unknown => Answer::Unknown { message: "reset".into() },
+        };
+        let answers = question.answers.iter();
+        Facts {
+            answers: answers.map(|(of, reply)| (self.intent(*of).key.clone(), answer(*reply))).collect(),
+            intent_age: question.intent_age.map(|ticks| Duration::from_secs((ticks * TICK).into())),
+            credentials: if question.credentials { Credentials::Ready } else { Credentials::Unread },
+            budget_until: None,
+            sighting: question.sighting.map(|id| {
+                let pipeline = pipeline(id, None, PipelineStatus::Success);
+                (id.into(), Sighting::Seen { pipeline, failed_jobs: vec![] })
+            }),
+            lookup: question.lookup.map(|(of, look)| {
+                let lookup = match look {
+                    Look::Found(id, other) => Lookup::Found {
+                        pipeline: pipeline(id, None, PipelineStatus::Running),
+                        duplicates: other.into_iter().map(u64::from).collect(),
+                    },
+                    Look::NoCandidate => Lookup::NoCandidate,
+                    Look::NoneOurs => Lookup::NoneOurs,
+                    Look::CannotTell => {
+                        Lookup::CannotTell { reason: Reason::Forbidden, message: "no".into() }
+                    }
+                    Look::Trouble => Lookup::Trouble { reason: Reason::Unreachable, message: "no".into() },
+                };
+                (self.intent(of).key.clone(), lookup)
+            }),
+            look_again: question.look_again.map(at),
+            named: question.named.map(|(id, content)| {
+                let seen = |content| Named::Seen(pipeline(id, Some(content), PipelineStatus::Running));
+                (id.into(), content.map_or(Named::Missing, seen))
+            }),
+        }
+    }
+
+    fn translate(&mut self, plan: Plan, question: &Question, now: Timestamp) -> Decision {
+        let settled = plan.is_settled();
+        let Plan { status, effect, events: _, follow, wake } = plan;
+        let standing = status.as_ref().unwrap_or(self.status(question.seen.status)).run.clone();
+        let intent = standing.as_ref().and_then(|run| self.intent_of(run));
+        let effect = match (effect, intent) {
+            (Effect::ReadCredentials(_), _) => Act::ReadCredentials,
+            (Effect::LookUp(look), Some(intent)) => Act::LookUp(intent, content_of(&look.target.git_ref)),
+            (Effect::LookAt(look), _) => Act::LookAt(small(look.pipeline_id)),
+            (Effect::Fire(order), Some(intent)) => {
+                assert_eq!(order.key, self.intent(intent).key, "an order is the intent's");
+                Act::Fire(intent, content_of(order.spec.git_ref.as_str()))
+            }
+            (Effect::Nothing | Effect::LookUp(_) | Effect::Fire(_), _) => Act::Nothing,
+        };
+        let wake = wake.map(|at| {
+            let nanos = at.duration_since(now).as_nanos().max(0);
+            let ticks = nanos.div_euclid(i128::from(TICK) * 1_000_000_000)
+                + i128::from(nanos.rem_euclid(i128::from(TICK) * 1_000_000_000) != 0);
+            question.tick + u16::try_from(ticks).expect("a wake-up within hours")
+        });
+        Decision {
+            status: status.map(|status| self.file(status)),
+            effect,
+            follow: follow.map(|follow| small(follow.pipeline_id)),
+            wake,
+            settled,
+        }
+    }
+
+    /// The status as it would stand if a look had found nothing long ago.
+    pub fn as_if_looked_before(&mut self, id: StatusId) -> StatusId {
+        let mut status = (**self.status(id)).clone();
+        let attempt = status.run.as_mut().filter(|run| run.phase == Phase::Unknown);
+        if let Some(attempt) = attempt.and_then(|run| run.attempt.as_mut()) {
+            attempt.absent_at = Some(attempt.at - SignedDuration::from_hours(1));
+            assert_eq!(attempt.last, LastAttempt::Unknown);
+        }
+        self.file(status)
+    }
+}
+
+/// So many steps of time between two looks.
+pub fn look_interval() -> u16 {
+    u16::try_from(LOOK_INTERVAL.as_secs()).expect("seconds").div_ceil(TICK)
+}
+
+pub fn firing_fields(content: Content) -> FiringFields {
+    FiringFields {
+        url: None,
+        project: "shop/checkout".into(),
+        git_ref: name_of(content).into(),
+        variables: BTreeMap::new(),
+    }
+}
+
+pub fn fire_value(number: u8) -> Option<String> {
+    (number > 0).then(|| format!("ask-{number}"))
+}
+
+fn name_of(content: Content) -> &'static str {
+    match content {
+        Content::A => "a",
+        Content::B => "b",
+    }
+}
+
+fn content_of(git_ref: &str) -> Content {
+    if git_ref == "a" { Content::A } else { Content::B }
+}
+
+fn small(id: u64) -> u8 {
+    u8::try_from(id).expect("few pipelines")
+}
+
+fn later(now: Timestamp, ticks: u16) -> Timestamp {
+    now + SignedDuration::from_secs((ticks * TICK).into())
+}
+
+fn pipeline(id: u8, content: Option<Content>, status: PipelineStatus) -> Pipeline {
+    Pipeline {
+        id: id.into(),
+        iid: None,
+        project_id: Some(7),
+        git_ref: content.map(|content| name_of(content).to_owned()),
+        sha: None,
+        status,
+        source: None,
+        web_url: None,
+        created_at: None,
+        started_at: None,
+        finished_at: None,
+        duration_seconds: None,
+    }
+}

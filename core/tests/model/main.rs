@@ -1,0 +1,86 @@
+//! The real `decide`, driven through every interleaving of two operators, an API server, a GitLab and people
+//! with their accidents. What is modelled, what is not, and how far each search goes: `docs/model.md`.
+//!
+//! ```text
+//! world     one state            lab       states ↔ the real decide        search   breadth first, traces
+//! moves     what may happen      operator  how a process applies a plan    rules    what must hold
+//! ```
+
+mod config;
+mod lab;
+mod moves;
+mod operator;
+mod rules;
+mod search;
+mod world;
+
+mod breaks;
+mod full;
+
+use config::{Config, Tokens};
+use search::search;
+
+fn holds(config: Config) {
+    let searched = search(config);
+    assert!(searched.found.is_none(), "{:?}", searched.found);
+    assert!(searched.states > 100, "a search that goes nowhere shows nothing");
+}
+
+#[test]
+fn one_operator_meets_any_two_faults() {
+    holds(Config::small("one operator, two faults").operators(1).faults(2));
+}
+
+#[test]
+fn one_operator_meets_a_fault_and_an_edit() {
+    holds(Config::small("one operator, one fault, one edit").operators(1).edits(1).ticks(8));
+}
+
+#[test]
+fn two_operators_meet_a_fault() {
+    holds(Config::small("two operators, one fault").ticks(4));
+}
+
+#[test]
+fn two_operators_meet_an_edit() {
+    holds(Config::small("two operators, one edit").faults(0).edits(1).ticks(3));
+}
+
+#[test]
+fn two_operators_are_asked() {
+    holds(Config::small("two operators, asked").faults(0).asks(1).ticks(3));
+}
+
+#[test]
+fn an_object_is_deleted_and_made_again() {
+    holds(Config::small("one operator, one fault, made again").operators(1).recreations(1));
+}
+
+#[test]
+fn two_wall_clocks_differ() {
+    holds(Config { skew: 65, ..Config::small("two operators, clocks differ").ticks(3) });
+}
+
+#[test]
+fn without_an_access_token_a_person_decides() {
+    let config = Config::small("no access token").operators(1).resolutions(1);
+    holds(Config { tokens: Tokens { trigger: true, access: false }, ..config });
+}
+
+#[test]
+fn a_post_without_a_mark_is_never_taken_for_another() {
+    let config = Config::small("no mark").operators(1).resolutions(1).edits(1);
+    holds(Config { tokens: Tokens { trigger: false, access: true }, ..config });
+}
+
+#[test]
+fn refire_means_at_least_once() {
+    let config = Config::small("onUnknown: Refire").operators(1).faults(2).ticks(5);
+    holds(Config { refire: true, tokens: Tokens { trigger: true, access: false }, ..config });
+}
+
+#[test]
+fn a_restored_cluster_fires_again_under_another_name_unless_a_run_waited() {
+    // Without faults no run waits to be repeated.
+    holds(Config::small("restored, no faults").operators(1).faults(0).edits(1).restores(1));
+}

@@ -1,0 +1,328 @@
+//! What may happen next, and what comes of it: people, time, the watch, requests that take effect late. What
+//! an operator process does by itself stands in [`crate::operator`].
+
+use pipekick_core::domain::{Phase, Reason, TriggerStatus};
+
+use crate::config::Break;
+use crate::lab::{DELAY, IntentId, Lab, TICK};
+use crate::operator::{go, may_meet};
+use crate::rules::{self, Broken};
+use crate::world::{Content, LateWrite, Left, Look, Made, Object, Operator, Request, Seen, Verb, World};
+
+/// How long a status write that nobody heard of again may still come to stand, in steps of time.
+pub const WRITE_MAY_LAND: u16 = 2;
+
+/// One thing that happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Move {
+    /// An operator goes on; what it meets is the second.
+    Go(u8, Luck),
+    /// The watch shows an operator the newest object.
+    Watch(u8),
+    /// The pipeline that an operator follows has ended, and it sees that.
+    SeeTheEnd(u8),
+    Crash(u8),
+    Stop(u8),
+    Continue(u8),
+    LateEffect(u8),
+    LateWrite(u8),
+    Edit,
+    Ask,
+    Recreate,
+    Resolve(Verb),
+    BackUp,
+    Restore,
+    /// One step of time.
+    Tick,
+    /// Ten minutes.
+    Jump,
+}
+
+/// What a step of an operator meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Luck {
+    /// All is well.
+    Well,
+    /// The reply is lost. Whether the write or the POST takes effect, now or later, is another move.
+    Lost,
+    /// The object cannot be read again.
+    NoReread,
+    /// 201, but only at the deadline.
+    Slow,
+    Refused,
+    Throttled,
+    FailedAtBirth,
+    /// No connection: nothing was sent.
+    Unsent,
+    /// The list does not show the youngest pipelines.
+    Lagging,
+    /// GitLab cannot be asked.
+    Trouble,
+    /// The candidates may not be read.
+    CannotTell,
+}
+
+impl Luck {
+    /// Whether it counts as one of the bounded faults. That lists lag, and reads fail, is no news.
+    pub const fn is_fault(self) -> bool {
+        !matches!(self, Self::Well | Self::Lagging | Self::NoReread)
+    }
+}
+
+/// The first state: a new object, which nobody has seen.
+pub fn first(lab: &mut Lab) -> World {
+    let status = lab.file(TriggerStatus::default());
+    let seen = Seen { uid: 1, generation: 1, content: Content::A, fire: 0, resolve: None, status };
+    World {
+        tick: 0,
+        object: Object { seen, version: 0, epoch: 0 },
+        operators: vec![Operator::default(); lab.config.operators.into()],
+        pipelines: Vec::new(),
+        requests: Vec::new(),
+        writes: Vec::new(),
+        backup: None,
+        left: lab.config.left,
+        moment: 0,
+        excused: false,
+    }
+}
+
+/// Everything that may happen in `world`.
+pub fn possible(lab: &mut Lab, world: &World) -> Vec<Move> {
+    let mut moves = Vec::new();
+    for (number, operator) in (0..).zip(&world.operators) {
+        of_operator(lab, world, number, operator, &mut moves);
+    }
+    for (number, _) in (0..).zip(&world.requests) {
+        moves.push(Move::LateEffect(number));
+    }
+    for (number, _) in (0..).zip(&world.writes) {
+        moves.push(Move::LateWrite(number));
+    }
+    of_people(lab, world, &mut moves);
+    // Time passes when everybody waits for it, or was stopped; and when somebody waits at all: people and the
+    // watch come at any time, and nothing is told by whether it is late or early in the day.
+    let waits = |operator: &Operator| operator.paused || operator.turn.is_some() || operator.wake.is_some();
+    let awaited = world.operators.iter().any(waits) || !world.requests.is_empty() || !world.writes.is_empty();
+    if awaited && !world.operators.iter().any(|operator| operator.is_busy(world.tick)) {
+        if world.left.ticks > 0 {
+            moves.push(Move::Tick);
+        }
+        if world.left.jumps > 0 && world.operators.iter().any(|o| o.wake.is_some_and(|w| w > world.tick + 60))
+        {
+            moves.push(Move::Jump);
+        }
+    }
+    moves
+}
+
+fn of_operator(lab: &mut Lab, world: &World, number: u8, operator: &Operator, moves: &mut Vec<Move>) {
+    let faults = world.left.faults > 0;
+    if operator.paused {
+        moves.push(Move::Continue(number));
+        return;
+    }
+    if operator.store.is_none_or(|known| is_newer(&world.object, &known)) {
+        moves.push(Move::Watch(number));
+    }
+    if operator.follow.is_some() && operator.sighting.is_none() && operator.turn.is_none() {
+        moves.push(Move::SeeTheEnd(number));
+    }
+    if operator.is_busy(world.tick) {
+        let meets = may_meet(lab, world, number.into()).iter();
+        moves.extend(meets.filter(|luck| faults || !luck.is_fault()).map(|luck| Move::Go(number, *luck)));
+    }
+    if faults
+        && (operator.turn.is_some()
+            || !operator.memory.answers.is_empty()
+            || operator.memory.intent.is_some())
+    {
+        moves.push(Move::Crash(number));
+    }
+    if faults && operator.turn.is_some() {
+        moves.push(Move::Stop(number));
+    }
+}
+
+fn of_people(lab: &Lab, world: &World, moves: &mut Vec<Move>) {
+    let Left { faults: _, edits, asks, recreations, resolutions, restores, ticks: _, jumps: _ } = world.left;
+    if edits > 0 {
+        moves.push(Move::Edit);
+    }
+    if asks > 0 {
+        moves.push(Move::Ask);
+    }
+    if recreations > 0 {
+        moves.push(Move::Recreate);
+    }
+    let run = lab.status(world.object.seen.status).run.as_ref();
+    let held = run.is_some_and(|run| run.phase == Phase::Held && run.reason == Some(Reason::Undecided));
+    if resolutions > 0 && held {
+        moves.extend([Move::Resolve(Verb::Refire), Move::Resolve(Verb::Abandon), Move::Resolve(Verb::Adopt)]);
+    }
+    match world.backup {
+        None if restores > 0 => moves.push(Move::BackUp),
+        Some(backup) if restores > 0 && backup != world.object => moves.push(Move::Restore),
+        Some(_) | None => {}
+    }
+}
+
+/// What becomes of `world`, or the rule that breaks.
+pub fn make(lab: &mut Lab, world: &World, happens: Move) -> Result<World, Broken> {
+    let mut next = world.clone();
+    match happens {
+        Move::Go(number, luck) => {
+            if luck.is_fault() {
+                next.left.faults -= 1;
+            }
+            go(lab, &mut next, number.into(), luck)?;
+        }
+        Move::Watch(number) => {
+            let object = next.object;
+            let operator = &mut next.operators[usize::from(number)];
+            operator.store = Some(object);
+            operator.dirty = true;
+        }
+        Move::SeeTheEnd(number) => {
+            let operator = &mut next.operators[usize::from(number)];
+            operator.sighting = operator.follow;
+            operator.dirty = true;
+        }
+        Move::Crash(number) => {
+            next.left.faults -= 1;
+            let operator = &mut next.operators[usize::from(number)];
+            *operator = operator.restarted();
+        }
+        Move::Stop(number) => {
+            next.left.faults -= 1;
+            next.operators[usize::from(number)].paused = true;
+        }
+        Move::Continue(number) => next.operators[usize::from(number)].paused = false,
+        Move::LateEffect(number) => {
+            let Request { by, content, until: _ } = next.requests.remove(number.into());
+            next.pipelines.push(Made { by, content, tick: next.tick });
+            rules::one_pipeline(lab, &next)?;
+        }
+        Move::LateWrite(number) => {
+            let write = next.writes.remove(number.into());
+            land(lab, &mut next, write)?;
+        }
+        Move::Edit | Move::Ask | Move::Recreate | Move::Resolve(_) | Move::BackUp | Move::Restore => {
+            people(lab, &mut next, happens);
+        }
+        Move::Tick => {
+            next.left.ticks -= 1;
+            pass(&mut next, 1);
+        }
+        Move::Jump => {
+            next.left.jumps -= 1;
+            pass(&mut next, 600 / TICK);
+        }
+    }
+    next.renumber();
+    Ok(next)
+}
+
+fn people(lab: &mut Lab, world: &mut World, does: Move) {
+    let version = world.fresh_version();
+    let seen = &mut world.object.seen;
+    match does {
+        Move::Edit => {
+            world.left.edits -= 1;
+            seen.generation += 1;
+            seen.content = if seen.content == Content::A { Content::B } else { Content::A };
+        }
+        Move::Ask => {
+            world.left.asks -= 1;
+            seen.fire += 1;
+        }
+        Move::Recreate => {
+            world.left.recreations -= 1;
+            let (uid, status) = (seen.uid + 1, lab.file(TriggerStatus::default()));
+            *seen = Seen { uid, generation: 1, content: seen.content, fire: 0, resolve: None, status };
+        }
+        Move::Resolve(verb) => {
+            world.left.resolutions -= 1;
+            let seq = lab.status(seen.status).run.as_ref().map_or(0, |run| run.seq);
+            let newest = u8::try_from(world.pipelines.len()).unwrap_or(u8::MAX);
+            seen.resolve = Some((u8::try_from(seq).unwrap_or(u8::MAX), verb, newest));
+            world.excused |= verb == Verb::Refire;
+        }
+        Move::BackUp => {
+            world.backup = Some(world.object);
+            return;
+        }
+        Move::Restore => {
+            world.left.restores -= 1;
+            // Etcd repeats uid and versions, but not the time.
+            world.moment += 1;
+            let epoch = world.object.epoch + 1;
+            if let Some(backup) = world.backup.take() {
+                world.object = Object { epoch, ..backup };
+            }
+            return;
+        }
+        _ => return,
+    }
+    world.object.version = version;
+}
+
+/// Time passes; what was under way too long never takes effect.
+fn pass(world: &mut World, ticks: u16) {
+    world.tick += ticks;
+    let now = world.tick;
+    world.requests.retain(|request| request.until >= now);
+    world.writes.retain(|write| write.until >= now);
+}
+
+/// Whether the API server's `object` is later than a copy of it.
+pub fn is_newer(object: &Object, copy: &Object) -> bool {
+    (object.epoch, object.version) > (copy.epoch, copy.version)
+}
+
+/// A status write arrives at the API server. `false`: a conflict.
+pub fn land(lab: &Lab, world: &mut World, write: LateWrite) -> Result<bool, Broken> {
+    let LateWrite { uid, version, status, until: _ } = write;
+    let guarded = lab.config.broken != Some(Break::IgnoreConflicts);
+    if world.object.seen.uid != uid || (guarded && world.object.version != version) {
+        return Ok(false);
+    }
+    rules::forward(lab.status(world.object.seen.status), lab.status(status))?;
+    world.object.version = world.fresh_version();
+    world.object.seen.status = status;
+    Ok(true)
+}
+
+/// The last step of time at which a POST that is sent now may take effect. Lists may lag by one step, and
+/// within the resolution delay it must show.
+pub fn effect_until(lab: &Lab, world: &World) -> u16 {
+    let late = u16::from(lab.config.broken == Some(Break::EffectTooLate));
+    let delay = u16::try_from(DELAY).unwrap_or(u16::MAX) / TICK;
+    world.tick + delay - 1 + 4 * late
+}
+
+/// What a look for the pipeline of `wanted` brings.
+pub fn look(lab: &Lab, world: &World, wanted: IntentId, content: Content, luck: Luck) -> Look {
+    let lag = match (luck, lab.config.broken) {
+        (Luck::CannotTell, _) => return Look::CannotTell,
+        (Luck::Trouble, _) => return Look::Trouble,
+        (Luck::Lagging, Some(Break::ListTooLate)) => 6,
+        (Luck::Lagging, _) => 1,
+        _ => 0,
+    };
+    let fire_id = &lab.intent(wanted).key.fire_id;
+    let shown = |made: &Made| made.content == content && made.tick + lag <= world.tick;
+    let mut candidates = (1..).zip(&world.pipelines).filter(|(_, made)| shown(made)).peekable();
+    if candidates.peek().is_none() {
+        return Look::NoCandidate;
+    }
+    if !lab.config.marked() {
+        return Look::NoneOurs;
+    }
+    let mut ours = candidates.filter(|(_, made)| lab.intent(made.by).key.fire_id == *fire_id);
+    match (ours.next(), ours.last()) {
+        (None, _) => Look::NoneOurs,
+        (Some((only, _)), None) => Look::Found(only, None),
+        (Some((other, _)), Some((newest, _))) => Look::Found(newest, Some(other)),
+    }
+}
