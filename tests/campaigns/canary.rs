@@ -1,1 +1,67 @@
-//! To come.
+//! No token is told anywhere, at the most talkative log level, while every request meets every kind of trouble.
+
+use std::fs;
+
+use crate::FLAGS;
+use crate::faults::{groups_of_the_sample, seed, suffer};
+use crate::harness::{Secret, Story, Trigger, story};
+use crate::plan::side_by_side;
+
+/// Tokens that GitLab does not know; its refusals must not lead to their being quoted.
+const UNKNOWN: [(&str, &str); 2] =
+    [("trigger-token", "glptt-canary-unknown"), ("access-token", "glpat-canary-unknown")];
+
+#[test]
+fn no_token_is_told_in_logs_events_status_metrics_arguments_environment_or_urls() {
+    let groups = groups_of_the_sample();
+    let searched = side_by_side(
+        &groups,
+        |group| format!("canary-{}", group.name),
+        |group| {
+            story(seed(group), async |story| {
+                story.operator(&[&FLAGS[..], &["--log-level", "trace"]].concat());
+                refused(story).await;
+                story.delete("refused").await;
+                suffer(story, group).await;
+                search(story).await;
+            });
+        },
+    );
+    for (group, searched) in groups.iter().zip(searched) {
+        searched.unwrap_or_else(|words| panic!("{}: {words}", group.name));
+    }
+}
+
+/// GitLab knows neither of its tokens.
+async fn refused(story: &Story) {
+    let secret = UNKNOWN.iter().fold(Secret::new("unknown"), |secret, (key, token)| secret.key(key, token));
+    story.secret(secret).await;
+    let trigger = Trigger::new("refused").with("spec.gitlab.triggerTokenRef.name", "unknown");
+    story.apply(&trigger.with("spec.gitlab.accessTokenRef.name", "unknown")).await;
+    story.until_phase("refused", "Rejected").await;
+}
+
+/// Logs, Events and objects are searched at the end of every story; here the rest.
+async fn search(story: &Story) {
+    let proc = |file: &str| {
+        let bytes = fs::read(format!("/proc/{}/{file}", story.operator_pid())).unwrap();
+        assert!(!bytes.is_empty(), "{file} can be read");
+        String::from_utf8_lossy(&bytes).replace('\0', "\n")
+    };
+    let urls: String = story.ledger().calls.iter().map(|call| format!("{}\n", call.path)).collect();
+    let places = [
+        ("the arguments", proc("cmdline")),
+        ("the environment", proc("environ")),
+        ("/metrics", story.metrics().await),
+        ("URLs", urls),
+    ];
+    assert!(story.log().contains("TRACE"), "the log is at its most talkative");
+    assert!(places[2].1.contains("pipekick_gitlab_requests_total"), "{}", places[2].1);
+    for token in story.tokens.borrow().iter() {
+        let base64 = data_encoding::BASE64.encode(token.as_bytes());
+        for (place, text) in &places {
+            assert!(!text.contains(token.as_str()) && !text.contains(&base64), "a token stands in {place}");
+            assert!(!text.to_lowercase().contains("token="), "a token's place stands in {place}");
+        }
+    }
+}

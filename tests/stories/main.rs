@@ -19,6 +19,7 @@
 
 use std::time::Duration;
 
+#[allow(dead_code, reason = "parts of it are used by the campaigns alone")]
 mod harness;
 
 mod asking;
