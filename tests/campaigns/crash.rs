@@ -163,7 +163,7 @@ fn play(crash: &CrashStory, env: &[(&'static str, String)]) -> Played {
         }
         story.operator(&[&FLAGS, crash.flags].concat());
         (crash.tale)(story).await;
-        tokio::time::sleep(AFTERMATH).await;
+        story.rest(AFTERMATH).await;
         let end = end_of(story).await;
         played = Some(Played { end, deaths: story.deaths(), took: began.elapsed() });
     });

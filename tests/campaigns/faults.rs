@@ -4,6 +4,7 @@
 //! A group of cases is one story: a project and an object for each case, one operator for all of them.
 
 mod groups;
+mod redirects;
 mod tokens;
 
 use std::time::{Duration, Instant};
@@ -107,7 +108,7 @@ pub async fn suffer(story: &Story, group: &Group) -> Figures {
         story.apply(&object(group.course, case)).await;
     }
     let all = story.until_all(DEADLINE, "come to an end", is_settled).await;
-    tokio::time::sleep(AFTERMATH).await;
+    story.rest(AFTERMATH).await;
 
     let mut failures = Vec::new();
     let mut struck = 0;

@@ -61,7 +61,7 @@ fn faults() -> Vec<(&'static str, On, Fault)> {
         ("unavailable", On::All, Fault::Unavailable { retry_after: 1 }),
         ("read-only", On::Posts, Fault::ReadOnly),
         ("locked", On::Posts, Fault::ResourceLock),
-        ("redirect", On::All, Fault::Redirect { location: "/api/v4/projects/1".into() }),
+        ("redirect", On::All, Fault::Redirect { location: "/users/sign_in".into() }),
         ("lags", On::Lists, Fault::ListLag { younger_than: LAGS }),
     ]
 }

@@ -146,6 +146,16 @@ impl Story {
         self.panics_allowed.set(true);
     }
 
+    /// Lets this much time pass; twice as much if the operator that was armed turns out to have died.
+    pub async fn rest(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+        let deaths = self.deaths();
+        self.check_operators();
+        if self.deaths() > deaths {
+            tokio::time::sleep(time).await;
+        }
+    }
+
     /// How many operators died of that and were started again.
     pub fn deaths(&self) -> usize {
         self.deaths.get()
