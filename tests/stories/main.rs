@@ -17,6 +17,9 @@
     reason = "deadlines of waits are real time; no decision depends on them"
 )]
 
+use std::time::Duration;
+
+#[allow(dead_code, reason = "parts of it are used by the campaigns alone")]
 mod harness;
 
 mod asking;
@@ -33,3 +36,8 @@ mod recreation;
 mod refused_at_apply;
 mod refused_by_gitlab;
 mod suspension;
+
+/// Stories that run at the same time: most of their time they wait.
+const AT_ONCE: usize = 4;
+/// Longest wait for something that should take a second or two: the machine may be busy.
+const DEADLINE: Duration = Duration::from_secs(40);

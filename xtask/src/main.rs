@@ -3,6 +3,7 @@
 mod ci;
 mod ci_steps;
 mod controlplane;
+mod crash;
 mod demo;
 mod generated;
 mod measure;
@@ -34,6 +35,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<std::ffi::OsString>,
     },
+    /// Kill the operator just before and just after each effect of each story, and compare the ends.
+    Crash(crash::Crash),
     /// Check all that a change must pass.
     Ci,
     /// Write what the code generates: crds/, docs/reasons.md, docs/cli.md.
@@ -70,6 +73,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Demo(demo) => demo::run(&demo),
         Command::Test { args } => test::test(args),
+        Command::Crash(wanted) => crash::crash(&wanted),
         Command::Ci => ci::ci(),
         Command::Generated { check } => generated::generated(check),
         Command::Measure { quick } => measure::measure(quick),

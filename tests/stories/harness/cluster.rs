@@ -5,8 +5,7 @@ use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
 use pipekick_sandbox::controlplane::{ControlPlane, Kubeconfig, Options, Printer};
 
-/// Stories that run at the same time: most of their time they wait.
-const AT_ONCE: usize = 4;
+use crate::AT_ONCE;
 
 /// A running control plane that knows Pipekick's kinds.
 pub struct Cluster {

@@ -24,11 +24,10 @@ pub use objects::{FIRE, Secret, Trigger};
 pub use seen::Seen;
 pub use versions::{Versions, status_writes};
 
+use crate::DEADLINE;
 use cluster::{Place, shared};
 use operator::{Operator, Start};
 
-/// Longest wait for something that should take a second or two: the machine may be busy.
-pub const DEADLINE: Duration = Duration::from_secs(40);
 pub const POLL: Duration = Duration::from_millis(40);
 const LOG_LINES: usize = 60;
 const CALLS: usize = 20;
@@ -40,9 +39,13 @@ pub struct Story {
     pub gitlab: Handle,
     operator_kubeconfig: PathBuf,
     operators: RefCell<Vec<Operator>>,
+    /// Environment of the next operator; see `src/crash.rs`.
+    armed: RefCell<Vec<(&'static str, String)>>,
+    deaths: Cell<usize>,
+    panics_allowed: Cell<bool>,
     markers: Cell<usize>,
     /// Every token that was put into a Secret: none may be told anywhere.
-    tokens: RefCell<Vec<String>>,
+    pub tokens: RefCell<Vec<String>>,
 }
 
 /// Tells a story on a GitLab that begins with `seed`. Secret `gitlab` is there, with the tokens of
@@ -71,6 +74,9 @@ impl Story {
             gitlab: GitlabSim::start(seed).unwrap(),
             operator_kubeconfig: cluster.operator.clone(),
             operators: RefCell::default(),
+            armed: RefCell::default(),
+            deaths: Cell::new(0),
+            panics_allowed: Cell::new(false),
             markers: Cell::new(0),
             tokens: RefCell::default(),
             namespace,
@@ -93,7 +99,7 @@ impl Story {
         self.check_operators();
         for operator in self.operators.borrow().iter() {
             let log = operator.log();
-            assert!(!log.contains("panicked"), "an operator panicked");
+            assert!(self.panics_allowed.get() || !log.contains("panicked"), "an operator panicked");
             told.push(("the log", log));
         }
         let tokens = self.tokens.borrow();
@@ -115,10 +121,56 @@ impl Story {
 
     /// Starts an operator whose GitLab is another one.
     pub fn operator_of(&self, gitlab_url: &str, flags: &[&str]) {
+        let env = self.armed.take();
         let mut operators = self.operators.borrow_mut();
         let number = operators.len() + 1;
         let (kubeconfig, namespace) = (self.operator_kubeconfig.as_path(), self.namespace.as_str());
-        operators.push(Operator::start(&Start { kubeconfig, namespace, gitlab_url, flags, number }));
+        operators.push(Operator::start(&Start {
+            kubeconfig,
+            namespace,
+            gitlab_url,
+            flags,
+            env: &env,
+            number,
+        }));
+    }
+
+    /// Arms the next operator, and no other, as `src/crash.rs` says. If that makes it die, whoever waits for
+    /// something starts it again, unarmed.
+    pub fn arm(&self, name: &'static str, value: String) {
+        self.armed.borrow_mut().push((name, value));
+    }
+
+    /// From now on a panic that the operator caught is part of the story.
+    pub fn allow_panics(&self) {
+        self.panics_allowed.set(true);
+    }
+
+    /// Lets this much time pass; twice as much if the operator that was armed turns out to have died.
+    pub async fn rest(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+        let deaths = self.deaths();
+        self.check_operators();
+        if self.deaths() > deaths {
+            tokio::time::sleep(time).await;
+        }
+    }
+
+    /// How many operators died of that and were started again.
+    pub fn deaths(&self) -> usize {
+        self.deaths.get()
+    }
+
+    /// The process id of the newest operator.
+    pub fn operator_pid(&self) -> u32 {
+        self.operators.borrow().last().unwrap().pid()
+    }
+
+    /// What the newest operator's /metrics says.
+    pub async fn metrics(&self) -> String {
+        let address = self.operators.borrow().last().unwrap().metrics_address();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        client.get(format!("http://{address}/metrics")).send().await.unwrap().text().await.unwrap()
     }
 
     /// `kill -9` to every operator.
@@ -132,9 +184,19 @@ impl Story {
     }
 
     fn check_operators(&self) {
-        let mut operators = self.operators.borrow_mut();
-        let ended = operators.iter_mut().any(Operator::has_ended_by_itself);
-        assert!(!ended, "an operator ended, and not by this story; the end of its log may say why");
+        let mut again = Vec::new();
+        for operator in self.operators.borrow_mut().iter_mut().filter_map(Operator::ended_by_itself) {
+            assert!(
+                operator.doomed,
+                "an operator ended, and not by this story; the end of its log may say why"
+            );
+            operator.kill();
+            again.push((operator.gitlab_url.clone(), operator.flags.clone()));
+        }
+        for (url, flags) in again {
+            self.deaths.set(self.deaths.get() + 1);
+            self.operator_of(&url, &flags.iter().map(String::as_str).collect::<Vec<_>>());
+        }
     }
 
     /// What all operators of the story logged.
@@ -219,7 +281,7 @@ impl Story {
         list.items.iter().map(seen).collect()
     }
 
-    async fn all_events(&self) -> Vec<Event> {
+    pub async fn all_events(&self) -> Vec<Event> {
         let api: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
         api.list(&ListParams::default()).await.unwrap().items
     }

@@ -13,6 +13,11 @@ pub struct Operator {
     watchdog: Child,
     log: PathBuf,
     killed: bool,
+    /// What it was started with.
+    pub gitlab_url: String,
+    pub flags: Vec<String>,
+    /// Its environment lets it die.
+    pub doomed: bool,
 }
 
 /// What an operator is started with.
@@ -21,6 +26,8 @@ pub struct Start<'a> {
     pub namespace: &'a str,
     pub gitlab_url: &'a str,
     pub flags: &'a [&'a str],
+    /// Beside what every operator gets.
+    pub env: &'a [(&'static str, String)],
     /// Tells the operators of one story apart.
     pub number: usize,
 }
@@ -42,12 +49,21 @@ impl Operator {
         }
         command.args(start.flags);
         command.env_clear().env("KUBECONFIG", start.kubeconfig).env("RUST_BACKTRACE", "1");
+        command.envs(start.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log).unwrap());
         let process = command.spawn().unwrap();
         let mut watchdog = Command::new("/bin/sh");
         watchdog.args(["-c", "read _; kill -9 $0", &process.id().to_string()]);
         let watchdog = watchdog.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        Self { process, watchdog: watchdog.unwrap(), log, killed: false }
+        Self {
+            process,
+            watchdog: watchdog.unwrap(),
+            log,
+            killed: false,
+            gitlab_url: start.gitlab_url.to_owned(),
+            flags: start.flags.iter().map(|&flag| flag.to_owned()).collect(),
+            doomed: start.env.iter().any(|(name, _)| *name == "PIPEKICK_CRASH_AT"),
+        }
     }
 
     /// SIGKILL: it has no time to say goodbye.
@@ -74,9 +90,20 @@ impl Operator {
         }
     }
 
-    /// Whether it ended without being killed.
-    pub fn has_ended_by_itself(&mut self) -> bool {
-        !self.killed && self.process.try_wait().unwrap().is_some()
+    /// This operator, if it ended without being killed.
+    pub fn ended_by_itself(&mut self) -> Option<&mut Self> {
+        (!self.killed && self.process.try_wait().unwrap().is_some()).then_some(self)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Where it serves /metrics: it took a free port and logged it.
+    pub fn metrics_address(&self) -> String {
+        let log = self.log();
+        let line = log.lines().find(|line| line.contains("metrics server listened")).unwrap();
+        line.rsplit_once("address=").unwrap().1.trim().to_owned()
     }
 
     pub fn is_killed(&self) -> bool {

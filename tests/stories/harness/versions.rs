@@ -8,8 +8,9 @@ use futures::StreamExt as _;
 use kube::Api;
 use kube::api::{DynamicObject, ListParams, WatchEvent, WatchParams};
 
+use super::POLL;
 use super::seen::Seen;
-use super::{DEADLINE, POLL};
+use crate::DEADLINE;
 
 pub struct Versions(Arc<Mutex<Vec<Seen>>>);
 
