@@ -19,6 +19,7 @@
 
 mod harness;
 
+mod apiserver;
 mod asking;
 mod crashes;
 mod credentials;
