@@ -2,6 +2,7 @@
 
 mod controlplane;
 mod demo;
+mod soak;
 
 use std::process::ExitCode;
 
@@ -21,6 +22,8 @@ enum Command {
     Controlplane,
     /// Show Pipekick at work on this machine, until Ctrl-C: `cargo demo`.
     Demo(demo::Demo),
+    /// Kill operators over and over under load, and judge by GitLab's ledger: nothing twice, nothing lost.
+    Soak(soak::Soak),
 }
 
 fn main() -> ExitCode {
@@ -42,5 +45,6 @@ fn run(command: Command) -> anyhow::Result<()> {
             runtime.block_on(controlplane::run())
         }
         Command::Demo(demo) => demo::run(&demo),
+        Command::Soak(soak) => soak::run(&soak),
     }
 }
