@@ -22,6 +22,7 @@ use std::time::Duration;
 #[allow(dead_code, reason = "parts of it are used by the campaigns alone")]
 mod harness;
 
+mod apiserver;
 mod asking;
 mod crashes;
 mod credentials;

@@ -9,6 +9,7 @@ mod generated;
 mod measure;
 mod measure_floor;
 mod measure_operator;
+mod soak;
 mod test;
 
 use std::process::ExitCode;
@@ -51,6 +52,8 @@ enum Command {
         #[arg(long)]
         quick: bool,
     },
+    /// Kill operators over and over under load, and judge by GitLab's ledger: nothing twice, nothing lost.
+    Soak(soak::Soak),
 }
 
 fn main() -> ExitCode {
@@ -77,5 +80,6 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Ci => ci::ci(),
         Command::Generated { check } => generated::generated(check),
         Command::Measure { quick } => measure::measure(quick),
+        Command::Soak(soak) => soak::run(&soak),
     }
 }

@@ -8,7 +8,7 @@ mod seen;
 mod versions;
 
 use std::cell::{Cell, RefCell};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
+use pipekick_sandbox::apiproxy::ApiProxy;
 use pipekick_sandbox::gitlab::{GitlabSim, Handle, Ledger, PipelineRecord, Seed};
 use serde_json::{Value, json};
 
@@ -121,10 +122,21 @@ impl Story {
 
     /// Starts an operator whose GitLab is another one.
     pub fn operator_of(&self, gitlab_url: &str, flags: &[&str]) {
+        self.operator_with(&self.operator_kubeconfig, gitlab_url, flags);
+    }
+
+    /// Starts an operator that talks to the API server through a proxy of its own.
+    pub async fn operator_behind_proxy(&self, flags: &[&str]) -> ApiProxy {
+        let proxy = ApiProxy::start(&self.operator_kubeconfig).await.unwrap();
+        self.operator_with(proxy.kubeconfig(), self.gitlab.url(), flags);
+        proxy
+    }
+
+    fn operator_with(&self, kubeconfig: &Path, gitlab_url: &str, flags: &[&str]) {
         let env = self.armed.take();
         let mut operators = self.operators.borrow_mut();
         let number = operators.len() + 1;
-        let (kubeconfig, namespace) = (self.operator_kubeconfig.as_path(), self.namespace.as_str());
+        let namespace = self.namespace.as_str();
         operators.push(Operator::start(&Start {
             kubeconfig,
             namespace,

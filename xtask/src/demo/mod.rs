@@ -14,7 +14,7 @@
 
 mod course;
 mod examples;
-mod operator;
+pub mod operator;
 mod screen;
 mod stage;
 mod table;
