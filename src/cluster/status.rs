@@ -1,6 +1,8 @@
 //! Status, written as a guarded update: it carries the resourceVersion and uid that were decided on, so a
 //! stale view loses.
 
+use std::time::Duration;
+
 use http::Request;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Client, Resource};
@@ -20,6 +22,9 @@ pub enum WriteError {
     /// The object is gone, or another one has its name.
     #[error("the object is gone")]
     Gone,
+    /// The API server is busy; nothing was written.
+    #[error("the API server asks to wait {} s", .0.as_secs())]
+    Busy(Duration),
     /// The API server refused and nothing was written.
     #[error("the API server refused the status: {0}")]
     Refused(String),
@@ -80,8 +85,13 @@ fn classify(error: &kube::Error) -> WriteError {
             // A uid that differs is a conflict too; the next look tells which it was.
             409 => WriteError::Conflict,
             404 | 410 => WriteError::Gone,
-            // Refused before anything was stored. 429 is the server's queue, which drops what it refuses.
-            400 | 401 | 403 | 413 | 422 | 429 => WriteError::Refused(status.message.clone()),
+            // Its queue is full, and it drops what it refuses.
+            429 => {
+                let asked = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+                WriteError::Busy(Duration::from_secs(u64::from(asked.clamp(1, 60))))
+            }
+            // Refused before anything was stored.
+            400 | 401 | 403 | 413 | 422 => WriteError::Refused(status.message.clone()),
             _ => WriteError::Unconfirmed(status.message.clone()),
         },
         other => WriteError::Unconfirmed(other.to_string()),

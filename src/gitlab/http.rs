@@ -121,7 +121,11 @@ impl Reply {
         let to = location.and_then(|text| self.asked.join(text).ok());
         Some(match to {
             // GitLab answers so when a project's path was changed.
-            Some(to) if to.path() != self.asked.path() && to.path().contains("/api/v4/projects/") => {
+            Some(to)
+                if to.origin() == self.asked.origin()
+                    && to.path() != self.asked.path()
+                    && to.path().contains("/api/v4/projects/") =>
+            {
                 Redirect::Moved { status, to: project_of(&to) }
             }
             // http to https, another host, a sign-in page.

@@ -83,6 +83,8 @@ pub(super) struct PipelineWire {
     finished_at: Option<Timestamp>,
     #[serde(default, deserialize_with = "lenient")]
     duration: Option<f64>,
+    #[serde(default, deserialize_with = "lenient")]
+    yaml_errors: Option<String>,
 }
 
 impl From<PipelineWire> for Pipeline {
@@ -101,6 +103,7 @@ impl From<PipelineWire> for Pipeline {
             finished_at: wire.finished_at,
             // Fractions and nonsense (negative, infinite) are cut off by the cast.
             duration_seconds: wire.duration.map(|seconds| seconds as u64),
+            yaml_errors: wire.yaml_errors.filter(|text| !text.is_empty()).map(|text| clean(&text, MAX_QUOTE)),
         }
     }
 }

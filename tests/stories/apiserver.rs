@@ -83,7 +83,6 @@ fn an_intent_whose_reply_was_lost_is_sent_even_where_nobody_could_look_for_its_p
 }
 
 #[test]
-#[ignore = "known: a status that was answered with 429 is tried again only after a minute, whatever Retry-After says"]
 fn an_api_server_that_asks_to_slow_down_is_obeyed_and_the_run_comes_soon() {
     story(playing(quick()), async |story| {
         let proxy = story.operator_behind_proxy(&[]).await;

@@ -15,6 +15,8 @@ use crate::controlplane::root;
 
 /// Quick to build and to run, so a wrong decision is told before anything slow begins.
 const CORE: &str = "pipekick-core";
+/// With it the stories' operator can be made to die at any effect; the campaigns need it.
+const CRASH_POINTS: &str = "pipekick/crash-points";
 /// Tests at the same time, unless `RUST_TEST_THREADS` says otherwise.
 const STORIES_AT_ONCE: &str = "6";
 /// Packages with a library, whose comments may hold doc tests, and where their sources are.
@@ -60,7 +62,7 @@ fn take_all(steps: &mut Steps, args: &[OsString]) -> anyhow::Result<bool> {
         return Ok(steps.take("tests", || run(cargo_test(whole, args))));
     }
     let core = ["--package", CORE, "--lib", "--tests"];
-    let others = ["--workspace", "--exclude", CORE, "--lib", "--bins", "--tests"];
+    let others = ["--workspace", "--exclude", CORE, "--features", CRASH_POINTS, "--lib", "--bins", "--tests"];
     let passed = steps.take(CORE, || run(cargo_test(&core, args)))
         && steps.take("the other packages", || run(cargo_test(&others, args)));
     let documented = if passed { doc_tests()? } else { Vec::new() };

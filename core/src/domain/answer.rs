@@ -53,6 +53,8 @@ pub enum Lookup {
     Found {
         /// The pipeline.
         pipeline: Pipeline,
+        /// Its failed jobs, if it has failed already.
+        failed_jobs: Vec<FailedJob>,
         /// Others that carry the same name. There should never be one.
         duplicates: Vec<u64>,
     },

@@ -155,6 +155,9 @@ pub struct Pipeline {
     /// How long it ran, in seconds, as GitLab counts it (waiting is left out).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_seconds: Option<u64>,
+    /// Why GitLab could not make jobs of the CI configuration. It becomes a message, and is not stored beside it.
+    #[serde(skip)]
+    pub yaml_errors: Option<String>,
 }
 
 /// A failed job of a failed pipeline.

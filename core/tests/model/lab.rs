@@ -234,6 +234,7 @@ impl Lab {
                 let lookup = match look {
                     Look::Found(id, other) => Lookup::Found {
                         pipeline: pipeline(id, None, PipelineStatus::Running),
+                        failed_jobs: vec![],
                         duplicates: other.into_iter().map(u64::from).collect(),
                     },
                     Look::NoCandidate => Lookup::NoCandidate,
@@ -346,5 +347,6 @@ fn pipeline(id: u8, content: Option<Content>, status: PipelineStatus) -> Pipelin
         started_at: None,
         finished_at: None,
         duration_seconds: None,
+        yaml_errors: None,
     }
 }

@@ -243,6 +243,7 @@ impl TriggerController {
     async fn not_written(&self, key: &ObjectKey, turn: &mut Turn, error: &WriteError) -> Next {
         match error {
             WriteError::Gone => Next::End(Outcome::done()),
+            WriteError::Busy(wait) => Next::End(Outcome::done().wake_in(*wait, Rank::Firing)),
             WriteError::Refused(message) => {
                 tracing::error!(object = %key, detail = message, "status was refused");
                 Next::End(Outcome::done().wake_in(REFUSED, Rank::Bookkeeping))

@@ -342,7 +342,7 @@ impl Follower {
             look.alone.push(id);
             match self.gitlab.pipeline(&at, id, &token).await {
                 Ok(pipeline) => look.found.push((id, self.end(&at, pipeline, &token).await)),
-                Err(error) if error.kind == ReadKind::NotFound => {
+                Err(error) if error.kind == ReadKind::NotFound && error.moved_to.is_none() => {
                     // A project that still lists its pipelines has lost this one; else it is the project.
                     let probe = PipelineFilter { per_page: 1, ..PipelineFilter::default() };
                     let sighting = match self.gitlab.pipelines(&at, &probe, &token).await {

@@ -12,8 +12,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use pipekick_core::decide::trigger::{LookAt, LookUp};
 use pipekick_core::domain::{
-    CredentialUse, FireId, GitLabUrl, GitRef, Lookup, Named, Pipeline, ProjectRef, Reason, SecretKeyRef,
-    Target,
+    CredentialUse, FireId, GitLabUrl, GitRef, Lookup, Named, Pipeline, PipelineStatus, ProjectRef, Reason,
+    SecretKeyRef, Target,
 };
 use secrecy::SecretString;
 
@@ -199,7 +199,12 @@ impl Looker {
         };
         // A list leaves out most of what the run tells of its pipeline.
         let pipeline = self.gitlab.pipeline(&id, first.id, token).await?;
-        Ok(Lookup::Found { pipeline, duplicates: others.iter().map(|other| other.id).collect() })
+        let failed_jobs = if pipeline.status == PipelineStatus::Failed {
+            self.gitlab.failed_jobs(&id, first.id, token).await.unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        Ok(Lookup::Found { pipeline, failed_jobs, duplicates: others.iter().map(|other| other.id).collect() })
     }
 
     async fn mark(

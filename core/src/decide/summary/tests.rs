@@ -206,6 +206,7 @@ fn fired_says_whether_a_pipeline_exists() {
         started_at: None,
         finished_at: None,
         duration_seconds: None,
+        yaml_errors: None,
     };
     let cases = [
         ("not sent yet", None, None, False, ""),

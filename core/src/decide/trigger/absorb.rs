@@ -86,9 +86,13 @@ impl Draft<'_> {
                 run.fired_at = Some(now);
                 let created = format!("pipeline {} was created on {}", pipeline.id, run.target.git_ref);
                 let followed = run.target.access.is_some();
-                accept(run, pipeline, followed, now);
+                accept(run, pipeline, Vec::new(), followed, now);
                 if run.phase == Phase::Failed {
-                    (true, Reason::PipelineFailed, run.message.clone().unwrap_or(created))
+                    (
+                        true,
+                        run.reason.unwrap_or(Reason::PipelineFailed),
+                        run.message.clone().unwrap_or(created),
+                    )
                 } else {
                     (false, Reason::PipelineCreated, created)
                 }
@@ -212,9 +216,15 @@ pub(super) fn back_off(count: u32) -> Duration {
 }
 
 /// A pipeline was made for the run.
-pub(super) fn accept(run: &mut Run, pipeline: Pipeline, followed: bool, now: Timestamp) {
+pub(super) fn accept(
+    run: &mut Run,
+    pipeline: Pipeline,
+    failed_jobs: Vec<FailedJob>,
+    followed: bool,
+    now: Timestamp,
+) {
     if pipeline.status.is_complete() {
-        complete(run, pipeline, Vec::new(), now);
+        complete(run, pipeline, failed_jobs, now);
     } else if followed {
         run.phase = Phase::Running;
         let status = pipeline.status.clone();
@@ -251,9 +261,9 @@ fn progress(run: &mut Run, status: &PipelineStatus) {
 }
 
 /// The pipeline has ended.
-fn complete(run: &mut Run, pipeline: Pipeline, mut failed_jobs: Vec<FailedJob>, now: Timestamp) {
+fn complete(run: &mut Run, mut pipeline: Pipeline, mut failed_jobs: Vec<FailedJob>, now: Timestamp) {
     failed_jobs.truncate(5);
-    let id = pipeline.id;
+    let (id, yaml_errors) = (pipeline.id, pipeline.yaml_errors.take());
     let took = pipeline.duration_seconds.map_or(String::new(), |s| format!(" in {}", Span::from_secs(s)));
     let (phase, reason, message) = match &pipeline.status {
         PipelineStatus::Success => {
@@ -265,7 +275,13 @@ fn complete(run: &mut Run, pipeline: Pipeline, mut failed_jobs: Vec<FailedJob>, 
         PipelineStatus::Skipped => {
             (Phase::Skipped, Reason::PipelineSkipped, format!("pipeline {id} was skipped by GitLab"))
         }
-        PipelineStatus::Failed => (Phase::Failed, Reason::PipelineFailed, failure(id, &failed_jobs)),
+        PipelineStatus::Failed => match yaml_errors.filter(|_| failed_jobs.is_empty()) {
+            Some(why) => {
+                let message = format!("GitLab stored a failed pipeline: {why}");
+                (Phase::Failed, Reason::PipelineFailedAtBirth, message)
+            }
+            None => (Phase::Failed, Reason::PipelineFailed, failure(id, &failed_jobs)),
+        },
         PipelineStatus::Created
         | PipelineStatus::WaitingForResource
         | PipelineStatus::Preparing

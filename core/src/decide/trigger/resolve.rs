@@ -121,7 +121,7 @@ impl Draft<'_> {
             attempt.absent_at = None;
         }
         let message = format!("pipeline {} was adopted, as pipekick.dev/resolve asked", pipeline.id);
-        accept(run, pipeline, followed, now);
+        accept(run, pipeline, Vec::new(), followed, now);
         self.tell(false, Reason::PipelineFound, &message);
     }
 }
@@ -145,6 +145,7 @@ fn bare(id: u64) -> Pipeline {
         started_at: None,
         finished_at: None,
         duration_seconds: None,
+        yaml_errors: None,
     }
 }
 

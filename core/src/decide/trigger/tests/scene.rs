@@ -284,6 +284,7 @@ pub(super) fn pipeline(status: PipelineStatus) -> Pipeline {
         started_at: None,
         finished_at: None,
         duration_seconds: Some(90),
+        yaml_errors: None,
     }
 }
 

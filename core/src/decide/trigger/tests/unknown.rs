@@ -11,7 +11,7 @@ pub(super) fn lookups() -> Vec<Lookup> {
 }
 
 fn found(status: PipelineStatus) -> Lookup {
-    Lookup::Found { pipeline: pipeline(status), duplicates: vec![] }
+    Lookup::Found { pipeline: pipeline(status), failed_jobs: vec![], duplicates: vec![] }
 }
 
 fn cannot_tell() -> Lookup {
@@ -77,8 +77,11 @@ fn what_is_found_at_its_end_ends_the_run_at_once() {
 #[test]
 fn a_second_pipeline_of_one_name_is_told() {
     let mut scene = lost();
-    let plan =
-        scene.look(Lookup::Found { pipeline: pipeline(PipelineStatus::Running), duplicates: vec![701] });
+    let plan = scene.look(Lookup::Found {
+        pipeline: pipeline(PipelineStatus::Running),
+        failed_jobs: vec![],
+        duplicates: vec![701],
+    });
     assert_eq!(told(&plan), ["PipelineFound", "!DuplicatePipeline"]);
 }
 

@@ -230,9 +230,11 @@ impl Walk {
         let Some(key) = self.scene.trigger.status.run.as_ref().and_then(Run::attempt_key) else { return };
         let exists = self.may_exist.contains(&key.fire_id);
         let lookup = match find {
-            Find::Truth if exists => {
-                Lookup::Found { pipeline: pipeline(PipelineStatus::Running), duplicates: vec![] }
-            }
+            Find::Truth if exists => Lookup::Found {
+                pipeline: pipeline(PipelineStatus::Running),
+                failed_jobs: vec![],
+                duplicates: vec![],
+            },
             Find::Truth => Lookup::NoneOurs,
             Find::CannotTell => {
                 Lookup::CannotTell { reason: Reason::Forbidden, message: "may not be read".into() }
