@@ -171,3 +171,110 @@ fn tell(pipelines: &[&PipelineRecord], ledger: &Ledger) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use pipekick_sandbox::gitlab::{Credential, CredentialKind, Source, Status, Variable, VariableType};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pipeline(id: u64, fire_id: &str, revision: u64) -> PipelineRecord {
+        let revision = Variable {
+            key: REVISION.into(),
+            value: revision.to_string(),
+            variable_type: VariableType::EnvVar,
+            raw: false,
+        };
+        PipelineRecord {
+            id,
+            iid: id,
+            project_id: 1,
+            project: "soak/project-0".into(),
+            git_ref: "main".into(),
+            sha: String::new(),
+            source: Source::Trigger,
+            at: Timestamp::UNIX_EPOCH,
+            user: "alice".into(),
+            credential: Credential { kind: CredentialKind::TriggerToken, id: 1, name: "ops".into() },
+            call: id,
+            params: serde_json::Map::new(),
+            variables: vec![revision],
+            fire_id: Some(fire_id.into()),
+            born: Status::Created,
+        }
+    }
+
+    fn run(fire_id: &str, phase: &str, request: Option<&str>) -> Value {
+        json!({"seq": 1, "fireId": fire_id, "cause": "Apply", "request": request, "digest": "v1:ab", "phase": phase,
+               "target": {"url": "http://gitlab", "project": "soak/project-0", "ref": "main"},
+               "intendedAt": "2026-11-01T12:00:00Z"})
+    }
+
+    /// The verdict on one trigger that stands at revision 7 and may have so many pipelines.
+    fn verdict(asked: Option<&str>, allowed: usize, status: &Value, made: &[PipelineRecord]) -> Verdict {
+        let wish = Wish {
+            kind: Kind::Followed,
+            namespace: "soak-0".into(),
+            name: "t0".into(),
+            revision: 7,
+            asked: asked.map(str::to_owned),
+        };
+        let mut book = Book::default();
+        book.standing.insert(0, wish);
+        book.revisions.insert(7, Allowance { pipelines: allowed });
+        let object = json!({"metadata": {"name": "t0", "namespace": "soak-0"}, "status": status});
+        let object: DynamicObject = serde_json::from_value(object).unwrap();
+        Verdict::reach(&book, &[object], &Ledger { pipelines: made.to_vec(), calls: Vec::new() })
+    }
+
+    #[test]
+    fn what_was_fired_once_is_good() {
+        let found = verdict(None, 1, &json!({"run": run("a", "Succeeded", None)}), &[pipeline(1, "a", 7)]);
+        assert!(found.is_good() && found.answered == 1, "{found:?}");
+    }
+
+    #[test]
+    fn a_fire_id_with_two_pipelines_is_a_duplicate() {
+        let twice = [pipeline(1, "a", 7), pipeline(2, "a", 7)];
+        let found = verdict(Some("v"), 2, &json!({"run": run("a", "Succeeded", Some("v"))}), &twice);
+        assert_eq!((found.duplicates.len(), found.is_good()), (1, false), "{found:?}");
+    }
+
+    #[test]
+    fn one_cause_fired_under_two_names_is_an_excess() {
+        let twice = [pipeline(1, "a", 7), pipeline(2, "b", 7)];
+        let found = verdict(None, 1, &json!({"run": run("b", "Succeeded", None)}), &twice);
+        assert_eq!((found.duplicates.len(), found.excess.len(), found.is_good()), (0, 1, false), "{found:?}");
+    }
+
+    #[test]
+    fn a_spec_without_a_pipeline_is_lost_though_status_calls_it_a_success() {
+        for status in [json!({"run": run("a", "Succeeded", None)}), json!({})] {
+            let found = verdict(None, 1, &status, &[pipeline(1, "a", 6)]);
+            assert_eq!(found.lost.len(), 1, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_without_a_run_or_whose_run_has_no_pipeline_is_lost() {
+        let made = [pipeline(1, "a", 7)];
+        let elsewhere = json!({"run": run("b", "Fired", Some("v")), "history": []});
+        let unanswered = json!({"run": run("a", "Succeeded", None)});
+        for status in [elsewhere, unanswered] {
+            let found = verdict(Some("v"), 2, &status, &made);
+            assert_eq!((found.lost.len(), found.answered), (1, 1), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_held_or_was_recorded_at_first_sight_is_told_and_not_lost() {
+        let found = verdict(None, 1, &json!({"run": run("a", "Held", None)}), &[]);
+        assert!(found.is_good() && found.honest["Held"] == 1, "{found:?}");
+        let recorded = json!({"run": run("a", "Succeeded", None),
+                              "lastHandled": {"fire": {"value": "v", "answer": "Recorded"}}});
+        let found = verdict(Some("v"), 2, &recorded, &[pipeline(1, "a", 7)]);
+        assert!(found.is_good() && found.answered == 1, "{found:?}");
+    }
+}
