@@ -5,7 +5,7 @@
 //! | [`crash`] | the operator dies just before and just after each of its effects |
 //! | [`faults`] | each request to GitLab meets each fault; a POST and its follow-up meet pairs of them |
 //! | [`panics`] | the work on one object panics, again and again |
-//! | [`canary`] | nothing, but everything that can be told is searched for tokens |
+//! | [`canary`] | nothing; what was told meanwhile is searched for tokens |
 //!
 //! In the ordinary test command a sample runs; `cargo xtask crash` runs all. `docs/campaigns.md` tells more.
 #![cfg(feature = "crash-points")]
