@@ -2,10 +2,17 @@
 
 use std::time::Duration;
 
+use kube::client::ClientBuilder;
 use kube::{Client, Config};
+use tower::limit::GlobalConcurrencyLimitLayer;
 
 /// Longest a request may take; kube itself has no read timeout.
 pub const DEADLINE: Duration = Duration::from_secs(15);
+
+/// Requests to the API server at the same time. kube speaks HTTP/1.1, so each needs a connection of its own with
+/// its TLS buffers; a burst of triggers must not leave hundreds of them behind. Watches do not count: their place is
+/// free again once they have begun.
+const REQUESTS: usize = 24;
 
 /// Connects as `KUBECONFIG` (or `~/.kube/config`) says, or as a pod's service account.
 ///
@@ -19,5 +26,5 @@ pub async fn connect() -> anyhow::Result<Client> {
     // kube finds HTTPS_PROXY but not NO_PROXY, and cannot speak to a proxy in this build. The API server is a
     // neighbour; only GitLab is reached through proxies.
     config.proxy_url = None;
-    Ok(Client::try_from(config)?)
+    Ok(ClientBuilder::try_from(config)?.with_layer(&GlobalConcurrencyLimitLayer::new(REQUESTS)).build())
 }
