@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Standing, summarize};
+use super::{Standing, summarize, tell_bug};
 use crate::domain::status::{
     Phase::{self, *},
     Truth::{self, False, True, Unknown as U},
@@ -229,4 +229,30 @@ fn fired_says_whether_a_pipeline_exists() {
         let condition = status.conditions.iter().find(|c| c.kind == "Fired").unwrap();
         assert_eq!((condition.status, condition.message.as_str()), (fired, message), "{sentence}");
     }
+}
+
+#[test]
+fn a_bug_is_told_beside_the_facts_and_the_next_summary_takes_it_back() {
+    let mut status = TriggerStatus {
+        run: Some(run(Running, Some(LastAttempt::Accepted))),
+        ..TriggerStatus::default()
+    };
+    summarize(&mut status, None, 3, at(0));
+    let before = status.clone();
+    tell_bug(&mut status, "index out of bounds", 3, at(5));
+    let seen = |kind: &str| {
+        let found: Vec<_> = status.conditions.iter().filter(|c| c.kind == kind).collect();
+        assert!(found.len() <= 1, "one {kind}");
+        found.first().map(|c| (c.status, c.reason.clone(), c.message.clone()))
+    };
+    let bug = |truth| Some((truth, "InternalError".to_owned(), "index out of bounds".to_owned()));
+    assert_eq!((seen("Ready"), seen("Stalled")), (bug(False), bug(True)));
+    assert_eq!(seen("Reconciling"), None, "nothing is being done");
+    assert!(seen("Fired").is_some() && seen("Succeeded").is_some(), "what is known stays");
+    assert_eq!((status.phase, &status.run), (before.phase, &before.run));
+    summarize(&mut status, None, 3, at(9));
+    let kinds = |status: &TriggerStatus| {
+        status.conditions.iter().map(|c| (c.kind.clone(), c.status)).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(&status), kinds(&before));
 }

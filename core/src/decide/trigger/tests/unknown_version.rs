@@ -40,3 +40,21 @@ fn an_edit_during_a_run_is_not_lost() {
     scene.restart().git_ref("B").settle();
     assert_eq!(scene.run().target.git_ref, "B");
 }
+
+#[test]
+fn a_run_that_waits_is_repeated_if_nobody_edited_and_superseded_if_somebody_did() {
+    let waiting = || {
+        let mut scene = Scene::pending();
+        let run = scene.trigger.status.run.as_mut().unwrap();
+        run.digest = Digest::from("v9:abc");
+        scene.restart().wait(60);
+        scene
+    };
+    let mut unedited = waiting();
+    let name = unedited.run().fire_id.clone();
+    unedited.repeat();
+    assert_eq!(unedited.run().fire_id, name);
+    let mut edited = waiting();
+    edited.other_token().step();
+    assert_ne!(edited.run().fire_id, name, "what it was fired for cannot be told any more");
+}
