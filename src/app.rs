@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use kube::Api;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -58,7 +58,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         config.gitlab_url.clone(),
         config.follow_interval,
     ));
-    let following = tokio::spawn(Arc::clone(&follower).run());
+    let follow = Arc::clone(&follower).run();
+    parts.spawn(async {
+        follow.await;
+        Ok(())
+    });
 
     let controller = Arc::new(TriggerController::new(Parts {
         cluster: cluster.clone(),
@@ -87,12 +91,29 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         writer = config.policy.writer,
         "operator started"
     );
-    let left = runtime.run(watch, stopped(stop)).await?;
-    following.abort();
+    let asked = stop.clone();
+    let left = tokio::select! {
+        left = runtime.run(watch, stopped(stop)) => left?,
+        ended = ends(&mut parts, asked) => bail!("a part of the operator ended: {ended}"),
+    };
+    parts.abort_all();
     // The last sender of Events went with the runtime; what waits is still told, for a moment.
     let _ = tokio::time::timeout(LAST_EVENTS, telling).await;
     tracing::info!(left, "operator stopped");
     Ok(())
+}
+
+/// Waits for a part to end that should not; those that end because they were asked to are none.
+async fn ends(parts: &mut JoinSet<std::io::Result<()>>, asked: watch::Receiver<bool>) -> String {
+    loop {
+        match parts.join_next().await {
+            Some(_) if *asked.borrow() => {}
+            Some(Ok(Ok(()))) => return "it returned".into(),
+            Some(Ok(Err(error))) => return error.to_string(),
+            Some(Err(error)) => return error.to_string(),
+            None => std::future::pending().await,
+        }
+    }
 }
 
 fn gitlab_client(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<gitlab::Client> {

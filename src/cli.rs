@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use pipekick_core::domain::{GitLabUrl, Span};
+use pipekick_core::domain::Span;
 
 /// Kicks off GitLab CI pipelines from Kubernetes: once, on time, and tells how it went.
 #[derive(Debug, Parser)]
@@ -58,7 +58,7 @@ pub enum LogFormat {
 pub struct Run {
     /// GitLab instance of triggers that name none; Secrets without pipekick.dev/gitlab-url are sent only there.
     #[arg(long, env = "PIPEKICK_GITLAB_URL", value_name = "URL", default_value = "https://gitlab.com")]
-    pub gitlab_url: GitLabUrl,
+    pub gitlab_url: String,
     /// Allow GitLab URLs that begin http://. Tokens then travel unencrypted: for sandboxes only.
     #[arg(long, env = "PIPEKICK_ALLOW_HTTP")]
     pub allow_http: bool,

@@ -36,14 +36,15 @@ impl Config {
     /// # Errors
     /// Names the flag and what to write instead.
     pub fn new(typed: &cli::Run, writer: String) -> anyhow::Result<Self> {
+        // Parsed here, not by clap, which would repeat a password that somebody wrote into it.
+        let gitlab_url: GitLabUrl = typed.gitlab_url.parse().context("--gitlab-url")?;
         ensure!(
-            typed.allow_http || typed.gitlab_url.is_https(),
-            "--gitlab-url {}: plain http would send tokens unencrypted; use https, or --allow-http in a sandbox",
-            typed.gitlab_url
+            typed.allow_http || gitlab_url.is_https(),
+            "--gitlab-url {gitlab_url}: plain http would send tokens unencrypted; use https, or --allow-http in a sandbox"
         );
         let request_deadline = between(typed.request_deadline, 1, 300).context("--request-deadline")?;
         Ok(Self {
-            gitlab_url: typed.gitlab_url.clone(),
+            gitlab_url,
             allow_http: typed.allow_http,
             policy: Policy {
                 first_sight: match typed.first_sight {

@@ -78,6 +78,7 @@ pub struct PipelineTriggerSpec {
     #[x_kube(
         validation = Rule::new("self.trim() != ''").message("ref is empty: name a branch or tag"),
         validation = Rule::new("!self.matches('^([0-9a-fA-F]{40}|[0-9a-fA-F]{64})$')").message("ref is a commit id and GitLab starts no pipeline for one: name a branch or tag"),
+        validation = Rule::new("self.trim() == '' || !self.matches('[[:cntrl:] ~^:?*\\\\\\[]|[.][.]|@[{]|//|^[/-]|[/.]$')").message("ref: git allows no such name for a branch or tag"),
     )]
     pub git_ref: String,
 
@@ -103,7 +104,11 @@ pub struct PipelineTriggerSpec {
     /// How long a run may take from the moment GitLab accepted it, such as 90s, 30m or 1h30m. A longer one
     /// ends in phase TimedOut; the pipeline itself goes on in GitLab. Unset: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32), regex(pattern = "^([0-9]+(h|m|s))+$"))]
+    #[schemars(length(max = 32))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^([0-9]{1,7}(h|m|s))+$')").message("timeout: write it like 90s, 30m or 1h30m"),
+        validation = Rule::new("self.matches('[1-9]')").message("timeout: zero would end every run at once; leave it out for no limit"),
+    )]
     pub timeout: Option<String>,
 
     /// What to do when a request was sent, its reply was lost, and nobody can tell whether it made a pipeline.
@@ -183,10 +188,10 @@ impl schemars::JsonSchema for ProjectName {
 #[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SecretKeySelector {
     /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))]
     pub name: String,
     /// Key in its data.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9._-]+$"))]
     pub key: String,
 }
 

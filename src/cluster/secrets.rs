@@ -152,6 +152,10 @@ impl Secrets {
         to: CredentialUse<'_>,
     ) -> Result<SecretString, (Reason, String)> {
         let SecretKeyRef { name, key } = wanted;
+        // The name becomes part of a path, and must not lead out of the namespace.
+        if !is_name(name) {
+            return Err((Reason::SecretMissing, format!("`{name}` cannot be the name of a Secret")));
+        }
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let unreadable =
             |why: String| (Reason::SecretUnreadable, format!("Secret {name} could not be read: {why}"));
@@ -177,6 +181,16 @@ impl Secrets {
         };
         token_of(value.0).map_err(|why| (Reason::SecretUnusable, format!("key {key} of Secret {name} {why}")))
     }
+}
+
+/// A DNS-1123 subdomain, as Kubernetes names Secrets.
+fn is_name(text: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
+    (1..=253).contains(&text.len())
+        && text.bytes().all(inner)
+        && !text.starts_with(['-', '.'])
+        && !text.ends_with(['-', '.'])
+        && !text.contains("..")
 }
 
 fn next_delay(before: Option<Duration>) -> Duration {
@@ -215,6 +229,16 @@ mod tests {
             (vec![b'x'; 5000], "is too long for a token"),
         ] {
             assert_eq!(token_of(bad).unwrap_err(), why);
+        }
+    }
+
+    #[test]
+    fn a_name_never_leads_out_of_its_namespace() {
+        assert!(is_name("checkout-gitlab") && is_name("a.b-c1"));
+        for bad in
+            ["", "..", "a/../b", "../../other/secrets/x", "a%2Fb", "A", "-a", "a.", "a..b", "a?b", "a b"]
+        {
+            assert!(!is_name(bad), "{bad}");
         }
     }
 

@@ -132,6 +132,9 @@ const TABLE: &[Row] = &[
           says: "{answer}: the user whom the token acts for may not start pipelines in project {project}. Developer is the least role that may." },
     Row { calls: FIRE, status: 400, words: &[&["pipelines are disabled"]], reason: Reason::Forbidden, then: Then::Refuse,
           says: "{answer}: CI/CD is switched off in project {project}. Switch it on (Settings, General, Visibility)." },
+    // 405: GitLab lets nothing but GET through to a project's old path.
+    Row { calls: FIRE, status: 405, words: &[], reason: Reason::ProjectNotFound, then: Then::Refuse,
+        says: "{answer}: project {project} was renamed or moved. Write its new path, or its numeric id, which stays." },
     Row { calls: FIRE, status: 400, words: &[&["project is deleted"]], reason: Reason::ProjectNotFound, then: Then::Refuse,
           says: "{answer}: project {project} is being deleted." },
 
@@ -196,7 +199,7 @@ pub(super) fn explain(
             };
             Meaning::Throttled { reason: Reason::RateLimited, message, wait }
         }
-        (400 | 401 | 403 | 404, Ok(said)) => by_table(about, status, meta, said, &answer),
+        (400 | 401 | 403 | 404 | 405, Ok(said)) => by_table(about, status, meta, said, &answer),
         // The other create route stores nothing that failed, so there a 422 is not understood.
         (422, Ok(said)) if about.call == Call::FireTrigger => {
             Meaning::FailedAtBirth { message: if said.text.is_empty() { answer } else { said.text.clone() } }

@@ -105,7 +105,7 @@ impl Row {
 }
 
 /// Whether a person must provide something before this can go on.
-const fn names_something_missing(reason: Reason) -> bool {
+pub(super) const fn names_something_missing(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::SecretMissing

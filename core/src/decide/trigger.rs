@@ -233,10 +233,12 @@ pub struct Note {
 #[must_use]
 pub fn decide(observed: &Observed<'_>) -> Plan {
     let mut draft = Draft::new(*observed);
-    // An object on its way out fires nothing; its pipeline runs on in GitLab.
-    if !observed.trigger.being_deleted {
-        draft.trim();
-        draft.settle_digest();
+    draft.trim();
+    draft.settle_digest();
+    if observed.trigger.being_deleted {
+        // An object on its way out fires and repeats nothing; what becomes of its run is still told.
+        draft.absorb();
+    } else {
         draft.resolve();
         draft.absorb();
         if draft.effect != Effect::Nothing {
@@ -495,8 +497,10 @@ impl<'a> Draft<'a> {
     /// Sums up, and keeps the status only if it reads differently.
     fn finish(mut self) -> Plan {
         let Observed { now, policy: _, trigger, facts: _ } = self.seen;
-        if trigger.being_deleted {
-            return Plan { status: None, effect: Effect::Nothing, events: vec![], follow: None, wake: None };
+        if trigger.being_deleted && self.status == trigger.status {
+            // Nothing new to tell, and nobody to tell it to soon.
+            let follow = self.status.run.as_ref().and_then(|run| follow_of(run, trigger));
+            return Plan { status: None, effect: self.effect, events: vec![], follow, wake: self.wake };
         }
         summarize(&mut self.status, self.standing.take(), trigger.generation, now);
         let follow = self.status.run.as_ref().and_then(|run| follow_of(run, trigger));

@@ -146,7 +146,7 @@ pub struct Run {
     /// Why it stands there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// The same in a sentence.
+    /// Where the run stands, and why, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// The POSTs sent for it.

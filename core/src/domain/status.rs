@@ -8,18 +8,16 @@ use serde::{Deserialize, Serialize};
 use super::Digest;
 use super::run::{HistoryEntry, Run};
 
+//           ┌────────────────────────── NotSent, throttled ───────────────────────┐
+//           ▼                                                                      │
+// Idle → Pending → Firing ─ 201 → Running → Succeeded | Failed | Canceled | Skipped | TimedOut
+//                    │ ├─ 201, no access token → Fired                             │
+//                    │ ├─ refused → Rejected ── tried again every 10 min ──────────┤
+//                    │ └─ anything else → Unknown ─ found → Running                │
+//                    └──── (lost) ─────────┘   │ ├─ proven absent ────────────────┘
+//                                              │ └─ cannot tell → Held
+
 /// Where a trigger, or a run of it, stands.
-///
-/// ```text
-///           ┌────────────────────────── NotSent, throttled ───────────────────────┐
-///           ▼                                                                      │
-/// Idle → Pending → Firing ─ 201 → Running → Succeeded | Failed | Canceled | Skipped | TimedOut
-///                    │ ├─ 201, no access token → Fired                             │
-///                    │ ├─ refused → Rejected ── tried again every 10 min ──────────┤
-///                    │ └─ anything else → Unknown ─ found → Running                │
-///                    └──── (lost) ─────────┘   │ ├─ proven absent ────────────────┘
-///                                              │ └─ cannot tell → Held
-/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Phase {
     /// Waits to be sent.
@@ -171,7 +169,7 @@ pub struct TriggerStatus {
     /// Where the trigger stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
-    /// The same in a sentence.
+    /// Where the trigger stands, and why, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Annotation values that were answered, and how.

@@ -36,7 +36,10 @@ pub enum FireOn {
     Request,
 }
 
-/// What to do when a POST may or may not have made a pipeline and nothing can be looked up.
+/// What to do when a request was sent, its reply was lost, and nobody can tell whether it made a pipeline. Hold (when
+/// unset): wait for a person, so that there is at most one pipeline; the annotation pipekick.dev/resolve frees it.
+/// Refire: send it again, so that there is at least one. With an access token that may read the project's pipelines and
+/// their variables it is looked up, and this rarely matters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum OnUnknown {
     /// Wait for a person: at most one pipeline.

@@ -150,7 +150,9 @@ impl TriggerController {
             fire_id: fire_id.clone(),
             object: key.clone(),
         };
-        self.metrics.cause_to_post(clock::instant().saturating_duration_since(turn.seen_at));
+        if order.key.count == 1 {
+            self.metrics.cause_to_post(clock::instant().saturating_duration_since(turn.seen_at));
+        }
         let (answer, _) = if order.spec.trigger_token.is_some() {
             self.gitlab.fire_with_trigger(&request, token).await
         } else {
@@ -222,6 +224,7 @@ impl TriggerController {
             resource_version: turn.resource_version.clone(),
         };
         let object: Object = status::write::<PipelineTrigger, _>(&self.cluster, &guard, status).await?;
+        self.memories.confirmed(&turn.trigger.key);
         self.take(turn, &object);
         Ok(())
     }
@@ -267,7 +270,7 @@ impl TriggerController {
                 {
                     self.take(turn, &object);
                 }
-                Next::End(Outcome::done().wake_in(UNCONFIRMED, Rank::Firing))
+                Next::End(Outcome::done().wake_in(self.memories.unconfirmed(key), Rank::Firing))
             }
         }
     }

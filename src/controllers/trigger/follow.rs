@@ -54,14 +54,15 @@ struct GroupKey {
 }
 
 struct Group {
-    pipelines: HashMap<u64, Followed>,
+    /// By object: two may follow one pipeline, where a person gave it to both.
+    objects: HashMap<ObjectKey, Followed>,
     next: Instant,
     busy: bool,
     troubles: u32,
 }
 
 struct Followed {
-    object: ObjectKey,
+    pipeline: u64,
     since: Timestamp,
     /// What was handed on last.
     told: Option<Told>,
@@ -130,11 +131,11 @@ impl Follower {
         {
             return;
         }
-        if let Some((group, id)) = state.of.remove(object) {
+        if let Some((group, _)) = state.of.remove(object) {
             state.sightings.remove(object);
             if let Some(left) = state.groups.get_mut(&group) {
-                left.pipelines.remove(&id);
-                if left.pipelines.is_empty() {
+                left.objects.remove(object);
+                if left.objects.is_empty() {
                     state.groups.remove(&group);
                 }
             }
@@ -143,13 +144,13 @@ impl Follower {
         state.of.insert(object.clone(), (key.clone(), id));
         let due = clock::instant() + self.interval(since);
         let group = state.groups.entry(key).or_insert_with(|| Group {
-            pipelines: HashMap::new(),
+            objects: HashMap::new(),
             next: due,
             busy: false,
             troubles: 0,
         });
         group.next = group.next.min(due);
-        group.pipelines.insert(id, Followed { object: object.clone(), since, told: None, asked: None });
+        group.objects.insert(object.clone(), Followed { pipeline: id, since, told: None, asked: None });
         drop(state);
         self.changed.notify_one();
     }
@@ -164,9 +165,9 @@ impl Follower {
     pub fn drop_sighting(&self, object: &ObjectKey) {
         let mut state = self.lock();
         state.sightings.remove(object);
-        if let Some((group, id)) = state.of.get(object).cloned()
+        if let Some((group, _)) = state.of.get(object).cloned()
             && let Some(followed) =
-                state.groups.get_mut(&group).and_then(|group| group.pipelines.get_mut(&id))
+                state.groups.get_mut(&group).and_then(|group| group.objects.get_mut(object))
         {
             followed.told = None;
         }
@@ -239,8 +240,9 @@ impl Follower {
                 *of_host += 1;
                 group.busy = true;
                 let mut ids: Vec<(Option<Instant>, u64)> =
-                    group.pipelines.iter().map(|(id, followed)| (followed.asked, *id)).collect();
+                    group.objects.values().map(|followed| (followed.asked, followed.pipeline)).collect();
                 ids.sort_unstable();
+                ids.dedup_by_key(|(_, id)| *id);
                 due.push((key.clone(), ids.into_iter().map(|(_, id)| id).collect()));
             } else if room > due.len() {
                 next = next.min(group.next);
@@ -267,19 +269,20 @@ impl Follower {
         group.busy = false;
         group.troubles = if look.trouble { group.troubles.saturating_add(1) } else { 0 };
         for (id, sighting) in look.found {
-            let Some(followed) = group.pipelines.get_mut(&id) else { continue };
-            if look.alone.contains(&id) {
-                followed.asked = Some(now);
-            }
             let telling = told(&sighting);
-            if followed.told.as_ref() == Some(&telling) {
-                continue;
+            for (object, followed) in group.objects.iter_mut().filter(|(_, followed)| followed.pipeline == id)
+            {
+                if look.alone.contains(&id) {
+                    followed.asked = Some(now);
+                }
+                if followed.told.as_ref() != Some(&telling) {
+                    followed.told = Some(telling.clone());
+                    sightings.insert(object.clone(), (id, sighting.clone()));
+                    poke.push(object.clone());
+                }
             }
-            followed.told = Some(telling);
-            sightings.insert(followed.object.clone(), (id, sighting));
-            poke.push(followed.object.clone());
         }
-        let soonest = group.pipelines.values().map(|followed| self.interval(followed.since)).min();
+        let soonest = group.objects.values().map(|followed| self.interval(followed.since)).min();
         let backed_off = self.interval_min.saturating_mul(1 << group.troubles.min(5)).min(INTERVAL_MAX);
         let interval =
             soonest.unwrap_or(INTERVAL_MAX).max(if look.trouble { backed_off } else { Duration::ZERO });

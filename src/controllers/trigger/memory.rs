@@ -26,6 +26,8 @@ struct Memory {
     /// When to look again for a pipeline that was lost, and how many looks in a row met trouble.
     look_again: Option<Instant>,
     troubles: u32,
+    /// Writes in a row that the API server did not confirm.
+    unconfirmed: u32,
 }
 
 /// The memories of all objects that have some. A settled object has none.
@@ -33,6 +35,7 @@ struct Memory {
 pub(super) struct Memories {
     all: Mutex<HashMap<ObjectKey, Memory>>,
     unknown: Mutex<HashSet<ObjectKey>>,
+    seed: std::hash::RandomState,
 }
 
 impl Memories {
@@ -74,6 +77,24 @@ impl Memories {
         memory.troubles = if trouble { memory.troubles.saturating_add(1) } else { 0 };
         let backed_off = LOOK_INTERVAL.saturating_mul(1 << memory.troubles.saturating_sub(1).min(3));
         memory.look_again = Some(clock::instant() + backed_off.min(LOOK_INTERVAL_MAX).max(at_least));
+    }
+
+    /// A write was not confirmed; how long to leave it: 1 s growing to 60 s, spread by up to a half, so that objects
+    /// that met the same trouble do not come back together.
+    pub(super) fn unconfirmed(&self, key: &ObjectKey) -> Duration {
+        let mut all = self.lock();
+        let memory = all.entry(key.clone()).or_default();
+        let wait = Duration::from_secs(1 << memory.unconfirmed.min(6)).min(LOOK_INTERVAL_MAX);
+        memory.unconfirmed = memory.unconfirmed.saturating_add(1);
+        let spread = std::hash::BuildHasher::hash_one(&self.seed, (key, memory.unconfirmed)) % 512;
+        wait + wait.mul_f64(f64::from(u16::try_from(spread).unwrap_or_default()) / 1024.0)
+    }
+
+    /// A write was confirmed.
+    pub(super) fn confirmed(&self, key: &ObjectKey) {
+        if let Some(memory) = self.lock().get_mut(key) {
+            memory.unconfirmed = 0;
+        }
     }
 
     /// When to look again.

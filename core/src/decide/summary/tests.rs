@@ -233,10 +233,8 @@ fn fired_says_whether_a_pipeline_exists() {
 
 #[test]
 fn a_bug_is_told_beside_the_facts_and_the_next_summary_takes_it_back() {
-    let mut status = TriggerStatus {
-        run: Some(run(Running, Some(LastAttempt::Accepted))),
-        ..TriggerStatus::default()
-    };
+    let mut status =
+        TriggerStatus { run: Some(run(Running, Some(LastAttempt::Accepted))), ..TriggerStatus::default() };
     summarize(&mut status, None, 3, at(0));
     let before = status.clone();
     tell_bug(&mut status, "index out of bounds", 3, at(5));

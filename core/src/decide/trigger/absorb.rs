@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::super::summary::names_something_missing;
 use super::{Draft, INTENT_MAX_AGE, NOT_SENT_BACKOFF, REJECTED_RETRY, end, later};
 use crate::domain::{
     Answer, FailedJob, LastAttempt, Phase, Pipeline, PipelineStatus, Reason, Run, Sighting, Span,
@@ -83,6 +84,7 @@ impl Draft<'_> {
         let (warning, reason, message) = match answer {
             Answer::Accepted(pipeline) => {
                 attempt.last = LastAttempt::Accepted;
+                attempt.trouble = None;
                 run.fired_at = Some(now);
                 let created = format!("pipeline {} was created on {}", pipeline.id, run.target.git_ref);
                 let followed = run.target.access.is_some();
@@ -181,7 +183,9 @@ impl Draft<'_> {
                 end(run, Phase::Canceled, Reason::PipelineGone, message, seen.now);
             }
             Sighting::Trouble { reason, message } => {
-                run.reason = Some(Reason::CannotFollow);
+                // Where a person must provide something, the reason says what.
+                let missing = names_something_missing(reason);
+                run.reason = Some(if missing { reason } else { Reason::CannotFollow });
                 run.message = Some(format!("pipeline {} cannot be followed ({reason}): {message}", known.id));
                 return;
             }

@@ -79,6 +79,11 @@ impl Draft<'_> {
         if let Some(value) = self.asked() {
             return Some(Cause::Request(value));
         }
+        let held = |run: &Run| run.phase == Phase::Held && run.reason == Some(Reason::FirstSight);
+        if self.status.run.as_ref().is_some_and(held) {
+            // Whatever is edited meanwhile: it waits to be asked, and then fires what stands there.
+            return None;
+        }
         if let Some(passed) = self.passed.take() {
             return Some(passed);
         }

@@ -269,8 +269,13 @@ fn held_at_first_sight_until_asked() {
     assert!(fires(&scene.other_token().step()).is_none(), "an edit of another field leaves it held");
     scene.restart().policy.first_sight = FirstSight::Fire;
     assert!(fires(&scene.step()).is_none(), "so does an operator that would not have held it");
+    assert!(
+        fires(&scene.git_ref("B").step()).is_none(),
+        "and an edit of a firing field, for it was not asked"
+    );
     assert_eq!(fires(&scene.ask("go").step()), Some(Request));
     assert_eq!((scene.run().seq, scene.past()), (2, vec![(1, Phase::Superseded)]));
+    assert_eq!(scene.run().target.git_ref, "B", "what stands there when it is asked");
 
     for mode in [FireOn::Change, FireOn::Request] {
         let scene = held(mode);

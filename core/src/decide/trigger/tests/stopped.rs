@@ -98,15 +98,32 @@ fn suspended_at_first_sight_it_is_held_when_resumed_if_the_operator_holds() {
 }
 
 #[test]
-fn being_deleted_does_nothing() {
+fn an_object_being_deleted_fires_and_repeats_nothing() {
     let mut firing = Scene::new(FireOn::Apply);
     firing.step();
     for mut scene in [Scene::new(FireOn::Apply), Scene::running(), Scene::pending(), firing] {
+        let posts = scene.posts.len();
         scene.trigger.being_deleted = true;
         scene.git_ref("B").ask("v").wait(3600).credentials(Credentials::Ready);
-        let plan = scene.decide();
-        assert!(plan.is_settled() && plan.status.is_none() && plan.events.is_empty(), "{plan:?}");
+        scene.step();
+        scene.step();
+        assert_eq!(scene.posts.len(), posts);
+        assert_eq!(scene.answered(), None);
     }
+}
+
+#[test]
+fn while_a_finalizer_keeps_an_object_what_becomes_of_its_run_is_told() {
+    let mut scene = Scene::new(FireOn::Apply);
+    scene.step();
+    scene.trigger.being_deleted = true;
+    scene.answer(accepted());
+    assert_eq!(scene.phase(), Phase::Running);
+    assert!(scene.step().follow.is_some());
+    scene.sight(seen(PipelineStatus::Success));
+    assert_eq!(scene.phase(), Phase::Succeeded);
+    let plan = scene.step();
+    assert!(plan.is_settled() && plan.status.is_none(), "{plan:?}");
 }
 
 #[test]

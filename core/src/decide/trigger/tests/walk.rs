@@ -350,6 +350,9 @@ impl Walk {
 
     fn check_rest(&self) {
         let (trigger, status) = (&self.scene.trigger, &self.scene.trigger.status);
+        if status.run.as_ref().is_some_and(|run| run.reason == Some(Reason::FirstSight)) {
+            return;
+        }
         let decided = status.decided_digest.as_ref().unwrap();
         assert_eq!(trigger.firing.compare(decided), Compared::Same, "an edit was not answered");
         assert_ne!(status.phase, Some(Phase::Rejected), "a refused run was given up");
