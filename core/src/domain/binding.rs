@@ -178,6 +178,13 @@ mod tests {
                 Some(Reason::SecretNotForThisProject),
             ),
             (
+                "a project that is not listed is refused",
+                binding(yes, None, Some("x/y, shop/sub/other")),
+                &home,
+                Some(Reason::SecretNotForThisProject),
+            ),
+            ("upper and lower case are one", binding(yes, None, Some("Shop/Sub/*")), &home, None),
+            (
                 "an empty list allows none",
                 binding(yes, None, Some("")),
                 &home,

@@ -175,6 +175,14 @@ mod tests {
     }
 
     #[test]
+    fn canonical_json_has_sorted_keys_and_no_blanks_at_any_depth() {
+        let mut text = String::new();
+        write_canonical(&serde_json::json!({"b": [1, {"d": null, "c": "x"}, []], "a": true}), &mut text);
+        assert_eq!(text, r#"{"a":true,"b":[1,{"c":"x","d":null},[]]}"#);
+        assert_eq!(Digest::from("v1:abc").to_string(), "v1:abc");
+    }
+
+    #[test]
     fn an_unchanged_object_is_the_same_by_the_algorithm_that_recorded_it() {
         let fields = FiringFields::example();
         assert_eq!(fields.compare(&fields.digest()), Compared::Same);

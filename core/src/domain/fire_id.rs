@@ -85,6 +85,7 @@ mod tests {
         let first = id("u", 1, Cause::Apply, 1);
         assert_eq!(first, id("u", 1, Cause::Apply, 1));
         assert_eq!(first.as_str().len(), 26);
+        assert_eq!(first.to_string(), first.as_str());
         for other in [
             id("v", 1, Cause::Apply, 1),
             id("u", 2, Cause::Apply, 1),

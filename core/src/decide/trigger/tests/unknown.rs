@@ -107,12 +107,22 @@ fn a_restarted_operator_waits_the_whole_delay_itself() {
     scene.wait(10).look(Lookup::NoCandidate);
     assert!(scene.run().attempt.as_ref().unwrap().absent_at.is_some());
     // The clock was stepped by a day while the process was down.
-    scene.restart().wait(0);
+    scene.restart().wait(10);
     scene.now += std::time::Duration::from_secs(86_400);
     scene.look(Lookup::NoCandidate);
     assert_eq!(scene.phase(), Phase::Unknown, "its own monotonic clock has not seen the delay pass");
     let plan = until_proven(&mut scene, &Lookup::NoCandidate);
     assert!(matches!(plan.effect, Effect::ReadCredentials(_)));
+}
+
+#[test]
+fn a_clock_that_was_set_back_proves_nothing_early() {
+    let mut scene = lost();
+    scene.wait(10).look(Lookup::NoCandidate);
+    scene.wait(10 + DELAY);
+    scene.now -= std::time::Duration::from_secs(DELAY + 5);
+    scene.look(Lookup::NoCandidate);
+    assert_eq!(scene.phase(), Phase::Unknown, "by the record in status the delay has not passed");
 }
 
 #[test]
@@ -323,4 +333,14 @@ fn a_stillborn_pipeline_that_is_not_found_is_let_go() {
     assert!(scene.look(Lookup::NoCandidate).wake.is_some());
     scene.wait(DELAY);
     assert!(scene.step().is_settled());
+}
+
+#[test]
+fn a_look_waits_until_the_last_one_is_long_enough_ago() {
+    let mut scene = lost();
+    scene.facts.look_again = Some(scene.now + std::time::Duration::from_secs(7));
+    let plan = scene.step();
+    assert_eq!((&plan.effect, wakes_in(&scene, &plan)), (&Effect::Nothing, Some(7)));
+    scene.wait(7);
+    assert!(matches!(scene.step().effect, Effect::LookUp(_)), "to the second");
 }
