@@ -344,3 +344,50 @@ fn a_look_waits_until_the_last_one_is_long_enough_ago() {
     scene.wait(7);
     assert!(matches!(scene.step().effect, Effect::LookUp(_)), "to the second");
 }
+
+#[test]
+fn what_was_found_for_another_post_is_not_linked() {
+    let mut scene = Scene::new(FireOn::Apply);
+    scene.step();
+    scene.answer(crate::domain::Answer::FailedAtBirth { message: "invalid yaml".into() });
+    let mut of = scene.run().attempt_key().unwrap();
+    of.count += 1;
+    scene.facts.lookup = Some((of, found(PipelineStatus::Failed)));
+    scene.step();
+    assert_eq!(scene.run().pipeline, None);
+}
+
+#[test]
+fn what_cannot_be_told_is_looked_at_again_until_the_delay_has_passed() {
+    for (age, wake) in [(0, 10), (20, 10), (DELAY - 4, 4)] {
+        let mut scene = lost();
+        scene.wait(age);
+        let plan = scene.look(cannot_tell());
+        assert_eq!((scene.phase(), wakes_in(&scene, &plan)), (Phase::Unknown, Some(wake)), "at {age} s");
+    }
+    let mut scene = lost();
+    scene.wait(DELAY).look(cannot_tell());
+    assert_eq!(scene.phase(), Phase::Held, "to the second");
+}
+
+#[test]
+fn trouble_with_a_look_is_waited_out_as_long_as_it_asks() {
+    for (asked, wake) in [(None, 10), (Some(47), 47), (Some(0), 10)] {
+        let mut scene = lost();
+        scene.facts.look_again = asked.map(|seconds| scene.now + std::time::Duration::from_secs(seconds));
+        let plan = scene.look(trouble());
+        assert_eq!(wakes_in(&scene, &plan), Some(wake), "{asked:?}");
+    }
+}
+
+#[test]
+fn only_a_stillborn_pipeline_is_looked_for_after_the_end() {
+    let mut refused = Scene::new(FireOn::Apply);
+    refused.step();
+    refused.answer(super::scene::refused());
+    let mut abandoned = held();
+    abandoned.resolve("1:abandon").step();
+    for mut scene in [refused, abandoned] {
+        assert_eq!(scene.step().effect, Effect::Nothing, "{:?}", scene.phase());
+    }
+}
