@@ -78,7 +78,7 @@ pub struct PipelineTriggerSpec {
     #[x_kube(
         validation = Rule::new("self.trim() != ''").message("ref is empty: name a branch or tag"),
         validation = Rule::new("!self.matches('^([0-9a-fA-F]{40}|[0-9a-fA-F]{64})$')").message("ref is a commit id and GitLab starts no pipeline for one: name a branch or tag"),
-        validation = Rule::new("self.trim() == '' || !self.matches('[[:cntrl:] ~^:?*\\\\\\[]|[.][.]|@[{]|//|^[/-]|[/.]$')").message("ref: git allows no such name for a branch or tag"),
+        validation = Rule::new(r"self.trim() == '' || !self.matches(r'[[:cntrl:] ~^:?*\[\\]|[.][.]|@[{]|//|^[/-]|[/.]$')").message("ref: git allows no such name for a branch or tag"),
     )]
     pub git_ref: String,
 

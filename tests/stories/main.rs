@@ -37,6 +37,7 @@ mod recreation;
 mod refused_at_apply;
 mod refused_by_gitlab;
 mod suspension;
+mod unknown;
 
 /// Stories that run at the same time: most of their time they wait.
 const AT_ONCE: usize = 4;
