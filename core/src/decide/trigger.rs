@@ -100,6 +100,8 @@ pub struct Facts {
     pub sighting: Option<(u64, Sighting)>,
     /// What a look for the run's pipeline brought, just now.
     pub lookup: Option<(AttemptKey, Lookup)>,
+    /// How long ago that look began: what it saw is as old as that.
+    pub look_took: Duration,
     /// The last look was so short ago that the next one waits until then.
     pub look_again: Option<Timestamp>,
     /// What a look at the pipeline that a person named brought, just now.

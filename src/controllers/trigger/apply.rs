@@ -75,6 +75,7 @@ impl TriggerController {
                 Next::Decide
             }
             Effect::LookUp(look) => {
+                turn.look_began = Some(clock::instant());
                 let (lookup, wait) = self.looker.look_up(&key.namespace, &look).await;
                 let trouble = matches!(lookup, Lookup::Trouble { .. });
                 self.memories.looked(key, trouble, wait);

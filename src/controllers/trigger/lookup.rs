@@ -78,7 +78,14 @@ impl Looker {
             Ok(reached) => reached,
             Err((_, message)) => return Named::Trouble(message),
         };
-        match self.gitlab.pipeline(&at, *pipeline_id, &token).await {
+        let seen = match self.gitlab.pipeline(&at, *pipeline_id, &token).await {
+            Err(ReadError { moved_to: Some(project), .. }) => {
+                let at = Endpoint { project, ..at };
+                self.gitlab.pipeline(&at, *pipeline_id, &token).await
+            }
+            seen => seen,
+        };
+        match seen {
             Ok(pipeline) => Named::Seen(pipeline),
             Err(error) if error.kind == ReadKind::NotFound => Named::Missing,
             Err(error) => Named::Trouble(error.message),
@@ -164,7 +171,7 @@ impl Looker {
         if !marked {
             return Ok(Lookup::NoneOurs);
         }
-        let (mut ours, mut unreadable) = (Vec::new(), None);
+        let (mut ours, mut unreadable, mut failed) = (Vec::new(), None, None);
         for candidate in candidates {
             match self.mark(at, candidate, target, token).await {
                 Ok(Mark::Run(id)) if id == *wanted => ours.push(candidate),
@@ -182,10 +189,15 @@ impl Looker {
                     // It may read none of the others either.
                     break;
                 }
-                // It was deleted between the list and now: by a person, who therefore knows of it.
-                Err(error) if error.kind == ReadKind::NotFound => {}
-                Err(error) => return Err(error),
+                // Deleted since, or not there yet for the replica that was asked: the next list tells. Until then this
+                // look proves nothing, unless another candidate is ours.
+                Err(error) => failed = Some(ReadError { kind: ReadKind::Trouble, ..error }),
             }
+        }
+        if ours.is_empty()
+            && let Some(error) = failed
+        {
+            return Err(error);
         }
         let Some((first, others)) = ours.split_first() else {
             return Ok(match unreadable {
@@ -198,7 +210,8 @@ impl Looker {
             project: first.project_id.map_or_else(|| at.project.clone(), ProjectRef::Id),
         };
         // A list leaves out most of what the run tells of its pipeline.
-        let pipeline = self.gitlab.pipeline(&id, first.id, token).await?;
+        let whole = self.gitlab.pipeline(&id, first.id, token).await;
+        let pipeline = whole.unwrap_or_else(|_| (*first).clone());
         let failed_jobs = if pipeline.status == PipelineStatus::Failed {
             self.gitlab.failed_jobs(&id, first.id, token).await.unwrap_or_default()
         } else {

@@ -90,6 +90,7 @@ struct Turn {
     token: Option<secrecy::SecretString>,
     /// What a look brought; decided on in this turn or not at all.
     lookup: Option<(AttemptKey, Lookup)>,
+    look_began: Option<tokio::time::Instant>,
     named: Option<(u64, Named)>,
 }
 
@@ -171,6 +172,7 @@ impl Worker for TriggerController {
             credentials: Credentials::Unread,
             token: None,
             lookup: None,
+            look_began: None,
             named: None,
         };
         for _ in 0..STEPS {

@@ -1,5 +1,7 @@
 //! What a decision looks at: the object as the watch brought it, and what this process knows beside it.
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
 use pipekick_core::decide::trigger::{Facts, Observed};
 use pipekick_core::domain::{GitLabUrl, ObjectKey, Phase, Run, Trigger};
@@ -47,6 +49,7 @@ impl TriggerController {
             budget_until: self.budget_until(key, turn),
             sighting: self.follower.sighting(key),
             lookup: turn.lookup.clone(),
+            look_took: turn.look_began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began)),
             look_again: self.memories.look_again(key).and_then(|at| {
                 let wait = SignedDuration::try_from(at.saturating_duration_since(now)).ok()?;
                 clock::now().checked_add(wait).ok()

@@ -109,7 +109,9 @@ impl Draft<'_> {
     /// process's knowledge, and a second look, a resolution delay later, finds nothing either.
     fn absent(&mut self) {
         let (now, delay) = (self.seen.now, self.seen.policy.resolution_delay);
-        let age = self.seen.facts.intent_age.unwrap_or_default();
+        // A look counts from when it began: its list may have been read long before its reply was decided on.
+        let took = self.seen.facts.look_took;
+        let age = self.seen.facts.intent_age.unwrap_or_default().saturating_sub(took);
         if age < INTENT_MAX_AGE {
             self.wake_after((INTENT_MAX_AGE - age).min(LOOK_INTERVAL));
             return;
@@ -117,7 +119,7 @@ impl Draft<'_> {
         let Some(attempt) = self.status.run.as_mut().and_then(|run| run.attempt.as_mut()) else { return };
         let first = *attempt.absent_at.get_or_insert(now);
         // Wall time is what status can keep; the age by the monotonic clock guards against a stepped one.
-        let proven = now >= later(first, delay) && age >= INTENT_MAX_AGE + delay;
+        let proven = now >= later(first, delay + took) && age >= INTENT_MAX_AGE + delay;
         if proven {
             let message = "the lost request made no pipeline (looked twice): it is sent again";
             self.wait_again(Reason::Waiting, message);

@@ -180,6 +180,7 @@ fn facts() -> impl Strategy<Value = (Facts, Option<Answer>)> {
                 sighting,
                 lookup,
                 look_again,
+                look_took: Duration::ZERO,
                 named,
             };
             (facts, answer)

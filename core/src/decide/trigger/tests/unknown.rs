@@ -126,6 +126,28 @@ fn a_clock_that_was_set_back_proves_nothing_early() {
 }
 
 #[test]
+fn a_slow_look_is_as_old_as_its_beginning() {
+    let slow = |scene: &mut Scene, seconds| {
+        scene.facts.look_took = std::time::Duration::from_secs(seconds);
+        scene.look(Lookup::NoCandidate)
+    };
+    let mut scene = lost();
+    slow(scene.wait(16), 8);
+    assert_eq!(
+        scene.run().attempt.as_ref().unwrap().absent_at,
+        None,
+        "it began before the first could count"
+    );
+    slow(scene.wait(4), 8);
+    let first = scene.run().attempt.as_ref().unwrap().absent_at;
+    assert_eq!(first, Some(scene.now), "it began late enough, and counts from its end");
+    slow(scene.wait(DELAY + 7), 8);
+    assert_eq!(scene.phase(), Phase::Unknown, "the second began a second too early");
+    slow(scene.wait(1), 8);
+    assert_eq!(scene.run().phase, Phase::Pending);
+}
+
+#[test]
 fn a_late_effect_is_found_by_the_second_look() {
     let mut scene = lost();
     scene.wait(10).look(Lookup::NoCandidate);
