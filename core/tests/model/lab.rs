@@ -226,6 +226,7 @@ impl Lab {
             intent_age: question.intent_age.map(|ticks| Duration::from_secs((ticks * TICK).into())),
             credentials: if question.credentials { Credentials::Ready } else { Credentials::Unread },
             budget_until: None,
+            look_took: Duration::ZERO,
             sighting: question.sighting.map(|id| {
                 let pipeline = pipeline(id, None, PipelineStatus::Success);
                 (id.into(), Sighting::Seen { pipeline, failed_jobs: vec![] })
