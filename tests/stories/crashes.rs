@@ -169,3 +169,35 @@ fn killed_again_and_again_among_many_runs_each_has_at_most_one_pipeline() {
         assert!(left(&all, "Succeeded") > 0);
     });
 }
+
+#[test]
+fn a_restart_in_a_phase_that_rests_changes_nothing_and_sends_nothing() {
+    story(playing(quick()), async |story| {
+        story.operator(&[]);
+        story.gitlab.fault(FaultRule::next("trigger", Fault::Reset)).unwrap();
+        story.apply(&Trigger::new("held").without("spec.gitlab.accessTokenRef")).await;
+        story.until_phase("held", "Held").await;
+        story.apply(&Trigger::new("pending").with("spec.gitlab.triggerTokenRef.name", "absent")).await;
+        story.apply(&Trigger::new("rejected").with("spec.ref", "no-such-branch")).await;
+        story.apply(&Trigger::new("suspended").with("spec.suspend", true)).await;
+        story.apply(&Trigger::new("idle").with("spec.fireOn", "Request")).await;
+        let phases = [
+            ("held", "Held"),
+            ("pending", "Pending"),
+            ("rejected", "Rejected"),
+            ("suspended", "Suspended"),
+            ("idle", "Idle"),
+        ];
+        for (name, phase) in phases {
+            story.until_phase(name, phase).await;
+        }
+        story.kill_operators();
+        let sent = story.ledger().calls_to("trigger").len();
+        story.operator(&[]);
+        story.let_pass().await;
+        for (name, phase) in phases {
+            assert_eq!(story.look(name).await.phase(), phase, "{name}");
+        }
+        assert_eq!(story.ledger().calls_to("trigger").len(), sent + 1, "the marker's alone");
+    });
+}

@@ -75,7 +75,7 @@ fn a_missing_access_token_delays_following_and_nothing_else() {
         story.operator(&[]);
         story.apply(&Trigger::new("checkout").with("spec.gitlab.accessTokenRef.name", "absent")).await;
         let running = story.until("checkout", "be running, not followed", |seen| {
-            seen.phase() == "Running" && seen.reason() == "CannotFollow"
+            seen.phase() == "Running" && seen.reason() == "SecretMissing" && seen.truth("Ready") == "False"
         });
         let running = running.await;
         assert!(running.message().contains("Secret absent"), "{}", running.message());
@@ -94,7 +94,7 @@ fn a_secret_deleted_while_following_is_named_and_found_again() {
         story.apply(&with_secret("checkout", "mine")).await;
         story.until_phase("checkout", "Running").await;
         story.delete_secret("mine").await;
-        let lost = story.until("checkout", "say so", |seen| seen.reason() == "CannotFollow").await;
+        let lost = story.until("checkout", "say so", |seen| seen.reason() == "SecretMissing").await;
         assert_eq!(lost.phase(), "Running");
         assert!(lost.message().contains("Secret mine"), "{}", lost.message());
         story.secret(both_tokens(Secret::new("mine"))).await;
@@ -183,7 +183,7 @@ fn an_access_token_that_is_not_for_this_use_is_not_sent_to_follow() {
         story.operator(&[]);
         story.secret(Secret::unmarked("unmarked").key("access-token", Seed::ACCESS_TOKEN)).await;
         story.apply(&Trigger::new("checkout").with("spec.gitlab.accessTokenRef.name", "unmarked")).await;
-        let is = |seen: &Seen| seen.phase() == "Running" && seen.reason() == "CannotFollow";
+        let is = |seen: &Seen| seen.phase() == "Running" && seen.reason() == "SecretNotLabelled";
         let seen = story.until("checkout", "be running, not followed", is).await;
         assert!(seen.message().contains("SecretNotLabelled"), "{}", seen.message());
         story.let_pass().await;
