@@ -139,8 +139,8 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        // 64: work is waiting for the network; at 100 ms a turn that is 640 a second, more than GitLab lets in.
-        // 10 s: one POST with its deadline, within Kubernetes' default of 30 s for a pod.
+        // 64: work is waiting for the network; the operator sets its own by --concurrency.
+        // 10 s: well within Kubernetes' 30 s for a pod. A POST that takes longer is Unknown then, and looked up.
         Self { concurrency: NonZeroUsize::MIN.saturating_add(63), grace: Duration::from_secs(10) }
     }
 }

@@ -306,22 +306,9 @@ impl<'a> Draft<'a> {
         {
             self.answer(value, Answered::Suspended);
         }
-        let Some(run) = self.status.active_run() else { return };
-        match run.phase {
-            Phase::Pending => self.repeat(),
-            // Their clocks were set while absorbing.
-            Phase::Firing | Phase::Unknown | Phase::Running | Phase::Retrying => {}
-            Phase::Succeeded
-            | Phase::Fired
-            | Phase::Failed
-            | Phase::Canceled
-            | Phase::Skipped
-            | Phase::Rejected
-            | Phase::Held
-            | Phase::TimedOut
-            | Phase::Superseded
-            | Phase::Suspended
-            | Phase::Idle => {}
+        // The clocks of every other phase under way were set while absorbing.
+        if self.status.active_run().is_some_and(|run| run.phase == Phase::Pending) {
+            self.repeat();
         }
     }
 
