@@ -1,0 +1,116 @@
+//! The table: from route, status and distinctive words to what they mean and what to do.
+
+use pipekick_core::domain::Reason;
+
+use super::Call;
+
+/// What follows from a row.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Then {
+    Refuse,
+    /// Come back in a minute.
+    Minute,
+    /// Come back when the next minute begins on GitLab's clock: its limiter counts by the minute.
+    NextMinute,
+}
+
+pub(super) struct Row {
+    pub(super) calls: &'static [Call],
+    pub(super) status: u16,
+    /// Words that must all occur; alternatives. Empty: whatever the text is.
+    pub(super) words: &'static [&'static [&'static str]],
+    pub(super) reason: Reason,
+    pub(super) then: Then,
+    /// With `{answer}`, `{project}` and `{ref}`.
+    pub(super) says: &'static str,
+}
+
+const TRIGGER: &[Call] = &[Call::FireTrigger];
+const ACCESS: &[Call] = &[Call::FireAccess];
+pub(super) const FIRE: &[Call] = &[Call::FireTrigger, Call::FireAccess];
+const READ: &[Call] =
+    &[Call::Pipelines, Call::Pipeline, Call::Variables, Call::Jobs, Call::Version, Call::User];
+const OF_PIPELINE: &[Call] = &[Call::Pipeline, Call::Variables, Call::Jobs, Call::Cancel];
+const WRITE: &[Call] = &[Call::FireTrigger, Call::FireAccess, Call::Cancel];
+const ANY: &[Call] = &[
+    Call::FireTrigger,
+    Call::FireAccess,
+    Call::Pipelines,
+    Call::Pipeline,
+    Call::Variables,
+    Call::Jobs,
+    Call::Cancel,
+    Call::Version,
+    Call::User,
+];
+
+/// The first row that fits is taken. What it says: GitLab's words, what they mean, what to do.
+#[rustfmt::skip]
+pub(super) const TABLE: &[Row] = &[
+    // 400: the chain that makes a pipeline stopped, and nothing was stored.
+    Row { calls: FIRE, status: 400, words: &[&["too many pipelines"]], reason: Reason::RateLimited, then: Then::NextMinute,
+          says: "{answer}: the limit of pipelines per minute (for one user, project and commit) is used up. It is sent again when the next minute begins." },
+    Row { calls: FIRE, status: 400, words: &[&["gitaly"]], reason: Reason::RateLimited, then: Then::Minute,
+          says: "{answer}: GitLab's repository storage is overloaded and no pipeline was made. It is sent again in a minute." },
+    Row { calls: FIRE, status: 400, words: &[&["reference not found"]], reason: Reason::RefNotFound, then: Then::Refuse,
+          says: "{answer}: no branch or tag \"{ref}\" in project {project}. Push it, or correct the ref." },
+    Row { calls: FIRE, status: 400, words: &[&["ambiguous"]], reason: Reason::Refused, then: Then::Refuse,
+          says: "{answer}: \"{ref}\" is both a branch and a tag in project {project}. Write refs/heads/… or refs/tags/…." },
+    Row { calls: FIRE, status: 400, words: &[&["permission to run a pipeline on"]], reason: Reason::RefProtected, then: Then::Refuse,
+          says: "{answer}: \"{ref}\" is protected in project {project}, and the user whom the token acts for may neither push nor merge to it. Allow that user, or use a token of one who may." },
+    Row { calls: TRIGGER, status: 400, words: &[&["set pipeline variables"]], reason: Reason::VariablesRefused, then: Then::Refuse,
+          says: "{answer}: project {project} does not let the trigger token's owner set pipeline variables, and GitLab adds one (TRIGGER_PAYLOAD) to every trigger call, even one without variables. Lower \"Minimum role to use pipeline variables\" (Settings, CI/CD, Variables), use a trigger token of a user with a higher role, or fire with an access token and no variables." },
+    Row { calls: ACCESS, status: 400, words: &[&["set pipeline variables"]], reason: Reason::VariablesRefused, then: Then::Refuse,
+          says: "{answer}: project {project} does not let the access token's user set pipeline variables. Remove the variables, lower \"Minimum role to use pipeline variables\" (Settings, CI/CD, Variables), or use a token with a higher role." },
+    Row { calls: FIRE, status: 400, words: &[&["pipeline did not run"], &["filtered out by workflow rules"]], reason: Reason::NoJobs, then: Then::Refuse,
+          says: "{answer}: workflow:rules of project {project} on \"{ref}\" let no such pipeline run. Rules can tell it by $CI_PIPELINE_SOURCE: \"trigger\" for a trigger token, \"api\" for an access token." },
+    Row { calls: FIRE, status: 400, words: &[&["would have been empty"], &["will not run for the selected trigger"], &["no stages / jobs"]], reason: Reason::NoJobs, then: Then::Refuse,
+          says: "{answer}: no job's rules of project {project} on \"{ref}\" let it run. Rules can tell it by $CI_PIPELINE_SOURCE: \"trigger\" for a trigger token, \"api\" for an access token." },
+    Row { calls: FIRE, status: 400, words: &[&["missing ci config"], &["missing .gitlab-ci.yml"]], reason: Reason::NoCiConfig, then: Then::Refuse,
+          says: "{answer}: project {project} has no CI configuration on \"{ref}\". Add a .gitlab-ci.yml there, or correct the ref." },
+    Row { calls: FIRE, status: 400, words: &[&["permissions to create a new pipeline"]], reason: Reason::Forbidden, then: Then::Refuse,
+          says: "{answer}: the user whom the token acts for may not start pipelines in project {project}. Developer is the least role that may." },
+    Row { calls: FIRE, status: 400, words: &[&["pipelines are disabled"]], reason: Reason::Forbidden, then: Then::Refuse,
+          says: "{answer}: CI/CD is switched off in project {project}. Switch it on (Settings, General, Visibility)." },
+    // 405: GitLab lets nothing but GET through to a project's old path.
+    Row { calls: FIRE, status: 405, words: &[], reason: Reason::ProjectNotFound, then: Then::Refuse,
+        says: "{answer}: project {project} was renamed or moved. Write its new path, or its numeric id, which stays." },
+    Row { calls: FIRE, status: 400, words: &[&["project is deleted"]], reason: Reason::ProjectNotFound, then: Then::Refuse,
+          says: "{answer}: project {project} is being deleted." },
+
+    // 401: who are you?
+    Row { calls: TRIGGER, status: 401, words: &[], reason: Reason::Unauthorized, then: Then::Refuse,
+          says: "{answer}: the trigger token is taken for a CI job's token, which is good only while its job runs. Use a pipeline trigger token (Settings, CI/CD, Pipeline trigger tokens)." },
+    Row { calls: ANY, status: 401, words: &[&["expired"]], reason: Reason::Unauthorized, then: Then::Refuse,
+          says: "{answer}: the access token has expired. Put a new one into the Secret." },
+    Row { calls: ANY, status: 401, words: &[&["revoked"]], reason: Reason::Unauthorized, then: Then::Refuse,
+          says: "{answer}: the access token was revoked. Put a new one into the Secret." },
+    Row { calls: ANY, status: 401, words: &[], reason: Reason::Unauthorized, then: Then::Refuse,
+          says: "{answer}: GitLab does not accept the access token: mistyped, expired, revoked, or its user is blocked. Put a valid one into the Secret." },
+
+    // 403: you may not.
+    Row { calls: WRITE, status: 403, words: &[&["read-only"], &["read only"]], reason: Reason::ReadOnly, then: Then::Minute,
+          says: "{answer}: GitLab is read-only, as it is during maintenance. It is tried again in a minute." },
+    Row { calls: READ, status: 403, words: &[&["insufficient_scope"]], reason: Reason::InsufficientScope, then: Then::Refuse,
+          says: "{answer}: the access token lacks the scope read_api (or api). Scopes cannot be added: make a new token." },
+    Row { calls: ANY, status: 403, words: &[&["insufficient_scope"]], reason: Reason::InsufficientScope, then: Then::Refuse,
+          says: "{answer}: the access token lacks the scope api. Scopes cannot be added: make a new token." },
+    Row { calls: FIRE, status: 403, words: &[], reason: Reason::Forbidden, then: Then::Refuse,
+          says: "{answer}: the user whom the token acts for may not start pipelines in project {project}. Developer is the least role that may." },
+    Row { calls: &[Call::Variables], status: 403, words: &[], reason: Reason::Forbidden, then: Then::Refuse,
+          says: "{answer}: the access token may not read the variables of pipelines in project {project}. A Maintainer may, and the user who started the pipeline." },
+    Row { calls: &[Call::Cancel], status: 403, words: &[], reason: Reason::Forbidden, then: Then::Refuse,
+          says: "{answer}: the access token may not cancel pipelines in project {project}. Developer is the least role that may." },
+    Row { calls: READ, status: 403, words: &[], reason: Reason::Forbidden, then: Then::Refuse,
+          says: "{answer}: the access token may not read pipelines in project {project}. Reporter is the least role that may." },
+
+    // 404: not there, or not for you.
+    Row { calls: TRIGGER, status: 404, words: &[], reason: Reason::NotFoundByTrigger, then: Then::Refuse,
+          says: "GitLab answered 404 to the trigger token: the token is not known to this project (mistyped, revoked, expired or of another project), or project {project} does not exist. GitLab does not say which." },
+    Row { calls: OF_PIPELINE, status: 404, words: &[&["project"]], reason: Reason::ProjectNotFound, then: Then::Refuse,
+          says: "{answer}: project {project} does not exist any more, or the access token may no longer see it." },
+    Row { calls: OF_PIPELINE, status: 404, words: &[], reason: Reason::PipelineGone, then: Then::Refuse,
+          says: "{answer}: the pipeline is not in project {project} any more." },
+    Row { calls: ANY, status: 404, words: &[], reason: Reason::ProjectNotFound, then: Then::Refuse,
+          says: "{answer}: project {project} does not exist, or the access token may not see it." },
+];

@@ -1,0 +1,246 @@
+use super::table::FIRE;
+use super::*;
+
+fn ask(call: Call, status: u16, body: &str, meta: &ResponseMeta) -> Meaning {
+    let about = About { call, project: "shop/checkout", git_ref: "rel/1" };
+    explain(
+        about,
+        status,
+        meta,
+        GitLabSays::parse(body.as_bytes()).as_ref().ok_or("a body that is not GitLab's"),
+    )
+}
+
+fn base(text: &str) -> String {
+    serde_json::json!({"message": {"base": [text]}}).to_string()
+}
+
+#[test]
+fn a_refusal_has_its_reason_and_says_what_to_do() {
+    use Call::{Cancel, FireAccess, FireTrigger, Jobs, Pipeline, Pipelines, Variables};
+    let expired = r#"{"error":"invalid_token","error_description":"Token is expired. You can either do re-authorization or token refresh."}"#;
+    let revoked = r#"{"error":"invalid_token","error_description":"Token was revoked. You have to re-authorize from the user."}"#;
+    let scope = r#"{"error":"insufficient_scope","error_description":"The request requires higher privileges than provided by the access token.","scope":"api"}"#;
+    let not_found = r#"{"message":"404 Not Found"}"#;
+    let small_f = r#"{"message":"404 Not found"}"#;
+    let no_project = r#"{"message":"404 Project Not Found"}"#;
+    let forbidden = r#"{"message":"403 Forbidden"}"#;
+    let vars = base("Insufficient permissions to set pipeline variables");
+    let cases = [
+        (FireTrigger, 404, not_found, Reason::NotFoundByTrigger, "GitLab does not say which"),
+        (
+            FireTrigger,
+            400,
+            &base("Reference not found"),
+            Reason::RefNotFound,
+            r#"no branch or tag "rel/1" in project shop/checkout"#,
+        ),
+        (FireAccess, 400, &base("reference NOT found"), Reason::RefNotFound, "no branch or tag"),
+        (FireTrigger, 400, &base("Ref is ambiguous"), Reason::Refused, "refs/heads/"),
+        (FireTrigger, 400, &base("Commit not found"), Reason::Refused, r#""Commit not found""#),
+        (
+            FireTrigger,
+            400,
+            &base(
+                "You do not have sufficient permission to run a pipeline on 'rel/1'. Please select a different branch or contact your administrator for assistance. Learn more",
+            ),
+            Reason::RefProtected,
+            "is protected",
+        ),
+        (FireTrigger, 400, &vars, Reason::VariablesRefused, "TRIGGER_PAYLOAD"),
+        (FireAccess, 400, &vars, Reason::VariablesRefused, "Remove the variables"),
+        (
+            FireTrigger,
+            400,
+            &base("The pipeline did not run. Review the workflow:rules configuration for the pipeline."),
+            Reason::NoJobs,
+            "workflow:rules",
+        ),
+        (
+            FireTrigger,
+            400,
+            &base("pipeline did not run. Review the [workflow:rules](https://docs)"),
+            Reason::NoJobs,
+            "workflow:rules",
+        ),
+        (
+            FireTrigger,
+            400,
+            &base("Pipeline filtered out by workflow rules."),
+            Reason::NoJobs,
+            "workflow:rules",
+        ),
+        (
+            FireTrigger,
+            400,
+            &base(
+                "The resulting pipeline would have been empty. Review the rules configuration for the relevant jobs.",
+            ),
+            Reason::NoJobs,
+            "no job's rules",
+        ),
+        (
+            FireTrigger,
+            400,
+            &base(
+                "Pipeline will not run for the selected trigger. The rules configuration prevented any jobs from being added to the pipeline.",
+            ),
+            Reason::NoJobs,
+            "no job's rules",
+        ),
+        (FireTrigger, 400, &base("No stages / jobs for this pipeline."), Reason::NoJobs, "no job's rules"),
+        (FireTrigger, 400, &base("Missing CI config file"), Reason::NoCiConfig, "no CI configuration"),
+        (
+            FireTrigger,
+            400,
+            &base("Insufficient permissions to create a new pipeline"),
+            Reason::Forbidden,
+            "Developer",
+        ),
+        (FireTrigger, 400, &base("Pipelines are disabled!"), Reason::Forbidden, "switched off"),
+        (FireTrigger, 400, &base("Project is deleted!"), Reason::ProjectNotFound, "being deleted"),
+        (
+            FireAccess,
+            400,
+            &base("jobs:build config contains unknown keys: workflow"),
+            Reason::Refused,
+            "unknown keys",
+        ),
+        (FireTrigger, 400, r#"{"error":"variables is invalid"}"#, Reason::Refused, "variables is invalid"),
+        (
+            FireTrigger,
+            400,
+            r#"{"message":"variables needs to be a map of key-valued strings"}"#,
+            Reason::Refused,
+            "key-valued",
+        ),
+        (
+            FireTrigger,
+            401,
+            r#"{"message":"Job is not running"}"#,
+            Reason::Unauthorized,
+            "pipeline trigger token",
+        ),
+        (FireTrigger, 403, forbidden, Reason::Forbidden, "Developer"),
+        (FireAccess, 401, expired, Reason::Unauthorized, "has expired"),
+        (FireAccess, 401, revoked, Reason::Unauthorized, "was revoked"),
+        (FireAccess, 401, r#"{"message":"401 Unauthorized"}"#, Reason::Unauthorized, "mistyped"),
+        (FireAccess, 403, scope, Reason::InsufficientScope, "scope api"),
+        (FireAccess, 403, forbidden, Reason::Forbidden, "Developer"),
+        (FireAccess, 404, no_project, Reason::ProjectNotFound, "may not see it"),
+        (Pipelines, 403, scope, Reason::InsufficientScope, "read_api"),
+        (Pipelines, 403, forbidden, Reason::Forbidden, "Reporter"),
+        (Pipelines, 404, no_project, Reason::ProjectNotFound, "may not see it"),
+        (Pipeline, 404, small_f, Reason::PipelineGone, "not in project"),
+        (Pipeline, 404, no_project, Reason::ProjectNotFound, "any more"),
+        (Pipeline, 401, expired, Reason::Unauthorized, "has expired"),
+        (Variables, 403, forbidden, Reason::Forbidden, "Maintainer"),
+        (Jobs, 404, small_f, Reason::PipelineGone, "not in project"),
+        (Cancel, 403, forbidden, Reason::Forbidden, "cancel"),
+        (Cancel, 403, scope, Reason::InsufficientScope, "scope api"),
+    ];
+    for (call, status, body, expected, words) in cases {
+        let meaning = ask(call, status, body, &ResponseMeta::default());
+        let Meaning::Refused { reason, message } = meaning else { panic!("{call:?} {body}: {meaning:?}") };
+        assert_eq!(reason, expected, "{call:?} {body}");
+        assert!(message.contains(words), "{call:?} {body}: {message}");
+        assert!(!message.contains(['{', '}']), "{message}");
+    }
+}
+
+#[test]
+fn what_passes_by_itself_is_waited_for() {
+    let at = |date: &str| ResponseMeta { date: Some(date.parse().unwrap()), ..ResponseMeta::default() };
+    let too_many = base("Too many pipelines created in the last minute. Try again later.");
+    let read_only = r#"{"message":"You cannot perform write operations on a read-only instance"}"#;
+    let limiter =
+        r#"{"message":{"error":"This endpoint has been requested too many times. Try again later."}}"#;
+    let none = ResponseMeta::default();
+    let told = ResponseMeta { retry_after: Some(Duration::from_secs(17)), ..ResponseMeta::default() };
+    let zero = ResponseMeta { retry_after: Some(Duration::ZERO), ..ResponseMeta::default() };
+    let cases = [
+        (
+            "the creation limit ends with GitLab's minute",
+            400,
+            too_many.as_str(),
+            at("2026-11-05T10:00:45Z"),
+            Reason::RateLimited,
+            17,
+        ),
+        ("whose clock is not told: a minute", 400, too_many.as_str(), none.clone(), Reason::RateLimited, 62),
+        (
+            "an overloaded Gitaly",
+            400,
+            &base("Upstream Gitaly has been exhausted. Try again later."),
+            none.clone(),
+            Reason::RateLimited,
+            60,
+        ),
+        ("read-only is tried again in a minute", 403, read_only, none.clone(), Reason::ReadOnly, 60),
+        ("429 in plain text with a time", 429, "Retry later", told, Reason::RateLimited, 17),
+        ("429 in plain text without", 429, "Retry later", none.clone(), Reason::RateLimited, 60),
+        ("429 as HTML", 429, "<html>", none.clone(), Reason::RateLimited, 60),
+        ("429 at once is still a second", 429, "", zero, Reason::RateLimited, 1),
+        ("429 of the application's limiter", 429, limiter, none, Reason::RateLimited, 60),
+    ];
+    for (sentence, status, body, meta, expected, secs) in cases {
+        for call in FIRE {
+            let meaning = ask(*call, status, body, &meta);
+            let Meaning::Throttled { reason, wait, .. } = meaning else { panic!("{sentence}: {meaning:?}") };
+            assert_eq!((reason, wait), (expected, Duration::from_secs(secs)), "{sentence}");
+        }
+    }
+}
+
+#[test]
+fn what_says_nothing_of_the_effect_stays_unclear_and_foreign_bodies_are_not_quoted() {
+    let cases = [
+        (400, "<html>secret page</html>", "400 with a body that is not GitLab's"),
+        (401, "secret", "401 with a body that is not GitLab's"),
+        (403, "<html>secret</html>", "403 with a body that is not GitLab's"),
+        (404, "{}", "404 with a body that is not GitLab's"),
+        (422, "<html>", "422 with a body that is not GitLab's"),
+        (
+            409,
+            r#"{"message":"409 Conflict: Resource lock"}"#,
+            "GitLab answered 409 \"409 Conflict: Resource lock\"",
+        ),
+        (410, r#"{"message":"gone"}"#, "GitLab answered 410 \"gone\""),
+        (
+            500,
+            r#"{"message":"500 Internal Server Error"}"#,
+            "GitLab answered 500 \"500 Internal Server Error\"",
+        ),
+        (502, "<html>secret</html>", "502 with a body that is not GitLab's"),
+        (503, r#"{"message":""}"#, "GitLab answered 503 without a reason"),
+        (302, "", "302 with a body that is not GitLab's"),
+        (200, "", "200 with a body that is not GitLab's"),
+    ];
+    for (status, body, expected) in cases {
+        for call in FIRE {
+            let meaning = ask(*call, status, body, &ResponseMeta::default());
+            assert_eq!(meaning, Meaning::Unclear { message: expected.into() }, "{call:?} {status}");
+        }
+    }
+}
+
+#[test]
+fn a_422_to_the_trigger_token_is_a_pipeline_and_to_the_access_token_a_riddle() {
+    let body = base("Duplicate variable name: TRIGGER_PAYLOAD");
+    let message = "Duplicate variable name: TRIGGER_PAYLOAD".to_owned();
+    assert_eq!(
+        ask(Call::FireTrigger, 422, &body, &ResponseMeta::default()),
+        Meaning::FailedAtBirth { message }
+    );
+    assert!(matches!(ask(Call::FireAccess, 422, &body, &ResponseMeta::default()), Meaning::Unclear { .. }));
+}
+
+#[test]
+fn no_row_is_hidden_behind_an_earlier_one() {
+    for (i, row) in TABLE.iter().enumerate() {
+        let shadowed = |call: &Call| {
+            TABLE[..i].iter().any(|r| r.status == row.status && r.words.is_empty() && r.calls.contains(call))
+        };
+        assert!(row.calls.iter().any(|call| !shadowed(call)), "row {i} is never reached: {}", row.says);
+    }
+}
