@@ -78,6 +78,9 @@ pub struct Run {
     /// reply was lost is sent again only after two looks this far apart found no pipeline of it.
     #[arg(long, env = "PIPEKICK_RESOLUTION_DELAY", value_name = "DURATION", default_value = "90s")]
     pub resolution_delay: Span,
+    /// A pipeline that was asked to be cancelled ends within this time, or it is told that it does not: from 1s to 1h.
+    #[arg(long, env = "PIPEKICK_CANCEL_PATIENCE", value_name = "DURATION", default_value = "5m")]
+    pub cancel_patience: Span,
     /// Shortest time between two looks at a running pipeline; it grows to a tenth of the pipeline's age.
     #[arg(long, env = "PIPEKICK_FOLLOW_INTERVAL", value_name = "DURATION", default_value = "5s")]
     pub follow_interval: Span,

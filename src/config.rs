@@ -55,6 +55,7 @@ impl Config {
                 writer,
                 request_deadline,
                 resolution_delay: between(typed.resolution_delay, 1, 3600).context("--resolution-delay")?,
+                cancel_patience: between(typed.cancel_patience, 1, 3600).context("--cancel-patience")?,
             },
             namespace: typed.namespace.clone(),
             follow_interval: between(typed.follow_interval, 1, 3600).context("--follow-interval")?,

@@ -20,6 +20,8 @@ use serde::{Deserialize, Serialize};
 pub const FIRE_ANNOTATION: &str = "pipekick.dev/fire";
 /// The annotation that frees a run of which nobody can tell whether it made a pipeline.
 pub const RESOLVE_ANNOTATION: &str = "pipekick.dev/resolve";
+/// The annotation that cancels a run.
+pub const CANCEL_ANNOTATION: &str = "pipekick.dev/cancel";
 /// Earlier runs kept where `historyLimit` is unset.
 pub const DEFAULT_HISTORY_LIMIT: usize = 5;
 
@@ -65,6 +67,7 @@ pub const DEFAULT_HISTORY_LIMIT: usize = 5;
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.timeout) || has(self.gitlab.accessTokenRef)").message("timeout needs gitlab.accessTokenRef: without an access token the pipeline is not followed, so its time cannot be told"),
+    validation = Rule::new("!has(self.cancelOnTimeout) || !self.cancelOnTimeout || has(self.timeout)").message("cancelOnTimeout needs timeout: say how long a run may take, such as timeout: 1h"),
     validation = Rule::new("!has(self.variables) || self.variables.map(v, size(v.value)).sum() <= 131072").message("variables: all values together may have at most 131072 characters"),
 )]
 pub struct PipelineTriggerSpec {
@@ -102,7 +105,8 @@ pub struct PipelineTriggerSpec {
     pub suspend: Option<bool>,
 
     /// How long a run may take from the moment GitLab accepted it, such as 90s, 30m or 1h30m. A longer one
-    /// ends in phase TimedOut; the pipeline itself goes on in GitLab. Unset: no limit.
+    /// ends in phase TimedOut; the pipeline itself goes on in GitLab, unless cancelOnTimeout is true. Unset: no
+    /// limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     #[x_kube(
@@ -110,6 +114,12 @@ pub struct PipelineTriggerSpec {
         validation = Rule::new("self.matches('[1-9]')").message("timeout: zero would end every run at once; leave it out for no limit"),
     )]
     pub timeout: Option<String>,
+
+    /// Whether the pipeline of a run that takes longer than timeout is cancelled. The run ends in phase TimedOut
+    /// once the pipeline has ended, or once it is clear that it cannot be cancelled; status.message says which.
+    /// Unset: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel_on_timeout: Option<bool>,
 
     /// What to do when a request was sent, its reply was lost, and nobody can tell whether it made a pipeline.
     /// Hold (when unset): wait for a person, so that there is at most one pipeline; the annotation
@@ -245,6 +255,7 @@ pub fn to_domain(
         being_deleted: metadata.deletion_timestamp.is_some(),
         fire: annotation(FIRE_ANNOTATION),
         resolve: annotation(RESOLVE_ANNOTATION),
+        cancel: annotation(CANCEL_ANNOTATION),
         fire_on: written.and_then(|spec| spec.fire_on).unwrap_or_default(),
         suspend: written.and_then(|spec| spec.suspend).unwrap_or(false),
         firing,
@@ -270,7 +281,7 @@ impl PipelineTriggerSpec {
     }
 
     fn parse(&self, default_url: &GitLabUrl) -> Result<Spec, SpecProblem> {
-        let Self { gitlab, git_ref, variables, fire_on: _, suspend: _, timeout, on_unknown, history_limit } =
+        let Self { gitlab, git_ref, variables, fire_on: _, suspend: _, timeout, cancel_on_timeout, on_unknown, history_limit } =
             self;
         let GitLabSpec { url, project, trigger_token_ref, access_token_ref } = gitlab;
         let url = match url {
@@ -299,6 +310,7 @@ impl PipelineTriggerSpec {
             access_token: access_token_ref.as_ref().map(SecretKeySelector::to_domain),
             variables: parsed,
             timeout,
+            cancel_on_timeout: cancel_on_timeout.unwrap_or(false),
             history_limit: history_limit.map_or(DEFAULT_HISTORY_LIMIT, usize::from),
             on_unknown: on_unknown.unwrap_or_default(),
         })

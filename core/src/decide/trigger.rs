@@ -15,6 +15,7 @@
 
 mod absorb;
 mod begin;
+mod cancel;
 mod look;
 mod resolve;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use cancel::cancel_again;
 pub use look::LOOK_INTERVAL;
 
 use super::summary::{Standing, summarize};
@@ -31,8 +33,8 @@ use crate::domain::digest::Compared;
 use crate::domain::run::CauseKind;
 use crate::domain::status::Answered;
 use crate::domain::{
-    Answer, AttemptKey, Cause, Digest, FireId, LastAttempt, Lookup, Named, Phase, Reason, Run, SecretKeyRef,
-    Sighting, Spec, Target, Trigger, TriggerStatus, Variable,
+    Answer, AttemptKey, Cancelled, Cause, Digest, FireId, LastAttempt, Lookup, Named, Phase, Reason, Run,
+    SecretKeyRef, Sighting, Spec, Target, Trigger, TriggerStatus, Variable,
 };
 
 /// An intent older than this is not sent any more: the process may have slept since its write won.
@@ -64,6 +66,21 @@ pub struct Policy {
     pub request_deadline: Duration,
     /// A request takes effect within this time or never: its deadline, and GitLab's own limit.
     pub resolution_delay: Duration,
+    /// A pipeline that was asked to be cancelled ends within this time, or it is told that it does not.
+    pub cancel_patience: Duration,
+}
+
+/// What became of the last request to cancel a run's pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CancelSent {
+    /// The pipeline.
+    pub pipeline_id: u64,
+    /// The run's `cancelRequestedAt` that it was sent for.
+    pub requested_at: Timestamp,
+    /// What it brought.
+    pub brought: Cancelled,
+    /// The next one is not sent before then.
+    pub again_at: Timestamp,
 }
 
 /// Whether the credentials that the next POST needs are at hand.
@@ -106,6 +123,8 @@ pub struct Facts {
     pub look_again: Option<Timestamp>,
     /// What a look at the pipeline that a person named brought, just now.
     pub named: Option<(u64, Named)>,
+    /// What became of the last request to cancel the run's pipeline.
+    pub cancel: Option<CancelSent>,
 }
 
 /// Everything one decision looks at.
@@ -158,6 +177,33 @@ pub enum Effect {
     LookAt(Box<LookAt>),
     /// Send the POST that the written intent names, once.
     Fire(Box<FireOrder>),
+    /// Ask GitLab to cancel a pipeline, then decide again. It may be asked any number of times.
+    Cancel(Box<CancelOrder>),
+}
+
+/// A request to cancel a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CancelOrder {
+    /// GitLab's id of it.
+    pub pipeline_id: u64,
+    /// The run's `cancelRequestedAt`: a new one is a new request.
+    pub requested_at: Timestamp,
+    /// The GitLab instance.
+    pub url: String,
+    /// The project's numeric id where it is known: it survives renames.
+    pub project: String,
+    /// The project as the user named it: what a Secret's binding lists.
+    pub named_project: String,
+    /// The access token.
+    pub access: SecretKeyRef,
+}
+
+impl CancelOrder {
+    /// Cancels what is followed.
+    fn new(followed: Follow, requested_at: Timestamp) -> Self {
+        let Follow { fire_id: _, pipeline_id, url, project, named_project, access, since: _ } = followed;
+        Self { pipeline_id, requested_at, url, project, named_project, access }
+    }
 }
 
 /// A look for the pipeline of a POST.
@@ -216,7 +262,7 @@ pub struct Follow {
     pub named_project: String,
     /// The access token.
     pub access: SecretKeyRef,
-    /// When it was fired: young pipelines are looked at more often.
+    /// When it was fired, or last asked to be cancelled: young pipelines are looked at more often.
     pub since: Timestamp,
 }
 
@@ -243,6 +289,8 @@ pub fn decide(observed: &Observed<'_>) -> Plan {
     } else {
         draft.resolve();
         draft.absorb();
+        draft.heed_cancel();
+        draft.cancel_unsent();
         if draft.effect != Effect::Nothing {
             // Something must be looked at first.
         } else if draft.status.active_run().is_some() {
@@ -250,6 +298,7 @@ pub fn decide(observed: &Observed<'_>) -> Plan {
         } else {
             draft.begin();
         }
+        draft.pursue_cancel();
     }
     draft.finish()
 }
@@ -496,7 +545,7 @@ impl<'a> Draft<'a> {
         // Before a look nothing is written: what it brings is decided on with everything else.
         let looks = match self.effect {
             Effect::ReadCredentials(_) | Effect::LookUp(_) | Effect::LookAt(_) => true,
-            Effect::Nothing | Effect::Fire(_) => false,
+            Effect::Nothing | Effect::Fire(_) | Effect::Cancel(_) => false,
         };
         let changed = self.status != trigger.status && !looks;
         Plan {
@@ -538,7 +587,8 @@ fn follow_of(run: &Run, trigger: &Trigger) -> Option<Follow> {
         project: pipeline.project_id.map_or_else(|| run.target.project.clone(), |id| id.to_string()),
         named_project: run.target.project.clone(),
         access: access_of(run, trigger)?,
-        since: run.fired_at.unwrap_or(run.intended_at),
+        // Who waits for its end by cancelling looks as often as at a young one.
+        since: run.cancel_request().map(|(at, _)| at).or(run.fired_at).unwrap_or(run.intended_at),
     })
 }
 

@@ -78,6 +78,28 @@ pub enum Lookup {
     },
 }
 
+/// What a request to cancel a pipeline brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and gone with the run")]
+pub enum Cancelled {
+    /// GitLab took it; the pipeline as it stood right after. GitLab takes it too when nothing can be stopped.
+    Taken(Pipeline),
+    /// GitLab does not let this token cancel it.
+    Refused {
+        /// Why.
+        reason: Reason,
+        /// What GitLab said and what it means.
+        message: String,
+    },
+    /// GitLab could not be asked; this passes.
+    Trouble {
+        /// Why.
+        reason: Reason,
+        /// In a sentence, without times.
+        message: String,
+    },
+}
+
 /// A look at the one pipeline that a person named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "one at a time, and gone at the next decision")]

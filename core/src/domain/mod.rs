@@ -15,7 +15,7 @@ pub mod status;
 pub mod trigger;
 pub mod variable;
 
-pub use answer::{Answer, Lookup, Named, Sighting};
+pub use answer::{Answer, Cancelled, Lookup, Named, Sighting};
 pub use binding::{CredentialUse, SecretBinding};
 pub use digest::{Digest, FiringFields};
 pub use duration::Span;

@@ -41,6 +41,15 @@ pub enum CauseKind {
     Request,
 }
 
+/// Who wanted a run cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum CancelCause {
+    /// The annotation `pipekick.dev/cancel`.
+    Action,
+    /// `cancelOnTimeout`.
+    Timeout,
+}
+
 /// One key of a Secret in the object's namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct SecretKeyRef {
@@ -157,6 +166,12 @@ pub struct Run {
     /// When GitLab accepted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fired_at: Option<Timestamp>,
+    /// Since when its pipeline is to be cancelled. Recorded before GitLab is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel_requested_at: Option<Timestamp>,
+    /// Who wanted that: Action (pipekick.dev/cancel) or Timeout (cancelOnTimeout).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel_requested_by: Option<CancelCause>,
     /// When its end was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
@@ -173,6 +188,12 @@ impl Run {
     #[must_use]
     pub const fn is_active(&self) -> bool {
         self.phase.is_active()
+    }
+
+    /// Since when its pipeline is to be cancelled, and who wanted it.
+    #[must_use]
+    pub fn cancel_request(&self) -> Option<(Timestamp, CancelCause)> {
+        self.cancel_requested_at.zip(self.cancel_requested_by)
     }
 
     /// The name of its last POST, if one was intended.

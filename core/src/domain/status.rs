@@ -136,6 +136,12 @@ pub enum Answered {
     Invalid,
     /// There is no such pipeline on the run's ref in its project.
     NotFound,
+    /// The run was cancelled; nothing had come of it, and nothing is sent any more.
+    Canceled,
+    /// The run's pipeline is being cancelled; how that goes stands in the run.
+    Canceling,
+    /// Without an access token the run's pipeline can be neither followed nor cancelled.
+    NotFollowed,
 }
 
 /// The annotation values that were answered, and how.
@@ -147,12 +153,15 @@ pub struct LastHandled {
     /// `pipekick.dev/resolve`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolve: Option<Handled>,
+    /// `pipekick.dev/cancel`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<Handled>,
 }
 
 impl LastHandled {
     fn is_empty(&self) -> bool {
-        let Self { fire, resolve } = self;
-        fire.is_none() && resolve.is_none()
+        let Self { fire, resolve, cancel } = self;
+        fire.is_none() && resolve.is_none() && cancel.is_none()
     }
 }
 

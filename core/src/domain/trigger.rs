@@ -66,6 +66,8 @@ pub struct Spec {
     pub variables: Vec<Variable>,
     /// How long a run may be active, from `firedAt`.
     pub timeout: Option<Span>,
+    /// Whether a run that takes longer has its pipeline cancelled.
+    pub cancel_on_timeout: bool,
     /// How many earlier runs are kept.
     pub history_limit: usize,
     /// What to do when nothing can be looked up.
@@ -91,6 +93,8 @@ pub struct Trigger {
     pub fire: Option<String>,
     /// The value of `pipekick.dev/resolve`.
     pub resolve: Option<String>,
+    /// The value of `pipekick.dev/cancel`.
+    pub cancel: Option<String>,
     /// What fires it; known even where the rest of spec cannot be fired.
     pub fire_on: FireOn,
     /// Whether it is suspended.

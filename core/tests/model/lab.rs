@@ -171,6 +171,7 @@ impl Lab {
             writer: format!("{}-{}", question.operator, question.life),
             request_deadline: Duration::from_secs(DEADLINE),
             resolution_delay: Duration::from_secs(delay),
+            cancel_patience: Duration::from_secs(60),
         }
     }
 
@@ -185,6 +186,7 @@ impl Lab {
             access_token: token("access").filter(|_| self.config.tokens.access),
             variables: vec![],
             timeout: None,
+            cancel_on_timeout: false,
             history_limit: 5,
             on_unknown: if self.config.refire { OnUnknown::Refire } else { OnUnknown::Hold },
         };
@@ -200,6 +202,7 @@ impl Lab {
             being_deleted: false,
             fire: fire_value(seen.fire),
             resolve,
+            cancel: None,
             fire_on: FireOn::Apply,
             suspend: false,
             firing: firing_fields(seen.content),
@@ -252,6 +255,7 @@ impl Lab {
                 let seen = |content| Named::Seen(pipeline(id, Some(content), PipelineStatus::Running));
                 (id.into(), content.map_or(Named::Missing, seen))
             }),
+            cancel: None,
         }
     }
 
@@ -268,7 +272,7 @@ impl Lab {
                 assert_eq!(order.key, self.intent(intent).key, "an order is the intent's");
                 Act::Fire(intent, content_of(order.spec.git_ref.as_str()))
             }
-            (Effect::Nothing | Effect::LookUp(_) | Effect::Fire(_), _) => Act::Nothing,
+            (Effect::Nothing | Effect::LookUp(_) | Effect::Fire(_) | Effect::Cancel(_), _) => Act::Nothing,
         };
         let wake = wake.map(|at| {
             let nanos = at.duration_since(now).as_nanos().max(0);

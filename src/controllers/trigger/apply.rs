@@ -31,6 +31,7 @@ fn host_of(effect: &Effect) -> Option<&str> {
         Effect::LookUp(look) => Some(&look.target.url),
         Effect::LookAt(look) => Some(&look.target.url),
         Effect::Fire(order) => Some(&order.target.url),
+        Effect::Cancel(order) => Some(&order.url),
     }
 }
 
@@ -84,6 +85,16 @@ impl TriggerController {
             }
             Effect::LookAt(look) => {
                 turn.named = Some((look.pipeline_id, self.looker.look_at(&key.namespace, &look).await));
+                Next::Decide
+            }
+            Effect::Cancel(order) => {
+                if let Some(status) = plan.status.take() {
+                    if let Err(error) = self.write(turn, &status).await {
+                        return self.not_written(key, turn, &error).await;
+                    }
+                    self.tell(key, turn, std::mem::take(&mut plan.events));
+                }
+                self.cancel(key, &order).await;
                 Next::Decide
             }
             Effect::Fire(order) => match plan.status.take() {

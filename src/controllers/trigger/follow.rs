@@ -71,6 +71,12 @@ impl Follower {
         }
     }
 
+    /// Looks at the pipeline that is followed for `object` at once: something was done to it.
+    pub fn look_soon(&self, object: &ObjectKey) {
+        lock(&self.groups).look_soon(object, clock::instant());
+        self.changed.notify_one();
+    }
+
     /// What was seen last of the pipeline that is followed for `object`.
     #[must_use]
     pub fn sighting(&self, object: &ObjectKey) -> Option<(u64, Sighting)> {

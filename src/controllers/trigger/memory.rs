@@ -5,8 +5,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pipekick_core::decide::trigger::LOOK_INTERVAL;
-use pipekick_core::domain::{Answer, AttemptKey, ObjectKey};
+use jiff::{SignedDuration, Timestamp};
+use pipekick_core::decide::trigger::{CancelOrder, CancelSent, LOOK_INTERVAL, cancel_again};
+use pipekick_core::domain::{Answer, AttemptKey, Cancelled, ObjectKey};
 use tokio::time::Instant;
 
 use crate::clock;
@@ -17,6 +18,14 @@ const ANSWERS: usize = 4;
 /// Longest wait before GitLab is asked again while it cannot be asked.
 const LOOK_INTERVAL_MAX: Duration = Duration::from_secs(60);
 
+/// A request to cancel that was sent.
+struct Sent {
+    pipeline_id: u64,
+    requested_at: Timestamp,
+    brought: Cancelled,
+    again: Instant,
+}
+
 #[derive(Default)]
 struct Memory {
     /// What became of POSTs whose outcome is not in status yet, oldest first.
@@ -26,6 +35,8 @@ struct Memory {
     /// When to look again for a pipeline that was lost, and how many looks in a row met trouble.
     look_again: Option<Instant>,
     troubles: u32,
+    /// The last request to cancel the run's pipeline, and how many in a row brought the like.
+    cancel: Option<(Sent, u32)>,
     /// Writes in a row that the API server did not confirm.
     unconfirmed: u32,
 }
@@ -95,6 +106,44 @@ impl Memories {
         if let Some(memory) = self.lock().get_mut(key) {
             memory.unconfirmed = 0;
         }
+    }
+
+    /// A request to cancel brought this.
+    pub(super) fn cancelled(
+        &self,
+        key: &ObjectKey,
+        order: &CancelOrder,
+        brought: Cancelled,
+        at_least: Duration,
+    ) {
+        let CancelOrder { pipeline_id, requested_at, .. } = order;
+        let mut all = self.lock();
+        let memory = all.entry(key.clone()).or_default();
+        let count = match &memory.cancel {
+            Some((before, count))
+                if before.requested_at == *requested_at
+                    && std::mem::discriminant(&before.brought) == std::mem::discriminant(&brought) =>
+            {
+                count.saturating_add(1)
+            }
+            Some(_) | None => 1,
+        };
+        let again = clock::instant() + cancel_again(&brought, count).max(at_least);
+        let sent = Sent { pipeline_id: *pipeline_id, requested_at: *requested_at, brought, again };
+        memory.cancel = Some((sent, count));
+    }
+
+    /// What the last request to cancel brought.
+    pub(super) fn cancel_sent(&self, key: &ObjectKey) -> Option<CancelSent> {
+        let all = self.lock();
+        let (Sent { pipeline_id, requested_at, brought, again }, _) = all.get(key)?.cancel.as_ref()?;
+        let wait = SignedDuration::try_from(again.saturating_duration_since(clock::instant())).ok()?;
+        Some(CancelSent {
+            pipeline_id: *pipeline_id,
+            requested_at: *requested_at,
+            brought: brought.clone(),
+            again_at: clock::now().checked_add(wait).ok()?,
+        })
     }
 
     /// When to look again.

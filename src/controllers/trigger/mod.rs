@@ -8,6 +8,7 @@
 //! its hands and its memory. See `ARCHITECTURE.md` for the way from an object to its POST.
 
 mod apply;
+mod cancel;
 mod follow;
 mod gate;
 mod lookup;

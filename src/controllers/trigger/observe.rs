@@ -55,6 +55,7 @@ impl TriggerController {
                 clock::now().checked_add(wait).ok()
             }),
             named: turn.named.clone(),
+            cancel: self.memories.cancel_sent(key),
         }
     }
 

@@ -54,6 +54,8 @@ fn run(phase: Phase, last: Option<LastAttempt>) -> Run {
         }),
         intended_at: at(0),
         fired_at: None,
+        cancel_requested_at: None,
+        cancel_requested_by: None,
         finished_at: None,
         pipeline: None,
         failed_jobs: vec![],

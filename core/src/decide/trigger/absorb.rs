@@ -5,7 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::super::summary::names_something_missing;
+use super::cancel::{in_time, words};
 use super::{Draft, INTENT_MAX_AGE, NOT_SENT_BACKOFF, REJECTED_RETRY, end, later};
+use crate::domain::run::CancelCause;
 use crate::domain::{
     Answer, FailedJob, LastAttempt, Phase, Pipeline, PipelineStatus, Reason, Run, Sighting, Span,
 };
@@ -157,6 +159,7 @@ impl Draft<'_> {
 
     /// Of a pipeline under way: what it does, and how long it takes.
     fn absorb_progress(&mut self) {
+        self.absorb_cancel();
         self.absorb_sighting();
         self.absorb_time();
     }
@@ -174,13 +177,17 @@ impl Draft<'_> {
                 if pipeline.status.is_complete() {
                     complete(run, pipeline, failed_jobs, seen.now);
                 } else {
-                    progress(run, &pipeline.status);
+                    // How cancelling goes is told instead.
+                    if run.cancel_request().is_none() {
+                        progress(run, &pipeline.status);
+                    }
                     return;
                 }
             }
             Sighting::Gone => {
                 let message = format!("pipeline {} was deleted in GitLab before its end was seen", known.id);
-                end(run, Phase::Canceled, Reason::PipelineGone, message, seen.now);
+                let (phase, reason, message) = in_time(run, Phase::Canceled, Reason::PipelineGone, message);
+                end(run, phase, reason, message, seen.now);
             }
             Sighting::Trouble { reason, message } => {
                 // Where a person must provide something, the reason says what.
@@ -197,17 +204,24 @@ impl Draft<'_> {
 
     fn absorb_time(&mut self) {
         let now = self.seen.now;
-        let timeout: Option<Span> = self.seen.trigger.spec.as_ref().ok().and_then(|spec| spec.timeout);
-        let (Some(timeout), Some(run)) = (timeout, &mut self.status.run) else { return };
+        let Ok(spec) = &self.seen.trigger.spec else { return };
+        let (timeout, cancels) = (spec.timeout, spec.cancel_on_timeout);
+        let (Some(timeout), Some(run)) = (timeout, &self.status.run) else { return };
         if !matches!(run.phase, Phase::Running | Phase::Retrying) {
             return;
         }
         let over = later(run.fired_at.unwrap_or(run.intended_at), timeout.into());
-        if over > now {
-            self.wake_at(over);
+        // Whoever had it cancelled: it has some time to end so.
+        if let Some(wait) = Some(over).filter(|over| *over > now).or_else(|| self.cancel_pends_until()) {
+            self.wake_at(wait);
             return;
         }
-        let message = format!("the run took longer than {timeout}; its pipeline goes on in GitLab");
+        if cancels && run.cancel_request().is_none_or(|(_, by)| by != CancelCause::Timeout) {
+            self.request_cancel(CancelCause::Timeout);
+            return;
+        }
+        let message = format!("the run took longer than {timeout}; {}", self.what_cancel_brought());
+        let Some(run) = &mut self.status.run else { return };
         end(run, Phase::TimedOut, Reason::TimedOut, message.clone(), now);
         self.tell(true, Reason::TimedOut, &message);
     }
@@ -274,7 +288,11 @@ fn complete(run: &mut Run, mut pipeline: Pipeline, mut failed_jobs: Vec<FailedJo
             (Phase::Succeeded, Reason::PipelineSucceeded, format!("pipeline {id} succeeded{took}"))
         }
         PipelineStatus::Canceled => {
-            (Phase::Canceled, Reason::PipelineCanceled, format!("pipeline {id} was cancelled in GitLab"))
+            let message = match run.cancel_request() {
+                None => format!("pipeline {id} was cancelled in GitLab"),
+                Some((_, by)) => format!("pipeline {id} was cancelled, {}", words(by)),
+            };
+            (Phase::Canceled, Reason::PipelineCanceled, message)
         }
         PipelineStatus::Skipped => {
             (Phase::Skipped, Reason::PipelineSkipped, format!("pipeline {id} was skipped by GitLab"))
@@ -297,6 +315,7 @@ fn complete(run: &mut Run, mut pipeline: Pipeline, mut failed_jobs: Vec<FailedJo
         | PipelineStatus::Scheduled
         | PipelineStatus::Other(_) => return,
     };
+    let (phase, reason, message) = in_time(run, phase, reason, message);
     run.pipeline = Some(pipeline);
     run.failed_jobs = failed_jobs;
     end(run, phase, reason, message, now);

@@ -150,6 +150,8 @@ impl Draft<'_> {
             attempt: None,
             intended_at: now,
             fired_at: None,
+            cancel_requested_at: None,
+            cancel_requested_by: None,
             finished_at: None,
             pipeline: None,
             failed_jobs: Vec::new(),

@@ -66,6 +66,10 @@ impl Draft<'_> {
         match verb {
             Verb::Refire => {
                 self.wait_again(Reason::Waiting, "sent again, as pipekick.dev/resolve asked");
+                if let Some(run) = &mut self.status.run {
+                    // Who sends it again does not want it cancelled any more.
+                    (run.cancel_requested_at, run.cancel_requested_by) = (None, None);
+                }
                 Some(Answered::Refired)
             }
             Verb::Abandon => {

@@ -1,6 +1,7 @@
 //! The protocol, told by tables: a case's name is a sentence, and reading them in order is reading the rules.
 
 mod answers;
+mod cancelling;
 mod causes;
 mod following;
 mod history;

@@ -83,11 +83,11 @@ impl Groups {
             let namespace = object.namespace.clone();
             (GroupKey { namespace, url, project, named_project, access }, pipeline_id, since)
         });
-        if let (Some((group, id, _)), Some(known)) = (&wanted, self.of.get(object))
+        if let (Some((group, id, since)), Some(known)) = (&wanted, self.of.get(object))
             && known.0 == *group
             && known.1 == *id
         {
-            return false;
+            return self.look_more_often(group, object, *since, now);
         }
         if let Some((group, _)) = self.of.remove(object) {
             self.sightings.remove(object);
@@ -110,6 +110,27 @@ impl Groups {
         group.next = group.next.min(due);
         group.objects.insert(object.clone(), Followed { pipeline: id, since, told: None, asked: None });
         true
+    }
+
+    /// A pipeline that is being cancelled is looked at like a young one. Returns whether that is new.
+    fn look_more_often(&mut self, key: &GroupKey, object: &ObjectKey, since: Timestamp, now: Now) -> bool {
+        let due = now.instant + self.interval(since, now);
+        let Some(group) = self.groups.get_mut(key) else { return false };
+        let Some(followed) = group.objects.get_mut(object).filter(|followed| followed.since != since) else {
+            return false;
+        };
+        followed.since = since;
+        group.next = group.next.min(due);
+        true
+    }
+
+    /// Makes the next look due that is for `object`.
+    pub(super) fn look_soon(&mut self, object: &ObjectKey, now: Instant) {
+        if let Some((key, _)) = self.of.get(object)
+            && let Some(group) = self.groups.get_mut(key)
+        {
+            group.next = now;
+        }
     }
 
     /// What was seen last of the pipeline that is followed for `object`.

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::scene::{Scene, accepted, not_sent, refused, seen, unknown};
 use crate::decide::trigger::{Credentials, Effect, Facts, FirstSight};
-use crate::domain::run::HistoryEntry;
+use crate::domain::run::{CancelCause, HistoryEntry};
 use crate::domain::status::{Answered, Handled, LastHandled};
 use crate::domain::{
     Answer, Attempt, AttemptKey, Digest, FireOn, LastAttempt, Phase, PipelineStatus, Reason, Run, Sighting,
@@ -82,9 +82,11 @@ fn attempt() -> impl Strategy<Value = Attempt> {
 }
 
 fn run() -> impl Strategy<Value = Run> {
-    let times = (time(), prop::option::of(time()), prop::option::of(time()));
+    let cancel =
+        prop::option::of((time(), prop::sample::select(vec![CancelCause::Action, CancelCause::Timeout])));
+    let times = (time(), prop::option::of(time()), prop::option::of(time()), cancel);
     (phase(), number(), digest(), value(), prop::option::of(attempt()), times, any::<bool>()).prop_map(
-        |(phase, seq, digest, request, attempt, (intended_at, fired_at, finished_at), piped)| {
+        |(phase, seq, digest, request, attempt, (intended_at, fired_at, finished_at, cancel), piped)| {
             let mut scene = Scene::running();
             let template = scene.trigger.status.run.take().unwrap();
             let pipeline = template.pipeline.clone().filter(|_| piped);
@@ -99,6 +101,8 @@ fn run() -> impl Strategy<Value = Run> {
                 attempt,
                 intended_at,
                 fired_at,
+                cancel_requested_at: cancel.map(|(at, _)| at),
+                cancel_requested_by: cancel.map(|(_, by)| by),
                 finished_at,
                 pipeline,
                 ..template
@@ -130,6 +134,7 @@ fn status() -> impl Strategy<Value = TriggerStatus> {
         last_handled: LastHandled {
             fire: handled.map(|value| Handled { value, answer: Answered::Fired }),
             resolve: None,
+            cancel: None,
         },
         run,
         history,
@@ -182,6 +187,7 @@ fn facts() -> impl Strategy<Value = (Facts, Option<Answer>)> {
                 look_again,
                 look_took: Duration::ZERO,
                 named,
+                cancel: None,
             };
             (facts, answer)
         })
@@ -189,13 +195,22 @@ fn facts() -> impl Strategy<Value = (Facts, Option<Answer>)> {
 
 fn scene() -> impl Strategy<Value = Scene> {
     let mode = prop::sample::select(super::scene::MODES.to_vec());
-    let switches = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let switches = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
     (mode, status(), facts(), value(), switches, 0..3_usize, time()).prop_map(
-        |(mode, status, (facts, answer), fire, (hold, paused, suspend, broken, deleted), limit, now)| {
+        |(
+            mode,
+            status,
+            (facts, answer),
+            fire,
+            (hold, paused, suspend, broken, deleted, cancels),
+            limit,
+            now,
+        )| {
             let mut scene = Scene::new(mode);
             scene.edit(|spec| {
                 spec.history_limit = limit;
-                spec.timeout = Some(Span::from_secs(u64::MAX));
+                spec.timeout = Some(Span::from_secs(if cancels { 1 } else { u64::MAX }));
+                spec.cancel_on_timeout = cancels;
             });
             scene.trigger.suspend = suspend;
             if broken {
@@ -205,6 +220,7 @@ fn scene() -> impl Strategy<Value = Scene> {
             scene.policy.paused = paused;
             scene.policy.first_sight = if hold { FirstSight::Hold } else { FirstSight::Fire };
             scene.trigger.being_deleted = deleted;
+            scene.trigger.cancel = fire.as_ref().map(|_| limit.to_string());
             scene.trigger.fire = fire;
             scene.trigger.status = status;
             scene.facts = facts;

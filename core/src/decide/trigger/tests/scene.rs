@@ -7,19 +7,21 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::decide::trigger::{
-    Credentials, Effect, Facts, FireOrder, FirstSight, Observed, Plan, Policy, decide,
+    CancelSent, Credentials, Effect, Facts, FireOrder, FirstSight, Observed, Plan, Policy, decide,
 };
 use crate::domain::run::CauseKind;
 use crate::domain::status::Answered;
 use crate::domain::{
-    Answer, FailedJob, FireOn, FiringFields, Lookup, ObjectKey, OnUnknown, Phase, Pipeline, PipelineStatus,
-    Reason, Run, SecretKeyRef, Sighting, Spec, SpecProblem, Trigger, TriggerStatus,
+    Answer, Cancelled, FailedJob, FireOn, FiringFields, Lookup, ObjectKey, OnUnknown, Phase, Pipeline,
+    PipelineStatus, Reason, Run, SecretKeyRef, Sighting, Spec, SpecProblem, Trigger, TriggerStatus,
 };
 
 /// Longest a request may take, in seconds.
 pub(super) const DEADLINE: u64 = 20;
 /// A request takes effect within this many seconds or never.
 pub(super) const DELAY: u64 = 90;
+/// A pipeline that was asked to be cancelled ends within this many seconds, or it is told that it does not.
+pub(super) const PATIENT: u64 = 300;
 /// Age in seconds at which an intent without an answer is an unknown outcome.
 pub(super) const PATIENCE: u64 = 10 + DEADLINE;
 pub(super) const MODES: [FireOn; 3] = [FireOn::Apply, FireOn::Change, FireOn::Request];
@@ -51,6 +53,7 @@ impl Scene {
             access_token: token("access"),
             variables: vec![],
             timeout: None,
+            cancel_on_timeout: false,
             history_limit: 5,
             on_unknown: OnUnknown::Hold,
         };
@@ -61,6 +64,7 @@ impl Scene {
             being_deleted: false,
             fire: None,
             resolve: None,
+            cancel: None,
             fire_on,
             suspend: false,
             firing: written(&spec),
@@ -73,6 +77,7 @@ impl Scene {
             writer: "first".into(),
             request_deadline: Duration::from_secs(DEADLINE),
             resolution_delay: Duration::from_secs(DELAY),
+            cancel_patience: Duration::from_secs(PATIENT),
         };
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         Self { now, policy, trigger, facts: Facts::default(), spec, posts: vec![] }
@@ -114,6 +119,24 @@ impl Scene {
     pub(super) fn resolve(&mut self, value: &str) -> &mut Self {
         self.trigger.resolve = Some(value.into());
         self
+    }
+
+    /// `kubectl annotate pipekick.dev/cancel=VALUE`.
+    pub(super) fn cancel(&mut self, value: &str) -> &mut Self {
+        self.trigger.cancel = Some(value.into());
+        self
+    }
+
+    /// A request to cancel the run's pipeline brought this; the next one is due in so many seconds.
+    pub(super) fn brought(&mut self, brought: Cancelled, again: u64) -> Plan {
+        let run = self.run();
+        self.facts.cancel = Some(CancelSent {
+            pipeline_id: run.pipeline.as_ref().unwrap().id,
+            requested_at: run.cancel_requested_at.unwrap(),
+            brought,
+            again_at: self.now + Duration::from_secs(again),
+        });
+        self.step()
     }
 
     /// A look for the run's pipeline brought this; the next one brings something else.
@@ -306,6 +329,10 @@ pub(super) fn unknown() -> Answer {
 
 pub(super) fn seen(status: PipelineStatus) -> Sighting {
     Sighting::Seen { pipeline: pipeline(status), failed_jobs: vec![] }
+}
+
+pub(super) fn taken(status: PipelineStatus) -> Cancelled {
+    Cancelled::Taken(pipeline(status))
 }
 
 pub(super) fn failed_job(name: &str) -> FailedJob {

@@ -5,12 +5,12 @@ use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 
-use super::scene::{PATIENCE, Scene, accepted, not_sent, pipeline, refused, seen, unknown};
-use crate::decide::trigger::{Credentials, Effect, FirstSight, Plan};
+use super::scene::{PATIENCE, Scene, accepted, not_sent, pipeline, refused, seen, taken, unknown};
+use crate::decide::trigger::{CancelSent, Credentials, Effect, FirstSight, Plan, cancel_again};
 use crate::domain::digest::Compared;
 use crate::domain::{
-    Answer, AttemptKey, FireId, FireOn, LastAttempt, Lookup, Named, Phase, PipelineStatus, Reason, Run,
-    Sighting, Span,
+    Answer, AttemptKey, Cancelled, FireId, FireOn, LastAttempt, Lookup, Named, Phase, PipelineStatus, Reason,
+    Run, Sighting, Span,
 };
 
 #[derive(Debug, Clone)]
@@ -34,6 +34,11 @@ enum Step {
     /// A look for a lost pipeline, by a GitLab that tells the truth or nothing.
     LookUp(Find),
     Resolve(u8),
+    /// `pipekick.dev/cancel` for the current run.
+    Cancel(u8),
+    CancelOnTimeout(bool),
+    /// GitLab answers a request to cancel, if one was ordered.
+    Brought(Brings),
     /// Another process takes over; what it finds out about a POST on its way is nothing.
     Restart {
         hold: bool,
@@ -59,7 +64,17 @@ enum Find {
 }
 
 #[derive(Debug, Clone, Copy)]
+enum Brings {
+    Taken,
+    Manual,
+    Refused,
+    Trouble,
+}
+
+#[derive(Debug, Clone, Copy)]
 enum Look {
+    Canceled,
+
     Running,
     Manual,
     Success,
@@ -78,7 +93,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => Just(Reply::NotSent),
         1 => Just(Reply::Unknown),
     ];
+    let brings = prop_oneof![
+        3 => Just(Brings::Taken),
+        1 => Just(Brings::Manual),
+        1 => Just(Brings::Refused),
+        1 => Just(Brings::Trouble)
+    ];
     let look = prop_oneof![
+        Just(Look::Canceled),
         Just(Look::Running),
         Just(Look::Manual),
         Just(Look::Success),
@@ -106,6 +128,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => prop_oneof![6 => Just(Find::Truth), 1 => Just(Find::CannotTell), 1 => Just(Find::Trouble)]
             .prop_map(Step::LookUp),
         1 => (0..4_u8).prop_map(Step::Resolve),
+        2 => (0..3_u8).prop_map(Step::Cancel),
+        1 => any::<bool>().prop_map(Step::CancelOnTimeout),
+        3 => brings.prop_map(Step::Brought),
         1 => (prop::bool::weighted(0.3), prop::bool::weighted(0.3))
             .prop_map(|(hold, pause)| Step::Restart { hold, pause }),
     ];
@@ -196,6 +221,14 @@ impl Walk {
                 scene.resolve(&format!("{seq}:{order}"));
                 scene.facts.named = Some((700, Named::Missing));
             }
+            Step::Cancel(again) => {
+                let seq = scene.trigger.status.run.as_ref().map_or(0, |run| run.seq);
+                scene.cancel(&format!("{seq}#{again}"));
+            }
+            Step::CancelOnTimeout(cancels) => {
+                scene.edit(|spec| spec.cancel_on_timeout = *cancels);
+            }
+            Step::Brought(brings) => self.brought(*brings),
             Step::Restart { hold, pause } => {
                 scene.restart();
                 scene.policy.first_sight = if *hold { FirstSight::Hold } else { FirstSight::Fire };
@@ -251,12 +284,30 @@ impl Walk {
         let sighting = match look {
             Look::Running => seen(PipelineStatus::Running),
             Look::Manual => seen(PipelineStatus::Manual),
+            Look::Canceled => seen(PipelineStatus::Canceled),
             Look::Success => seen(PipelineStatus::Success),
             Look::Failed => seen(PipelineStatus::Failed),
             Look::Trouble => Sighting::Trouble { reason: Reason::Unauthorized, message: "401".into() },
             Look::Gone => Sighting::Gone,
         };
         self.scene.facts.sighting = Some((700, sighting));
+    }
+
+    fn brought(&mut self, brings: Brings) {
+        let scene = &mut self.scene;
+        let Effect::Cancel(order) = scene.decide().effect else { return };
+        let brought = match brings {
+            Brings::Taken => taken(PipelineStatus::Canceling),
+            Brings::Manual => taken(PipelineStatus::Manual),
+            Brings::Refused => Cancelled::Refused { reason: Reason::Forbidden, message: "403".into() },
+            Brings::Trouble => Cancelled::Trouble { reason: Reason::Unreachable, message: "down".into() },
+        };
+        scene.facts.cancel = Some(CancelSent {
+            pipeline_id: order.pipeline_id,
+            requested_at: order.requested_at,
+            again_at: scene.now + cancel_again(&brought, 1),
+            brought,
+        });
     }
 
     /// One turn of the loop, and everything that must be true of it.
@@ -281,6 +332,13 @@ impl Walk {
             assert!(self.stopped().is_none(), "fired while stopped");
             assert_eq!(self.scene.trigger.firing.compare(&run.digest), Compared::Same, "what spec says now");
             self.on_its_way = Some(order.key.clone());
+        }
+        if let Effect::Cancel(order) = &plan.effect {
+            let run = self.scene.trigger.status.run.as_ref().expect("a run");
+            let recorded = run.cancel_request().map(|(at, _)| at);
+            assert_eq!(recorded, Some(order.requested_at), "the wish is on record first");
+            assert_eq!(run.pipeline.as_ref().map(|p| p.id), Some(order.pipeline_id), "its own pipeline");
+            assert!(run.is_active(), "what ended is not cancelled");
         }
         self.check_run(plan.status.is_some());
         self.check_waits(&plan);
@@ -330,6 +388,8 @@ impl Walk {
             let plan = self.turn();
             if self.on_its_way.is_some() {
                 self.answer(Reply::Accepted);
+            } else if let Effect::Cancel(_) = plan.effect {
+                self.brought(Brings::Taken);
             } else if plan.follow.is_some() {
                 self.sight(Look::Success);
             } else if let Effect::LookAt(look) = &plan.effect {
