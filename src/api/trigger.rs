@@ -281,8 +281,17 @@ impl PipelineTriggerSpec {
     }
 
     fn parse(&self, default_url: &GitLabUrl) -> Result<Spec, SpecProblem> {
-        let Self { gitlab, git_ref, variables, fire_on: _, suspend: _, timeout, cancel_on_timeout, on_unknown, history_limit } =
-            self;
+        let Self {
+            gitlab,
+            git_ref,
+            variables,
+            fire_on: _,
+            suspend: _,
+            timeout,
+            cancel_on_timeout,
+            on_unknown,
+            history_limit,
+        } = self;
         let GitLabSpec { url, project, trigger_token_ref, access_token_ref } = gitlab;
         let url = match url {
             Some(url) => url.parse().map_err(|e| problem("gitlab.url", &e))?,

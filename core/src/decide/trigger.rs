@@ -20,6 +20,7 @@ mod look;
 mod resolve;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::time::Duration;
 
@@ -31,7 +32,6 @@ pub use look::LOOK_INTERVAL;
 use super::summary::{Standing, summarize};
 use crate::domain::digest::Compared;
 use crate::domain::run::CauseKind;
-use crate::domain::status::Answered;
 use crate::domain::{
     Answer, AttemptKey, Cancelled, Cause, Digest, FireId, LastAttempt, Lookup, Named, Phase, Reason, Run,
     SecretKeyRef, Sighting, Spec, Target, Trigger, TriggerStatus, Variable,
@@ -350,11 +350,11 @@ impl<'a> Draft<'a> {
 
     /// A run under way: wait for it, or send its POST once more when that is due.
     fn go_on(&mut self) {
-        if self.stopped().is_some()
-            && let Some(value) = self.asked()
-        {
-            self.answer(value, Answered::Suspended);
+        if self.stopped().is_some() {
+            self.drop_request();
         }
+        self.note_waiting();
+        self.replace();
         // The clocks of every other phase under way were set while absorbing.
         if self.status.active_run().is_some_and(|run| run.phase == Phase::Pending) {
             self.repeat();

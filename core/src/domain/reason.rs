@@ -50,6 +50,7 @@ reasons! {
     Canceled: "The run was cancelled before it had a pipeline; nothing is sent for it any more.",
     CancelRequested: "The pipeline is being cancelled; the message says who asked for it.",
     CancelRefused: "GitLab does not let the access token cancel the pipeline; the message says why. It is asked again every 10 minutes.",
+    ReplaceBlocked: "A newer cause waits (`concurrencyPolicy: Replace`), and the pipeline under way cannot be cancelled, or does not end; the message says which.",
     PipelineSkipped: "GitLab skipped the pipeline.",
     PipelineGone: "The pipeline, or its project, can no longer be found in GitLab.",
     NotFollowed: "The pipeline was created; without an access token its end is not known.",

@@ -46,6 +46,8 @@ pub enum CauseKind {
 pub enum CancelCause {
     /// The annotation `pipekick.dev/cancel`.
     Action,
+    /// `concurrencyPolicy: Replace`.
+    Replace,
     /// `cancelOnTimeout`.
     Timeout,
 }
@@ -146,6 +148,9 @@ pub struct Run {
     /// The value of `pipekick.dev/fire` that asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
+    /// How many causes that waited before it, and were never fired themselves, it answers too.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub collapsed: u32,
     /// Digest of the firing fields it was fired for.
     pub digest: Digest,
     /// Where it was sent.
@@ -169,7 +174,7 @@ pub struct Run {
     /// Since when its pipeline is to be cancelled. Recorded before GitLab is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_requested_at: Option<Timestamp>,
-    /// Who wanted that: Action (pipekick.dev/cancel) or Timeout (cancelOnTimeout).
+    /// Who wanted that: Action (pipekick.dev/cancel), Replace (concurrencyPolicy) or Timeout (cancelOnTimeout).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_requested_by: Option<CancelCause>,
     /// When its end was seen.
@@ -181,6 +186,11 @@ pub struct Run {
     /// Jobs that failed, newest first, at most 5.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_jobs: Vec<FailedJob>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+pub(super) const fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl Run {

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Digest;
-use super::run::{HistoryEntry, Run};
+use super::run::{HistoryEntry, Run, is_zero};
 
 //           ┌────────────────────────── NotSent, throttled ───────────────────────┐
 //           ▼                                                                      │
@@ -122,6 +122,8 @@ pub enum Answered {
     Fired,
     /// It stood there when the object was first seen, and `fireOn` (or `--first-sight=Hold`) does not fire that.
     Recorded,
+    /// A newer request came while it waited; one run answers both.
+    Collapsed,
     /// The object is suspended or the operator paused: dropped.
     Suspended,
     /// The run is sent again.
@@ -165,6 +167,23 @@ impl LastHandled {
     }
 }
 
+/// A cause that waits for the end of the run under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiting {
+    /// Since when one waits.
+    pub since: Timestamp,
+    /// Digest of the firing fields, where they differ from those decided on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// The value of `pipekick.dev/fire`, where it asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// How many others were seen to wait, and were replaced by this one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub collapsed: u32,
+}
+
 /// What Pipekick knows and did. Written by the operator alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -187,6 +206,9 @@ pub struct TriggerStatus {
     /// The current or last run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<Run>,
+    /// The cause that waits for the run to end, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
     /// Earlier runs, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryEntry>,

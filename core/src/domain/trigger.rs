@@ -49,6 +49,18 @@ pub enum OnUnknown {
     Refire,
 }
 
+/// What to do with a new cause while a run is under way. Wait (when unset): it is fired when the run has ended.
+/// Replace: the run's pipeline is cancelled, and the new cause is fired once it has ended. Either way causes that wait
+/// collapse into the newest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ConcurrencyPolicy {
+    /// It waits for the end of the run.
+    #[default]
+    Wait,
+    /// The run is cancelled for it.
+    Replace,
+}
+
 /// A spec with nothing left to check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
@@ -64,6 +76,8 @@ pub struct Spec {
     pub access_token: Option<SecretKeyRef>,
     /// Variables in the order of their names.
     pub variables: Vec<Variable>,
+    /// What a new cause does to a run under way.
+    pub concurrency_policy: ConcurrencyPolicy,
     /// How long a run may be active, from `firedAt`.
     pub timeout: Option<Span>,
     /// Whether a run that takes longer has its pipeline cancelled.

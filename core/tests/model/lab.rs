@@ -10,8 +10,9 @@ use pipekick_core::decide::trigger::{
     Credentials, Effect, Facts, FirstSight, LOOK_INTERVAL, Observed, Plan, Policy, decide,
 };
 use pipekick_core::domain::{
-    Answer, AttemptKey, FireOn, FiringFields, LastAttempt, Lookup, Named, ObjectKey, OnUnknown, Phase,
-    Pipeline, PipelineStatus, Reason, Run, SecretKeyRef, Sighting, Spec, Trigger, TriggerStatus,
+    Answer, AttemptKey, ConcurrencyPolicy, FireOn, FiringFields, LastAttempt, Lookup, Named, ObjectKey,
+    OnUnknown, Phase, Pipeline, PipelineStatus, Reason, Run, SecretKeyRef, Sighting, Spec, Trigger,
+    TriggerStatus,
 };
 
 use crate::config::{Break, Config};
@@ -185,6 +186,7 @@ impl Lab {
             trigger_token: token("trigger").filter(|_| self.config.tokens.trigger),
             access_token: token("access").filter(|_| self.config.tokens.access),
             variables: vec![],
+            concurrency_policy: ConcurrencyPolicy::Wait,
             timeout: None,
             cancel_on_timeout: false,
             history_limit: 5,

@@ -31,6 +31,7 @@ fn run(phase: Phase, last: Option<LastAttempt>) -> Run {
         fire_id: FireId::new("uid", 1, &Cause::Apply, &digest, at(0)),
         cause: CauseKind::Apply,
         request: None,
+        collapsed: 0,
         digest,
         target: Target {
             url: String::new(),

@@ -25,8 +25,9 @@ impl Draft<'_> {
             self.take_baseline(false);
         }
         if let Some(stopped) = self.stopped() {
-            if let Some(value) = self.asked() {
-                self.answer(value, Answered::Suspended);
+            self.drop_request();
+            if self.status.waiting.is_some() {
+                self.note_waiting();
             }
             self.standing = Some(stopped);
             return;
@@ -48,7 +49,7 @@ impl Draft<'_> {
         match self.cause(first_sight) {
             Some(cause) => self.begin_run(&cause, spec),
             None if self.status.run.as_ref().is_some_and(|run| run.phase == Phase::Rejected) => self.repeat(),
-            None => {}
+            None => self.status.waiting = None,
         }
     }
 
@@ -62,12 +63,18 @@ impl Draft<'_> {
 
     /// The value of `pipekick.dev/fire`, if it was not answered yet.
     pub(super) fn asked(&self) -> Option<String> {
-        let value: String = self.seen.trigger.fire.as_ref()?.chars().take(REQUEST_MAX).collect();
-        let TriggerStatus { last_handled, run, history, .. } = &self.status;
+        let TriggerStatus { last_handled, run, history, waiting, .. } = &self.status;
+        let stands = self.seen.trigger.fire.as_ref();
+        let value: String =
+            stands.map_or_else(String::new, |value| value.chars().take(REQUEST_MAX).collect());
         let answered = last_handled.fire.as_ref().is_some_and(|handled| handled.value == value)
             || run.as_ref().and_then(|run| run.request.as_ref()) == Some(&value)
             || history.iter().any(|entry| entry.request.as_ref() == Some(&value));
-        (!value.is_empty() && !answered).then_some(value)
+        if !value.is_empty() && !answered {
+            return Some(value);
+        }
+        // It may have been taken away since; see `waiting.rs`.
+        waiting.as_ref().and_then(|waiting| waiting.request.clone())
     }
 
     pub(super) fn answer(&mut self, value: String, answer: Answered) {
@@ -97,7 +104,7 @@ impl Draft<'_> {
     }
 
     /// Whether a firing field differs from what was decided on last.
-    fn changed(&self) -> bool {
+    pub(super) fn changed(&self) -> bool {
         let decided = self.status.decided_digest.as_ref();
         decided.is_some_and(|decided| self.seen.trigger.firing.compare(decided) == Compared::Changed)
     }
@@ -142,6 +149,7 @@ impl Draft<'_> {
             fire_id: FireId::new(&trigger.uid, seq, cause, &digest, now),
             cause: kind,
             request,
+            collapsed: 0,
             digest,
             target: target_of(spec),
             phase: Phase::Pending,
@@ -159,7 +167,8 @@ impl Draft<'_> {
     }
 
     /// Makes `run` the current one; the one before it goes to history.
-    fn put(&mut self, run: Run, history_limit: usize) {
+    fn put(&mut self, mut run: Run, history_limit: usize) {
+        run.collapsed = self.status.waiting.take().map_or(0, |waiting| waiting.collapsed);
         self.status.decided_digest = Some(run.digest.clone());
         if let Some(mut before) = self.status.run.replace(run) {
             if before.phase == Phase::Held {

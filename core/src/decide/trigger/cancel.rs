@@ -50,6 +50,7 @@ fn seq_of(value: &str) -> Option<u64> {
 pub(super) const fn words(by: CancelCause) -> &'static str {
     match by {
         CancelCause::Action => "as pipekick.dev/cancel asked",
+        CancelCause::Replace => "for a newer cause (concurrencyPolicy: Replace)",
         CancelCause::Timeout => "as cancelOnTimeout says",
     }
 }
@@ -210,12 +211,17 @@ impl Draft<'_> {
         let (mut reason, mut message) = match self.cancel_brought().map(|(brought, _)| brought) {
             Some(Cancelled::Refused { reason, message }) => (
                 Reason::CancelRefused,
-                format!("pipeline {id} cannot be cancelled, {by} ({reason}): {message}"),
+                format!("pipeline {id} is to be cancelled, {by}, and cannot be ({reason}): {message}"),
             ),
             Some(Cancelled::Trouble { reason, message }) => {
                 let missing = names_something_missing(*reason);
                 let reason_now = if missing { *reason } else { Reason::CancelRequested };
-                (reason_now, format!("pipeline {id} could not be cancelled yet, {by} ({reason}): {message}"))
+                (
+                    reason_now,
+                    format!(
+                        "pipeline {id} is to be cancelled, {by}, and could not be yet ({reason}): {message}"
+                    ),
+                )
             }
             Some(Cancelled::Taken(_)) if late => {
                 let patience = Span::from_secs(self.seen.policy.cancel_patience.as_secs());
@@ -235,8 +241,15 @@ impl Draft<'_> {
             }
             message = format!("{message}; it cannot be followed ({why}): {detail}");
         }
+        let refused = reason == Reason::CancelRefused;
+        if self.wants_to_replace() && (late || refused) {
+            message = format!("a newer cause waits: {message}");
+            if !names_something_missing(reason) {
+                reason = Reason::ReplaceBlocked;
+            }
+        }
         let told_before = self.seen.trigger.status.run.as_ref().and_then(|run| run.reason) == Some(reason);
-        if reason == Reason::CancelRefused && !told_before {
+        if matches!(reason, Reason::CancelRefused | Reason::ReplaceBlocked) && !told_before {
             self.tell(true, reason, &message);
         }
         self.say(reason, message);
@@ -276,7 +289,7 @@ pub(super) fn in_time(run: &Run, phase: Phase, reason: Reason, message: String) 
             let message = format!("the run took longer than its timeout; {message}");
             (Phase::TimedOut, Reason::TimedOut, message)
         }
-        Some((_, CancelCause::Action)) | None => (phase, reason, message),
+        Some((_, CancelCause::Action | CancelCause::Replace)) | None => (phase, reason, message),
     }
 }
 

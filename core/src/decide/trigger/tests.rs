@@ -3,6 +3,7 @@
 mod answers;
 mod cancelling;
 mod causes;
+mod concurrency;
 mod following;
 mod history;
 mod nonsense;

@@ -164,11 +164,11 @@ fn what_a_request_to_cancel_brings() {
         ("taken, and a manual job is all that is left", || taken(PipelineStatus::Manual), Phase::Canceled, Reason::PipelineCanceled,
          "pipeline 700 was cancelled, as pipekick.dev/cancel asked; what is left of it waits for a person to play a manual job", "!PipelineCanceled"),
         ("refused", forbidden, Phase::Running, Reason::CancelRefused,
-         "pipeline 700 cannot be cancelled, as pipekick.dev/cancel asked (Forbidden): 403", "!CancelRefused"),
+         "pipeline 700 is to be cancelled, as pipekick.dev/cancel asked, and cannot be (Forbidden): 403", "!CancelRefused"),
         ("trouble", down, Phase::Running, Reason::CancelRequested,
-         "pipeline 700 could not be cancelled yet, as pipekick.dev/cancel asked (Unreachable): connection refused", ""),
+         "pipeline 700 is to be cancelled, as pipekick.dev/cancel asked, and could not be yet (Unreachable): connection refused", ""),
         ("a Secret is gone", || Cancelled::Trouble { reason: Reason::SecretMissing, message: "gone".into() }, Phase::Running,
-         Reason::SecretMissing, "pipeline 700 could not be cancelled yet, as pipekick.dev/cancel asked (SecretMissing): gone", ""),
+         Reason::SecretMissing, "pipeline 700 is to be cancelled, as pipekick.dev/cancel asked, and could not be yet (SecretMissing): gone", ""),
     ];
     for (sentence, brought, phase, reason, message, events) in cases {
         let mut scene = Scene::running();

@@ -9,10 +9,10 @@ use proptest::prelude::*;
 use super::scene::{Scene, accepted, not_sent, refused, seen, unknown};
 use crate::decide::trigger::{Credentials, Effect, Facts, FirstSight};
 use crate::domain::run::{CancelCause, HistoryEntry};
-use crate::domain::status::{Answered, Handled, LastHandled};
+use crate::domain::status::{Answered, Handled, LastHandled, Waiting};
 use crate::domain::{
-    Answer, Attempt, AttemptKey, Digest, FireOn, LastAttempt, Phase, PipelineStatus, Reason, Run, Sighting,
-    Span, TriggerStatus,
+    Answer, Attempt, AttemptKey, ConcurrencyPolicy, Digest, FireOn, LastAttempt, Phase, PipelineStatus,
+    Reason, Run, Sighting, Span, TriggerStatus,
 };
 
 const PHASES: [Phase; 16] = [
@@ -82,8 +82,10 @@ fn attempt() -> impl Strategy<Value = Attempt> {
 }
 
 fn run() -> impl Strategy<Value = Run> {
-    let cancel =
-        prop::option::of((time(), prop::sample::select(vec![CancelCause::Action, CancelCause::Timeout])));
+    let cancel = prop::option::of((
+        time(),
+        prop::sample::select(vec![CancelCause::Action, CancelCause::Replace, CancelCause::Timeout]),
+    ));
     let times = (time(), prop::option::of(time()), prop::option::of(time()), cancel);
     (phase(), number(), digest(), value(), prop::option::of(attempt()), times, any::<bool>()).prop_map(
         |(phase, seq, digest, request, attempt, (intended_at, fired_at, finished_at, cancel), piped)| {
@@ -116,6 +118,12 @@ fn history() -> impl Strategy<Value = Vec<HistoryEntry>> {
     prop::collection::vec(entry, 0..4)
 }
 
+fn waiting() -> impl Strategy<Value = Waiting> {
+    let collapsed = prop::sample::select(vec![0, 1, u32::MAX]);
+    (time(), prop::option::of(digest()), value(), collapsed)
+        .prop_map(|(since, digest, request, collapsed)| Waiting { since, digest, request, collapsed })
+}
+
 fn status() -> impl Strategy<Value = TriggerStatus> {
     let observed = prop::option::of(prop::sample::select(vec![i64::MIN, -1, 0, 1, i64::MAX]));
     let parts = (
@@ -125,20 +133,24 @@ fn status() -> impl Strategy<Value = TriggerStatus> {
         value(),
         prop::option::of(run()),
         history(),
+        prop::option::of(waiting()),
     );
-    parts.prop_map(|(observed_generation, decided_digest, phase, handled, run, history)| TriggerStatus {
-        observed_generation,
-        decided_digest,
-        phase,
-        message: None,
-        last_handled: LastHandled {
-            fire: handled.map(|value| Handled { value, answer: Answered::Fired }),
-            resolve: None,
-            cancel: None,
-        },
-        run,
-        history,
-        conditions: vec![],
+    parts.prop_map(|(observed_generation, decided_digest, phase, handled, run, history, waiting)| {
+        TriggerStatus {
+            observed_generation,
+            decided_digest,
+            phase,
+            message: None,
+            last_handled: LastHandled {
+                fire: handled.map(|value| Handled { value, answer: Answered::Fired }),
+                resolve: None,
+                cancel: None,
+            },
+            run,
+            waiting,
+            history,
+            conditions: vec![],
+        }
     })
 }
 
@@ -211,6 +223,9 @@ fn scene() -> impl Strategy<Value = Scene> {
                 spec.history_limit = limit;
                 spec.timeout = Some(Span::from_secs(if cancels { 1 } else { u64::MAX }));
                 spec.cancel_on_timeout = cancels;
+                if cancels {
+                    spec.concurrency_policy = ConcurrencyPolicy::Replace;
+                }
             });
             scene.trigger.suspend = suspend;
             if broken {

@@ -12,8 +12,9 @@ use crate::decide::trigger::{
 use crate::domain::run::CauseKind;
 use crate::domain::status::Answered;
 use crate::domain::{
-    Answer, Cancelled, FailedJob, FireOn, FiringFields, Lookup, ObjectKey, OnUnknown, Phase, Pipeline,
-    PipelineStatus, Reason, Run, SecretKeyRef, Sighting, Spec, SpecProblem, Trigger, TriggerStatus,
+    Answer, Cancelled, ConcurrencyPolicy, FailedJob, FireOn, FiringFields, Lookup, ObjectKey, OnUnknown,
+    Phase, Pipeline, PipelineStatus, Reason, Run, SecretKeyRef, Sighting, Spec, SpecProblem, Trigger,
+    TriggerStatus,
 };
 
 /// Longest a request may take, in seconds.
@@ -52,6 +53,7 @@ impl Scene {
             trigger_token: token("trigger"),
             access_token: token("access"),
             variables: vec![],
+            concurrency_policy: ConcurrencyPolicy::Wait,
             timeout: None,
             cancel_on_timeout: false,
             history_limit: 5,

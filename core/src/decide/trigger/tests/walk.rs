@@ -8,9 +8,10 @@ use proptest::prelude::*;
 use super::scene::{PATIENCE, Scene, accepted, not_sent, pipeline, refused, seen, taken, unknown};
 use crate::decide::trigger::{CancelSent, Credentials, Effect, FirstSight, Plan, cancel_again};
 use crate::domain::digest::Compared;
+use crate::domain::status::Answered;
 use crate::domain::{
-    Answer, AttemptKey, Cancelled, FireId, FireOn, LastAttempt, Lookup, Named, Phase, PipelineStatus, Reason,
-    Run, Sighting, Span,
+    Answer, AttemptKey, Cancelled, ConcurrencyPolicy, FireId, FireOn, LastAttempt, Lookup, Named, Phase,
+    PipelineStatus, Reason, Run, Sighting, Span,
 };
 
 #[derive(Debug, Clone)]
@@ -37,6 +38,7 @@ enum Step {
     /// `pipekick.dev/cancel` for the current run.
     Cancel(u8),
     CancelOnTimeout(bool),
+    Replace(bool),
     /// GitLab answers a request to cancel, if one was ordered.
     Brought(Brings),
     /// Another process takes over; what it finds out about a POST on its way is nothing.
@@ -130,6 +132,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..4_u8).prop_map(Step::Resolve),
         2 => (0..3_u8).prop_map(Step::Cancel),
         1 => any::<bool>().prop_map(Step::CancelOnTimeout),
+        1 => any::<bool>().prop_map(Step::Replace),
         3 => brings.prop_map(Step::Brought),
         1 => (prop::bool::weighted(0.3), prop::bool::weighted(0.3))
             .prop_map(|(hold, pause)| Step::Restart { hold, pause }),
@@ -146,6 +149,8 @@ struct Walk {
     may_exist: HashSet<FireId>,
     names: HashMap<FireId, u64>,
     last_seq: u64,
+    /// The number of the run that was there when a value was asked for the first time.
+    asked: HashMap<String, Option<u64>>,
 }
 
 impl Walk {
@@ -157,6 +162,7 @@ impl Walk {
             may_exist: HashSet::new(),
             names: HashMap::new(),
             last_seq: 0,
+            asked: HashMap::new(),
         }
     }
 
@@ -170,7 +176,11 @@ impl Walk {
                 scene.edit(|_| ());
             }
             Step::Ask(value) => {
-                scene.ask(["", "a", "b", "c"][usize::from(*value)]);
+                let value = ["", "a", "b", "c"][usize::from(*value)];
+                scene.ask(value);
+                let last = scene.trigger.status.run.as_ref().map_or(0, |run| run.seq);
+                // What was asked before is asked for again by a new value only.
+                self.asked.entry(value.into()).and_modify(|seq| *seq = None).or_insert(Some(last));
             }
             Step::FireOn(mode) => {
                 scene.fire_on(*mode);
@@ -227,6 +237,10 @@ impl Walk {
             }
             Step::CancelOnTimeout(cancels) => {
                 scene.edit(|spec| spec.cancel_on_timeout = *cancels);
+            }
+            Step::Replace(replaces) => {
+                let policy = if *replaces { ConcurrencyPolicy::Replace } else { ConcurrencyPolicy::Wait };
+                scene.edit(|spec| spec.concurrency_policy = policy);
             }
             Step::Brought(brings) => self.brought(*brings),
             Step::Restart { hold, pause } => {
@@ -341,6 +355,7 @@ impl Walk {
             assert!(run.is_active(), "what ended is not cancelled");
         }
         self.check_run(plan.status.is_some());
+        self.check_answers();
         self.check_waits(&plan);
         self.check_written_once(&plan);
         plan
@@ -364,6 +379,18 @@ impl Walk {
             !written || self.scene.past().len() <= limit,
             "a broken spec alone says nothing of its limit"
         );
+    }
+
+    /// Who asked waits for the answer, then for the end: that is never the end of an earlier run.
+    fn check_answers(&self) {
+        let status = &self.scene.trigger.status;
+        let (Some(handled), Some(run)) = (&status.last_handled.fire, &status.run) else { return };
+        let fired = matches!(handled.answer, Answered::Fired | Answered::Collapsed);
+        if let (true, Some(Phase::Succeeded), Some(Some(before))) =
+            (fired, status.phase, self.asked.get(&handled.value))
+        {
+            assert!(run.seq > *before, "{} is told the success of run {}", handled.value, run.seq);
+        }
     }
 
     /// Somebody comes back to an active run, unless only an edit, or a person, can help it.
