@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{CustomResource, KubeSchema};
 use pipekick_core::domain::{
-    FireOn, FiringFields, GitLabUrl, ObjectKey, OnUnknown, SecretKeyRef, Span, Spec, SpecProblem, Trigger,
-    TriggerStatus, Variable,
+    ConcurrencyPolicy, FireOn, FiringFields, GitLabUrl, ObjectKey, OnUnknown, SecretKeyRef, Span, Spec,
+    SpecProblem, Trigger, TriggerStatus, Variable,
 };
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,7 @@ pub const DEFAULT_HISTORY_LIMIT: usize = 5;
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.timeout) || has(self.gitlab.accessTokenRef)").message("timeout needs gitlab.accessTokenRef: without an access token the pipeline is not followed, so its time cannot be told"),
+    validation = Rule::new("!has(self.concurrencyPolicy) || self.concurrencyPolicy != 'Replace' || has(self.gitlab.accessTokenRef)").message("concurrencyPolicy Replace needs gitlab.accessTokenRef: a trigger token can cancel nothing"),
     validation = Rule::new("!has(self.cancelOnTimeout) || !self.cancelOnTimeout || has(self.timeout)").message("cancelOnTimeout needs timeout: say how long a run may take, such as timeout: 1h"),
     validation = Rule::new("!has(self.variables) || self.variables.map(v, size(v.value)).sum() <= 131072").message("variables: all values together may have at most 131072 characters"),
 )]
@@ -98,6 +99,13 @@ pub struct PipelineTriggerSpec {
     /// pipekick.dev/fire, which works in every mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fire_on: Option<FireOn>,
+
+    /// What to do with a new cause (a change of a firing field, or a request) while a run is under way. Wait (when
+    /// unset): it is fired when that run has ended. Replace: that run's pipeline is cancelled, and the new cause is
+    /// fired once it has ended; needs gitlab.accessTokenRef. Either way causes that wait collapse into the newest
+    /// (status.waiting), and a run whose outcome is unknown is waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_policy: Option<ConcurrencyPolicy>,
 
     /// While true nothing is fired, and requests are answered Suspended and dropped. A pipeline under way is
     /// followed to its end. On resume, changes made meanwhile fire at most once.
@@ -286,6 +294,7 @@ impl PipelineTriggerSpec {
             git_ref,
             variables,
             fire_on: _,
+            concurrency_policy,
             suspend: _,
             timeout,
             cancel_on_timeout,
@@ -318,6 +327,7 @@ impl PipelineTriggerSpec {
             trigger_token: trigger_token_ref.as_ref().map(SecretKeySelector::to_domain),
             access_token: access_token_ref.as_ref().map(SecretKeySelector::to_domain),
             variables: parsed,
+            concurrency_policy: concurrency_policy.unwrap_or_default(),
             timeout,
             cancel_on_timeout: cancel_on_timeout.unwrap_or(false),
             history_limit: history_limit.map_or(DEFAULT_HISTORY_LIMIT, usize::from),

@@ -24,6 +24,7 @@ mod harness;
 
 mod apiserver;
 mod asking;
+mod cancelling;
 mod crashes;
 mod credentials;
 mod crowds;
