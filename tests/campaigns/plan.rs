@@ -76,7 +76,7 @@ pub async fn settled(story: &Story, name: &str) -> Seen {
 }
 
 pub fn is_settled(seen: &Seen) -> bool {
-    let answered = ["fire", "resolve"].iter().all(|verb| {
+    let answered = ["fire", "resolve", "cancel"].iter().all(|verb| {
         let asked = &seen.0["metadata"]["annotations"][format!("pipekick.dev/{verb}")];
         asked.is_null() || *asked == seen.0["status"]["lastHandled"][*verb]["value"]
     });

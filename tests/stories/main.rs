@@ -37,6 +37,7 @@ mod neighbours;
 mod recreation;
 mod refused_at_apply;
 mod refused_by_gitlab;
+mod replacing;
 mod suspension;
 mod unknown;
 

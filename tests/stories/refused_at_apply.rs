@@ -40,6 +40,9 @@ const REFUSED: &[Case] = &[
     ("a project's URL", |t| t.with("spec.gitlab.project", "https://gitlab.com/shop/checkout"), "with its group"),
     ("project 0", |t| t.with("spec.gitlab.project", 0), "numeric id"),
     ("a timeout without an access token", |t| t.without("spec.gitlab.accessTokenRef").with("spec.timeout", "1h"), "timeout needs gitlab.accessTokenRef"),
+    ("Replace without an access token", |t| t.without("spec.gitlab.accessTokenRef").with("spec.concurrencyPolicy", "Replace"), "concurrencyPolicy Replace needs gitlab.accessTokenRef"),
+    ("an unknown concurrencyPolicy", |t| t.with("spec.concurrencyPolicy", "Forbid"), "supported values"),
+    ("cancelOnTimeout without a timeout", |t| t.with("spec.cancelOnTimeout", true), "cancelOnTimeout needs timeout"),
     ("a timeout in days", |t| t.with("spec.timeout", "1d"), "spec.timeout"),
     ("a timeout as a number", |t| t.with("spec.timeout", 3600), "spec.timeout"),
     ("historyLimit 21", |t| t.with("spec.historyLimit", 21), "less than or equal to 20"),
@@ -65,6 +68,8 @@ const ACCEPTED: &[Case] = &[
     ("values of 128 KiB", |t| t.with("spec.variables", many(16, 8_192)), ""),
     ("an empty value", |t| t.variables(&[("A", "")]), ""),
     ("a timeout of hours and minutes", |t| t.with("spec.timeout", "1h30m"), ""),
+    ("Wait without an access token", |t| t.without("spec.gitlab.accessTokenRef").with("spec.concurrencyPolicy", "Wait"), ""),
+    ("cancelOnTimeout, switched off, without a timeout", |t| t.with("spec.cancelOnTimeout", false), ""),
     ("historyLimit 0", |t| t.with("spec.historyLimit", 0), ""),
 ];
 

@@ -11,6 +11,7 @@ use crate::harness::{Secret, Seen, Story, Trigger};
 use crate::plan::settled;
 
 const RESOLVE: &str = "pipekick.dev/resolve";
+const CANCEL: &str = "pipekick.dev/cancel";
 const HOLD: &[&str] = &["--first-sight", "Hold"];
 
 #[rustfmt::skip]
@@ -28,6 +29,9 @@ pub(super) const STORIES: &[CrashStory] = &[
     CrashStory { name: "throttled", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(throttled(s)) },
     CrashStory { name: "cancelled-in-gitlab", seed: takes_long, flags: &[], sight: Looks, tale: |s| Box::pin(cancelled_in_gitlab(s)) },
     CrashStory { name: "timed-out", seed: takes_long, flags: &[], sight: Looks, tale: |s| Box::pin(timed_out(s)) },
+    CrashStory { name: "cancelled", seed: takes_long, flags: &[], sight: Looks, tale: |s| Box::pin(cancelled(s)) },
+    CrashStory { name: "timed-out-and-cancelled", seed: takes_long, flags: &[], sight: Looks, tale: |s| Box::pin(timed_out_and_cancelled(s)) },
+    CrashStory { name: "replaced", seed: takes_long, flags: &[], sight: Looks, tale: |s| Box::pin(replaced(s)) },
     CrashStory { name: "suspended-and-resumed", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(suspended_and_resumed(s)) },
     CrashStory { name: "held-at-first-sight", seed: all_well, flags: HOLD, sight: Looks, tale: |s| Box::pin(held_at_first_sight(s)) },
     CrashStory { name: "access-token-marked", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(access_token_marked(s)) },
@@ -144,6 +148,28 @@ async fn cancelled_in_gitlab(story: &Story) {
 
 async fn timed_out(story: &Story) {
     story.apply(&checkout().with("spec.timeout", "4s")).await;
+    settled(story, "checkout").await;
+}
+
+async fn cancelled(story: &Story) {
+    story.apply(&checkout()).await;
+    story.until_phase("checkout", "Running").await;
+    story.merge("checkout", &serde_json::json!({"metadata": {"annotations": {CANCEL: "1"}}})).await;
+    settled(story, "checkout").await;
+}
+
+async fn timed_out_and_cancelled(story: &Story) {
+    story.apply(&checkout().with("spec.timeout", "4s").with("spec.cancelOnTimeout", true)).await;
+    settled(story, "checkout").await;
+}
+
+async fn replaced(story: &Story) {
+    let replacing = checkout().with("spec.concurrencyPolicy", "Replace");
+    story.apply(&replacing).await;
+    story.until_phase("checkout", "Running").await;
+    story.apply(&replacing.with("spec.ref", "next")).await;
+    story.until_run("checkout", 2, "Running").await;
+    story.end_pipelines();
     settled(story, "checkout").await;
 }
 
