@@ -264,6 +264,33 @@ async fn trigger_calls_count_as_anonymous_traffic_of_their_address_in_fixed_wind
 }
 
 #[tokio::test]
+async fn each_address_has_a_window_of_its_own_and_a_user_has_one_wherever_he_calls_from() {
+    let limit = |requests| Some(Throttle { requests, period: SignedDuration::from_secs(60) });
+    let limits = Limits { unauthenticated: limit(2), authenticated: limit(2), ..Limits::default() };
+    let (sim, here) = started(Seed { limits: Some(limits), ..Seed::one_project("shop/checkout") });
+    let there = gitlab_client::Client::from_address(&sim, Some([127, 0, 0, 2].into()));
+    for (client, statuses) in [(&here, [201, 201, 429]), (&there, [201, 201, 429])] {
+        for status in statuses {
+            assert_eq!(send(client.trigger(&json!({}))).await.status, status);
+        }
+    }
+    let user = [here.get(SHOP).await, there.get(SHOP).await, here.get(SHOP).await];
+    assert_eq!(user.map(|seen| seen.status), [200, 200, 429]);
+}
+
+#[tokio::test]
+async fn the_creation_limit_is_counted_by_project_user_and_commit_and_by_user() {
+    let both = ["main", "next"].map(|name| (name.to_owned(), None));
+    let limits = |limits: Limits| Seed { limits: Some(limits), ..Seed::default() };
+    let (sim, client) = started(with_project(|project| project.branches = both.into()));
+    sim.add(limits(Limits { pipelines_per_sha: Some(1), ..Limits::default() })).unwrap();
+    let on = async |git_ref: &str| send(client.trigger(&json!({ "ref": git_ref }))).await.status;
+    assert_eq!([on("main").await, on("main").await, on("next").await], [201, 400, 201]);
+    sim.add(limits(Limits { pipelines_per_user: Some(1), ..Limits::default() })).unwrap();
+    assert_eq!([on("main").await, on("next").await], [201, 400]);
+}
+
+#[tokio::test]
 async fn before_18_only_a_429_tells_of_limits() {
     let throttle = Throttle { requests: 1, period: SignedDuration::from_secs(60) };
     let limits = Limits { unauthenticated: Some(throttle), ..Limits::default() };

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use gitlab_client::{Client, SHOP, Seen, send, standing};
 use jiff::SignedDuration;
 use pipekick_sandbox::gitlab::{
-    AccessTokenSeed, Ci, Fault, FaultRule, GitlabSim, Handle, InputKind, InputSpec, JobState, JobTokenSeed,
-    Limits, ProjectSeed, Protection, Role, Row, Scope, Seed, Throttle, TriggerSeed, UserSeed, VariablesRole,
-    Version, Visibility, rows,
+    AccessTokenSeed, Ci, Fault, FaultRule, GitlabSim, Handle, JobPlay, JobState, JobTokenSeed, Limits, Play,
+    ProjectSeed, Protection, Role, Row, ScheduleSettings, Scope, Seed, Throttle, TriggerSeed, UserSeed,
+    VariablesRole, Version, Visibility, rows,
 };
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
@@ -89,6 +89,8 @@ fn everything() -> Seed {
     seed.projects[0].members.insert("alice".into(), Role::Owner);
     seed.projects[0].members.insert("gina".into(), Role::Guest);
     seed.projects[0].public_pipelines = false;
+    let beside = |name| JobPlay { stage: "build".into(), ..JobPlay::new(name, 60) };
+    seed.projects[0].script = vec![Play::jobs([beside("build"), JobPlay { manual: true, ..beside("gate") }])];
     seed.projects.extend([
         ProjectSeed { pipelines_enabled: false, ..project("off") },
         owned("gina", "outsider"),
@@ -131,6 +133,7 @@ fn everything() -> Seed {
         token("reader", "alice", &[Scope::ReadApi]),
         token("blocked", "bart", &[Scope::Api]),
         token("guest", "gina", &[Scope::Api]),
+        token("dora", "dora", &[Scope::Api]),
     ]);
     seed
 }
@@ -146,6 +149,8 @@ async fn every_row_is_reached_in_the_shape_the_table_says() {
     chain(&mut drive).await;
     creates(&mut drive).await;
     pipelines(&mut drive).await;
+    schedules(&mut drive).await;
+    schedule_variables(&mut drive).await;
     instance(&mut drive).await;
     faults(&mut drive).await;
     limits(&mut drive).await;
@@ -229,6 +234,8 @@ async fn triggers(drive: &mut Drive) {
     version(drive, "16.11");
     drive.fire("TRIGGER_STORED_FAILED_OLD", "shop%2Fbroken").await;
     drive.fire("CHAIN_FILTERED_OLD", "shop%2Ffiltered").await;
+    let call = drive.client.trigger(&json!({ "inputs": "not even a map" }));
+    drive.expect("INPUTS_DROPPED", call).await;
     version(drive, "18.5");
 }
 
@@ -272,6 +279,7 @@ async fn creates(drive: &mut Drive) {
             "checkout",
             json!({ "ref": "main", "variables": [{ "key": "A", "value": "1", "variable_type": "x" }] }),
         ),
+        ("CREATE_INPUTS_INVALID", "checkout", json!({ "ref": "main", "inputs": ["A"] })),
         ("CREATE_REF_MISSING", "checkout", json!({})),
         ("CREATED", "checkout", json!({ "ref": "main" })),
     ] {
@@ -291,17 +299,113 @@ async fn pipelines(drive: &mut Drive) {
     drive.get("LATEST_NONE", "/projects/shop%2Fempty/pipelines/latest").await;
     drive.get("VARIABLES_SHOWN", &format!("{one}/variables")).await;
     drive.get("TEST_SUMMARY_SHOWN", &format!("{one}/test_report_summary")).await;
-    drive.get("JOBS", &format!("{one}/jobs")).await;
-    drive.get("JOBS_SCOPE_INVALID", &format!("{one}/jobs?scope[]=done")).await;
-    drive.get("BRIDGES", &format!("{one}/bridges")).await;
+    drive.get("TEST_REPORT_SHOWN", &format!("{one}/test_report")).await;
+    version(drive, "16.2");
+    drive.get("PIPELINES_OLD", &format!("{SHOP}/pipelines")).await;
+    drive.get("PIPELINE_SHOWN_OLD", &one).await;
+    drive.get("PIPELINE_LATEST_OLD", &format!("{SHOP}/pipelines/latest")).await;
+    version(drive, "18.5");
+    jobs(drive, &one).await;
     for (row, method, action) in [
         ("CANCELED", "POST", "/cancel"),
         ("RETRIED", "POST", "/retry"),
         ("METADATA_NAME_MISSING", "PUT", "/metadata"),
         ("METADATA_SET", "PUT", "/metadata?name=nightly"),
-        ("DELETED", "DELETE", ""),
     ] {
         let call = drive.client.api(method, &format!("{one}{action}"));
+        drive.expect(row, call).await;
+    }
+    let call = drive.client.api("PUT", &format!("{one}/metadata")).json(&json!({ "name": "n".repeat(256) }));
+    drive.expect("METADATA_NAME_TOO_LONG", call).await;
+    let call = drive.client.api("DELETE", &one);
+    drive.expect("DELETED", call).await;
+}
+
+/// Time stands still: the first job runs, and the manual one waits.
+async fn jobs(drive: &mut Drive, pipeline: &str) {
+    let jobs = drive.get("JOBS", &format!("{pipeline}/jobs")).await;
+    drive.get("JOBS_SCOPE_INVALID", &format!("{pipeline}/jobs?scope[]=done")).await;
+    drive.get("BRIDGES", &format!("{pipeline}/bridges")).await;
+    let [gate, build] = &jobs.each("id")[..] else { panic!("{jobs:?}") };
+    let [gate, build] = [gate, build].map(|id| format!("{SHOP}/jobs/{id}"));
+    drive.get("JOB_SHOWN", &build).await;
+    for (row, path) in [
+        ("JOB_NOT_RETRYABLE", format!("{build}/retry")),
+        ("JOB_UNPLAYABLE", format!("{build}/play")),
+        ("JOB_PLAYED", format!("{gate}/play")),
+        ("JOB_CANCELED", format!("{build}/cancel")),
+        ("JOB_RETRIED", format!("{build}/retry")),
+    ] {
+        let call = drive.client.api("POST", &path);
+        drive.expect(row, call).await;
+    }
+}
+
+const SCHEDULES: &str = "/projects/shop%2Fnew/pipeline_schedules";
+
+async fn schedules(drive: &mut Drive) {
+    let main = json!({ "description": "x", "ref": "main", "cron": "0 * * * *" });
+    let with = |key: &str, value: &str| {
+        let mut body = main.clone();
+        body[key] = value.into();
+        body
+    };
+    let ambiguous = with("ref", "nope");
+    for (row, body) in [
+        ("SCHEDULE_PARAMETER", &json!({})),
+        ("SCHEDULE_REF_AMBIGUOUS", &ambiguous),
+        ("SCHEDULE_CRON_INVALID", &with("cron", "often")),
+        ("SCHEDULE_ZONE_INVALID", &with("cron_timezone", "Mars")),
+        ("SCHEDULE_DESCRIPTION_BLANK", &with("description", " ")),
+        ("SCHEDULE_CREATED", &main),
+    ] {
+        let call = drive.client.api("POST", SCHEDULES).json(body);
+        drive.expect(row, call).await;
+    }
+    let call = drive.client.api("POST", "/projects/shop%2Fprotected/pipeline_schedules").json(&main);
+    drive.expect("SCHEDULE_NOT_AUTHORIZED", call).await;
+    let call = drive.client.call("POST", SCHEDULES).header("PRIVATE-TOKEN", "dora").json(&main);
+    let doras = drive.expect("SCHEDULE_CREATED", call).await.id();
+    drive.get("SCHEDULES", SCHEDULES).await;
+    drive.get("SCHEDULE_NOT_FOUND", &format!("{SCHEDULES}/1000")).await;
+    let one = format!("{SCHEDULES}/{doras}");
+    for (row, method, action) in [
+        ("SCHEDULE_SHOWN", "GET", ""),
+        ("SCHEDULE_TAKEN", "POST", "/take_ownership"),
+        ("SCHEDULE_OWNED", "POST", "/take_ownership"),
+        ("SCHEDULE_UPDATED", "PUT", "?active=false"),
+        ("SCHEDULE_PLAYED", "POST", "/play"),
+    ] {
+        let call = drive.client.api(method, &format!("{one}{action}"));
+        drive.expect(row, call).await;
+    }
+    drive.sim.advance(SignedDuration::from_secs(1));
+    let played = drive.get("SCHEDULE_PIPELINES", &format!("{one}/pipelines")).await;
+    assert_eq!(played.each("source"), ["schedule"]);
+    let call = drive.client.api("DELETE", &one);
+    drive.expect("SCHEDULE_DELETED", call).await;
+    let settings = ScheduleSettings { per_project: 1, ..ScheduleSettings::default() };
+    drive.sim.add(Seed { scheduling: Some(settings), ..Seed::default() }).unwrap();
+    let call = drive.client.api("POST", SCHEDULES).json(&main);
+    drive.expect("SCHEDULE_LIMIT", call).await;
+}
+
+async fn schedule_variables(drive: &mut Drive) {
+    let id = drive.get("SCHEDULES", SCHEDULES).await.json()[0]["id"].clone();
+    let variables = format!("{SCHEDULES}/{id}/variables");
+    let long = "K".repeat(256);
+    for (row, method, path, key) in [
+        ("SCHEDULE_VARIABLE_KEY", "POST", "", "NOT-A-WORD"),
+        ("SCHEDULE_VARIABLE_KEY_LONG", "POST", "", long.as_str()),
+        ("SCHEDULE_VARIABLE_CREATED", "POST", "", "ENV"),
+        ("SCHEDULE_VARIABLE_TAKEN", "POST", "", "ENV"),
+        ("SCHEDULE_VARIABLE_SHOWN", "GET", "/ENV", "ENV"),
+        ("SCHEDULE_VARIABLE_UPDATED", "PUT", "/ENV", "ENV"),
+        ("SCHEDULE_VARIABLE_DELETED", "DELETE", "/ENV", "ENV"),
+        ("SCHEDULE_VARIABLE_NOT_FOUND", "GET", "/ENV", "ENV"),
+    ] {
+        let body = json!({ "key": key, "value": "prod" });
+        let call = drive.client.api(method, &format!("{variables}{path}")).json(&body);
         drive.expect(row, call).await;
     }
 }
@@ -342,24 +446,4 @@ async fn limits(drive: &mut Drive) {
 
 fn limit(drive: &Drive, limits: Limits) {
     drive.sim.add(Seed { limits: Some(limits), ..Seed::default() }).unwrap();
-}
-
-#[tokio::test]
-async fn a_missing_mistyped_or_unlisted_input_leaves_a_failed_pipeline_and_a_form_may_send_it_as_text() {
-    let mut seed = Seed::one_project("shop/checkout");
-    let number = InputSpec { kind: InputKind::Number, default: Some(json!(1)), options: Vec::new() };
-    let region = InputSpec { options: vec![json!("eu"), json!("us")], ..InputSpec::default() };
-    seed.projects[0].inputs = BTreeMap::from([("replicas".into(), number), ("region".into(), region)]);
-    let (sim, client) = gitlab_client::started(seed);
-    for inputs in [json!({}), json!({ "region": "eu", "replicas": true }), json!({ "region": "moon" })] {
-        let wrong = send(client.trigger(&json!({ "inputs": inputs }))).await;
-        assert_eq!(wrong.status, 422, "{inputs}: {wrong:?}");
-    }
-    let form = format!("token={}&ref=main&inputs[replicas]=3&inputs[region]=us", Seed::TRIGGER_TOKEN);
-    let right = send(client.form(&format!("{SHOP}/trigger/pipeline"), form)).await;
-    assert_eq!(right.status, 201, "{right:?}");
-    assert_eq!(sim.ledger().pipelines.len(), 4);
-    sim.add(Seed { version: Some("17.11".parse().unwrap()), ..Seed::default() }).unwrap();
-    let dropped = send(client.trigger(&json!({ "inputs": { "no": "such" } }))).await;
-    assert_eq!(dropped.status, 201, "before 18 inputs are dropped without a word: {dropped:?}");
 }

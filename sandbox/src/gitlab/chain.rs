@@ -43,6 +43,19 @@ pub(crate) struct Order<'a> {
     pub(crate) credential: Credential,
     /// The request, without credentials.
     pub(crate) params: Params,
+    /// The bridge that makes it, if one does.
+    pub(crate) upstream: Option<Upstream>,
+    /// The schedule that makes it, if one does.
+    pub(crate) schedule: Option<u64>,
+}
+
+/// The bridge that makes a pipeline.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    pub(crate) pipeline: u64,
+    pub(crate) depth: u8,
+    /// In place of the project's script.
+    pub(crate) play: Option<Play>,
 }
 
 /// What came of it.
@@ -116,14 +129,18 @@ fn judge(world: &mut World, order: &Order<'_>, place: &Place) -> Result<(), Stop
     let Order { project, user, variables, payload, .. } = order;
     let settings = &world.projects[project].settings;
     let role = world.projects[project].role(*user).unwrap_or(Role::Guest);
-    let counted = !variables.is_empty() || (payload.is_some() && !settings.payload_exempt);
+    // A schedule's variables stay the schedule's: the pipeline has none of its own.
+    let given = !variables.is_empty() && order.schedule.is_none();
+    let counted = given || (payload.is_some() && !settings.payload_exempt);
     if counted && !settings.variables_role.allows(role) {
         return refuse(rows::CHAIN_VARIABLES_RESTRICTED.answer());
     }
     if let Some(reason) = duplicates(variables.iter().chain(payload)) {
         return Err(Stop::Fail(reason));
     }
-    if !world.limiter.may_create(*project, *user, &place.sha, order.at) {
+    // Child pipelines are exempt.
+    let limited = order.source != Source::ParentPipeline;
+    if limited && !world.limiter.may_create(*project, *user, &place.sha, order.at) {
         return refuse(rows::CHAIN_RATE_LIMITED.answer());
     }
     let settings = &world.projects[project].settings;
@@ -133,12 +150,7 @@ fn judge(world: &mut World, order: &Order<'_>, place: &Place) -> Result<(), Stop
     if let Ci::Invalid(text) = &settings.ci {
         return Err(Stop::Fail(without_tags(text)));
     }
-    if world.version.has_inputs() {
-        if order.inputs.len() > inputs::MOST_INPUTS {
-            return Err(Stop::Fail(format!("There cannot be more than {} inputs", inputs::MOST_INPUTS)));
-        }
-        inputs::check(&settings.inputs, &order.inputs).map_err(Stop::Fail)?;
-    }
+    inputs::check(&settings.inputs, &order.inputs).map_err(Stop::Fail)?;
     match &settings.ci {
         Ci::Filtered if world.version.failed_trigger_is_422() => {
             return refuse(rows::CHAIN_FILTERED.answer());
@@ -155,8 +167,14 @@ fn judge(world: &mut World, order: &Order<'_>, place: &Place) -> Result<(), Stop
 }
 
 fn store(world: &mut World, order: Order<'_>, place: Place, failure: Option<String>) -> u64 {
-    let Order { project, user, source, mut variables, payload, at, call, credential, params, .. } = order;
+    let Order {
+        project, user, source, mut variables, payload, at, call, credential, params, schedule, ..
+    } = order;
     variables.extend(payload);
+    let (above, depth, play) = match order.upstream {
+        Some(Upstream { pipeline, depth, play }) => (Some(pipeline), depth + 1, play),
+        None => (None, 0, None),
+    };
     let id = world.next_pipeline();
     let username = world.users.get(&user).map(|user| user.username.clone()).unwrap_or_default();
     let Some((project, new_job_id)) = world.with_job_ids(project) else { return id };
@@ -173,8 +191,10 @@ fn store(world: &mut World, order: Order<'_>, place: Place, failure: Option<Stri
         user,
         name: name(project, &variables),
         yaml_errors: failure,
-        play: choose(project, &variables),
-        variables,
+        play: play.map_or_else(|| choose(project, &variables), |play| Arc::new(playable(play))),
+        depth,
+        schedule,
+        variables: if schedule.is_some() { Vec::new() } else { variables.clone() },
         status: born,
         created_at: at,
         updated_at: at,
@@ -201,12 +221,18 @@ fn store(world: &mut World, order: Order<'_>, place: Place, failure: Option<Stri
         user: username,
         credential,
         call,
-        fire_id: ledger::fire_id(&params, &pipeline.variables),
+        fire_id: ledger::fire_id(&params, &variables),
         params,
-        variables: pipeline.variables.clone(),
+        variables,
         born,
+        upstream: above,
+        schedule,
     };
+    let bridges = pipeline.jobs.iter().any(|job| pipeline.is_bridge(job));
     project.pipelines.insert(id, pipeline);
+    if bridges {
+        world.bridging.insert((record.project_id, id));
+    }
     world.ledger.created(record);
     id
 }

@@ -12,18 +12,20 @@ use jiff::SignedDuration;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 
-use super::{faults::FaultRule, rows, seed::Seed, server::Shared};
+use super::{act::Deed, faults::FaultRule, rows, seed::Seed, server::Shared};
 
 pub(crate) fn router() -> Router<Shared> {
     Router::new()
         .route("/-/sim/ledger", get(ledger))
         .route("/-/sim/rows", get(|| async { Json(rows::ALL) }))
+        .route("/-/sim/schedules", get(schedules))
         .route("/-/sim/clock", get(now))
         .route("/-/sim/clock/advance", post(advance))
         .route("/-/sim/faults", get(faults).post(put_fault).delete(clear_faults))
         .route("/-/sim/seed", post(add))
         .route("/-/sim/tokens/{name}/{action}", post(token))
-        .route("/-/sim/pipelines/{id}/play/{job}", post(play))
+        .route("/-/sim/pipelines/{id}/{deed}", post(pipeline))
+        .route("/-/sim/pipelines/{id}/{deed}/{job}", post(job))
 }
 
 #[derive(Deserialize)]
@@ -38,6 +40,11 @@ async fn ledger(State(sim): State<Shared>, Query(query): Query<LedgerQuery>) -> 
         Some(id) => Json(json!({ "pipelines": world.ledger.pipelines_with_fire_id(&id) })).into_response(),
         None => Json(&world.ledger).into_response(),
     }
+}
+
+async fn schedules(State(sim): State<Shared>) -> Response {
+    let world = sim.lock();
+    Json(world.schedules.all.values().collect::<Vec<_>>()).into_response()
 }
 
 async fn now(State(sim): State<Shared>) -> Response {
@@ -89,11 +96,25 @@ async fn token(State(sim): State<Shared>, Path((name, action)): Path<(String, St
     answer(done.map_err(|error| error.to_string()))
 }
 
-async fn play(State(sim): State<Shared>, Path((id, job)): Path<(u64, String)>) -> Response {
-    let mut world = sim.lock();
-    let now = world.clock.now();
-    let played = world.play_job(id, &job, now);
-    answer(if played { Ok(json!({})) } else { Err(format!("no manual job `{job}` waits in pipeline {id}")) })
+async fn pipeline(State(sim): State<Shared>, Path((id, deed)): Path<(u64, String)>) -> Response {
+    let deed = match deed.as_str() {
+        "retry" => Deed::Retry,
+        "cancel" => Deed::Cancel,
+        _ => return answer(Err(format!("`{deed}` is none of retry, cancel"))),
+    };
+    let done = sim.lock().by_hand(id, deed);
+    answer(if done { Ok(json!({})) } else { Err(format!("there is no pipeline {id}")) })
+}
+
+async fn job(State(sim): State<Shared>, Path((id, deed, job)): Path<(u64, String, String)>) -> Response {
+    let deed = match deed.as_str() {
+        "retry" => Deed::RetryJob(&job),
+        "play" => Deed::Play(&job),
+        _ => return answer(Err(format!("`{deed}` is none of retry, play"))),
+    };
+    let done = sim.lock().by_hand(id, deed);
+    let refusal = || format!("job `{job}` of pipeline {id} is not there, or not in a state for this");
+    answer(if done { Ok(json!({})) } else { Err(refusal()) })
 }
 
 fn read<T: DeserializeOwned>(body: &str) -> Result<T, String> {

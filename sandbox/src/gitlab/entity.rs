@@ -4,10 +4,13 @@ use serde_json::{Value, json};
 
 use super::{
     clock::iso,
-    pipeline::{Job, Pipeline, Status},
+    pipeline::{Downstream, Job, Pipeline, Status},
+    schedules::Schedule,
     state::{Project, User, World},
 };
 
+pub(crate) const PIPELINE_BASIC: &[&str] =
+    &["id", "iid", "project_id", "sha", "ref", "status", "source", "created_at", "updated_at", "web_url"];
 pub(crate) const PIPELINE_ITEM: &[&str] = &[
     "id",
     "iid",
@@ -65,7 +68,32 @@ pub(crate) const JOB: &[&str] = &[
     "web_url",
     "failure_reason",
 ];
+pub(crate) const BRIDGE: &[&str] =
+    &["id", "status", "stage", "name", "ref", "web_url", "pipeline", "downstream_pipeline"];
 pub(crate) const TEST_SUMMARY: &[&str] = &["total", "test_suites"];
+pub(crate) const TEST_REPORT: &[&str] = &[
+    "total_time",
+    "total_count",
+    "success_count",
+    "failed_count",
+    "skipped_count",
+    "error_count",
+    "test_suites",
+];
+pub(crate) const SCHEDULE: &[&str] = &[
+    "id",
+    "description",
+    "ref",
+    "cron",
+    "cron_timezone",
+    "next_run_at",
+    "active",
+    "created_at",
+    "updated_at",
+    "owner",
+];
+pub(crate) const SCHEDULE_DETAILS: &[&str] =
+    &["id", "description", "ref", "cron", "next_run_at", "active", "owner", "last_pipeline"];
 pub(crate) const PROJECT: &[&str] =
     &["id", "name", "path", "path_with_namespace", "default_branch", "visibility", "web_url"];
 pub(crate) const BRANCH: &[&str] =
@@ -94,24 +122,22 @@ impl World {
         })
     }
 
-    /// An item of the list: basic and `name`.
+    /// An item of the list: basic and, where the version tells it, `name`.
     pub(crate) fn pipeline_item(&self, project: &Project, p: &Pipeline) -> Value {
-        let mut item = self.pipeline_basic(project, p);
-        item["name"] = p.name.clone().into();
-        item
+        self.named_after(self.pipeline_basic(project, p), p)
     }
 
     /// `Ci::Pipeline`: without `name`, variables and inputs.
     pub(crate) fn pipeline_entity(&self, project: &Project, p: &Pipeline) -> Value {
         let mut entity = self.pipeline_basic(project, p);
-        let seconds = |span: jiff::SignedDuration| span.as_secs();
-        let duration = p.started_at.zip(p.finished_at).map(|(start, end)| seconds(end.duration_since(start)));
-        let queued = p.started_at.map(|start| seconds(start.duration_since(p.created_at)));
+        let queued = p.started_at.map(|start| start.duration_since(p.created_at).as_secs());
+        let coverage = p.play.coverage.filter(|_| p.finished_at.is_some());
         let more = json!({
             "before_sha": "0".repeat(40), "tag": p.tag, "yaml_errors": p.yaml_errors,
             "user": self.user_entity(p.user),
             "started_at": p.started_at.map(iso), "finished_at": p.finished_at.map(iso), "committed_at": null,
-            "duration": duration, "queued_duration": queued, "coverage": null,
+            "duration": p.duration(), "queued_duration": queued,
+            "coverage": coverage.map(|percent| format!("{percent:.2}")),
             "detailed_status": self.detailed_status(project, p),
         });
         if let (Value::Object(entity), Value::Object(more)) = (&mut entity, more) {
@@ -120,10 +146,15 @@ impl World {
         entity
     }
 
-    /// The single GET: the entity and `name`.
+    /// The single GET: the entity and, where the version tells it, `name`.
     pub(crate) fn pipeline_single(&self, project: &Project, p: &Pipeline) -> Value {
-        let mut entity = self.pipeline_entity(project, p);
-        entity["name"] = p.name.clone().into();
+        self.named_after(self.pipeline_entity(project, p), p)
+    }
+
+    fn named_after(&self, mut entity: Value, p: &Pipeline) -> Value {
+        if self.version.tells_names() {
+            entity["name"] = p.name.clone().into();
+        }
         entity
     }
 
@@ -159,7 +190,12 @@ impl World {
         let duration =
             job.started_at.zip(job.finished_at).map(|(start, end)| seconds(end.duration_since(start)));
         let queued = job.started_at.map(|start| seconds(start.duration_since(job.created_at)));
-        let failure = (job.status == Status::Failed).then_some(&part.failure_reason);
+        let failure = match job.downstream {
+            Downstream::Refused => Some("downstream_pipeline_creation_failed"),
+            Downstream::NotYet | Downstream::Made { .. } => {
+                (job.status == Status::Failed).then_some(part.failure_reason.as_str())
+            }
+        };
         json!({
             "id": job.id, "status": job.status, "stage": part.stage, "name": part.name, "ref": p.git_ref,
             "tag": p.tag, "coverage": null, "allow_failure": part.allow_failure, "failure_reason": failure,
@@ -170,6 +206,53 @@ impl World {
             "web_url": format!("{}/{}/-/jobs/{}", self.base_url, project.path, job.id),
             "artifacts": [], "runner": null, "tag_list": [], "archived": false,
         })
+    }
+
+    /// A job that makes a pipeline, and the pipeline it made.
+    pub(crate) fn bridge_entity(&self, project: &Project, p: &Pipeline, job: &Job) -> Value {
+        let mut entity = self.job_entity(project, p, job);
+        if let Value::Object(entity) = &mut entity {
+            for only_jobs in ["artifacts", "runner"] {
+                entity.remove(only_jobs);
+            }
+        }
+        let downstream = match job.downstream {
+            Downstream::Made { project, pipeline } => {
+                let project = self.projects.get(&project);
+                project.and_then(|project| Some((project, project.pipelines.get(&pipeline)?)))
+            }
+            Downstream::NotYet | Downstream::Refused => None,
+        };
+        let downstream = downstream.map(|(project, pipeline)| self.pipeline_basic(project, pipeline));
+        entity["downstream_pipeline"] = downstream.into();
+        entity
+    }
+
+    pub(crate) fn schedule_entity(&self, s: &Schedule) -> Value {
+        let mut entity = json!({
+            "id": s.id, "description": s.description, "ref": s.git_ref, "cron": s.cron,
+            "cron_timezone": s.cron_timezone, "next_run_at": s.next_run_at.map(iso), "active": s.active,
+            "created_at": iso(s.created_at), "updated_at": iso(s.updated_at),
+            "owner": self.user_entity(s.owner),
+        });
+        if self.version.has_inputs() {
+            let input = |(name, value)| json!({ "name": name, "value": value });
+            entity["inputs"] = s.inputs.iter().map(input).collect();
+        }
+        entity
+    }
+
+    /// With the last pipeline and, for who may see them, the variables.
+    pub(crate) fn schedule_details(&self, s: &Schedule, shows_variables: bool) -> Value {
+        let mut entity = self.schedule_entity(s);
+        let project = self.projects.get(&s.project);
+        let last = self.last_pipeline(s).zip(project);
+        entity["last_pipeline"] =
+            last.map(|(id, project)| self.pipeline_basic(project, &project.pipelines[&id])).into();
+        if shows_variables {
+            entity["variables"] = json!(s.variables);
+        }
+        entity
     }
 
     pub(crate) fn project_entity(&self, project: &Project) -> Value {
@@ -196,16 +279,6 @@ impl World {
             "web_url": format!("{}/{}/-/tree/{name}", self.base_url, project.path),
         })
     }
-}
-
-pub(crate) fn test_summary(p: &Pipeline) -> Value {
-    let tests = p.play.tests;
-    let count = tests.success + tests.failed + tests.skipped + tests.error;
-    json!({
-        "total": { "time": 0, "count": count, "success": tests.success, "failed": tests.failed,
-                   "skipped": tests.skipped, "error": tests.error, "suite_error": null },
-        "test_suites": [],
-    })
 }
 
 fn commit(sha: &str) -> Value {

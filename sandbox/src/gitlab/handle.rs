@@ -8,11 +8,13 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    act::Deed,
     clock::Clock,
     faults::{FaultRule, RoutePattern, UnknownRoute},
     ledger::Ledger,
     pipeline::Status,
     plant::SeedError,
+    schedules::Schedule,
     seed::Seed,
     server::{self, Server, Shared},
     state::World,
@@ -138,10 +140,30 @@ impl Handle {
         })
     }
 
-    /// Plays the manual job of this name. `false` if none is waiting.
+    /// The pipeline schedules of a project (by full path) as they stand.
+    pub fn schedules(&self, project: &str) -> Vec<Schedule> {
+        let world = self.shared.lock();
+        let project = world.paths.get(project);
+        project.map(|id| world.schedules.of(*id).cloned().collect()).unwrap_or_default()
+    }
+
+    /// A person plays the manual job of this name. `false` if none is waiting.
     pub fn play_job(&self, pipeline: u64, job: &str) -> bool {
-        let mut world = self.shared.lock();
-        let now = world.clock.now();
-        world.play_job(pipeline, job, now)
+        self.shared.lock().by_hand(pipeline, Deed::Play(job))
+    }
+
+    /// A person runs the ended job of this name again. `false` if it cannot be.
+    pub fn retry_job(&self, pipeline: u64, job: &str) -> bool {
+        self.shared.lock().by_hand(pipeline, Deed::RetryJob(job))
+    }
+
+    /// A person runs a pipeline's failed and canceled jobs again. `false` if there is no such pipeline.
+    pub fn retry_pipeline(&self, pipeline: u64) -> bool {
+        self.shared.lock().by_hand(pipeline, Deed::Retry)
+    }
+
+    /// A person cancels a pipeline. `false` if there is no such pipeline.
+    pub fn cancel_pipeline(&self, pipeline: u64) -> bool {
+        self.shared.lock().by_hand(pipeline, Deed::Cancel)
     }
 }

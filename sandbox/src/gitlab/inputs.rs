@@ -1,5 +1,5 @@
 //! `spec:inputs`: what a CI file declares, checked against what a request brings.
-//! Inputs are GitLab 18; they are no pipeline variables and cannot be read back.
+//! They are no pipeline variables, and cannot be read back.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// More inputs than this are refused.
-pub(crate) const MOST_INPUTS: usize = 20;
+const MOST_INPUTS: usize = 20;
+/// Of many faults, GitLab tells three.
+const MOST_TOLD: usize = 3;
 
 /// One declared input; without a default it is required.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -39,12 +41,12 @@ impl InputKind {
         }
     }
 
-    fn as_str(self) -> &'static str {
+    fn with_article(self) -> &'static str {
         match self {
-            Self::String => "string",
-            Self::Number => "number",
-            Self::Boolean => "boolean",
-            Self::Array => "array",
+            Self::String => "a string",
+            Self::Number => "a number",
+            Self::Boolean => "a boolean",
+            Self::Array => "an array",
         }
     }
 }
@@ -54,27 +56,34 @@ pub(crate) fn check(
     declared: &BTreeMap<String, InputSpec>,
     given: &Map<String, Value>,
 ) -> Result<(), String> {
-    if let Some(unknown) = given.keys().find(|name| !declared.contains_key(*name)) {
-        return Err(format!(
-            "Given inputs not defined in the `spec` section of the included configuration file: {unknown}"
-        ));
+    if given.len() > MOST_INPUTS {
+        return Err(format!("There cannot be more than {MOST_INPUTS} inputs"));
     }
-    for (name, spec) in declared {
-        let InputSpec { kind, default, options } = spec;
-        let Some(value) = given.get(name).or(default.as_ref()) else {
-            return Err(format!("`{name}` input: required value has not been provided"));
-        };
-        let value = decoded(*kind, value);
-        if !kind.admits(&value) {
-            return Err(format!("`{name}` input: provided value is not a {}", kind.as_str()));
-        }
-        if !options.is_empty() && !options.contains(&value) {
-            return Err(format!(
-                "`{name}` input: `{value}` cannot be used because it is not in the list of allowed options"
-            ));
-        }
+    if declared.is_empty() {
+        let none = "Given inputs not defined in the `spec` section of the included configuration file";
+        return if given.is_empty() { Ok(()) } else { Err(none.into()) };
     }
-    Ok(())
+    let unknown: Vec<&str> =
+        given.keys().filter(|name| !declared.contains_key(*name)).map(String::as_str).collect();
+    let unknown = (!unknown.is_empty()).then(|| format!("unknown input arguments: {}", unknown.join(", ")));
+    let wrong = declared.iter().filter_map(|(name, spec)| fault(name, spec, given.get(name)));
+    let told: Vec<String> = unknown.into_iter().chain(wrong).take(MOST_TOLD).collect();
+    if told.is_empty() { Ok(()) } else { Err(told.join(", ")) }
+}
+
+fn fault(name: &str, spec: &InputSpec, given: Option<&Value>) -> Option<String> {
+    let InputSpec { kind, default, options } = spec;
+    let Some(value) = given.or(default.as_ref()) else {
+        return Some(format!("`{name}` input: required value has not been provided"));
+    };
+    let value = decoded(*kind, value);
+    if !kind.admits(&value) {
+        return Some(format!("`{name}` input: provided value is not {}", kind.with_article()));
+    }
+    (!options.is_empty() && !options.contains(&value)).then(|| {
+        let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        format!("`{name}` input: `{shown}` cannot be used because it is not in the list of allowed options")
+    })
 }
 
 /// A form sends numbers, booleans and arrays as JSON text.

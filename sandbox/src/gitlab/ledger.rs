@@ -12,6 +12,17 @@ use super::pipeline::{Source, Status, Variable};
 pub struct Ledger {
     pub pipelines: Vec<PipelineRecord>,
     pub calls: Vec<CallRecord>,
+    pub schedule_runs: Vec<ScheduleRun>,
+}
+
+/// One run of a pipeline schedule, by GitLab's worker or by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ScheduleRun {
+    pub schedule: u64,
+    pub at: Timestamp,
+    pub pipeline: Option<u64>,
+    /// Why there is no pipeline: a row's name, or a sentence. No API tells.
+    pub refused: Option<&'static str>,
 }
 
 /// One pipeline, as it was created.
@@ -29,7 +40,7 @@ pub struct PipelineRecord {
     /// The user it runs as.
     pub user: String,
     pub credential: Credential,
-    /// The number of the call that created it.
+    /// The number of the call that created it; 0 if none did.
     pub call: u64,
     /// Everything the request carried, except credentials.
     pub params: Map<String, Value>,
@@ -38,6 +49,10 @@ pub struct PipelineRecord {
     pub fire_id: Option<String>,
     /// Its status at birth: `failed` if the creation chain failed and kept it.
     pub born: Status,
+    /// The pipeline whose bridge made it.
+    pub upstream: Option<u64>,
+    /// The schedule that made it.
+    pub schedule: Option<u64>,
 }
 
 /// One HTTP call to the API.
@@ -79,6 +94,10 @@ pub enum CredentialKind {
     AccessToken,
     /// Of a CI job; only the trigger route takes it.
     JobToken,
+    /// No credential: a bridge job of this name and id made the pipeline.
+    Bridge,
+    /// No credential: a pipeline schedule of this description and id made it.
+    Schedule,
 }
 
 impl Ledger {

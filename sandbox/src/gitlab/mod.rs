@@ -11,17 +11,22 @@
 //! | `handle`, `control` | what tests and people steer it with, in process and under `/-/sim/` |
 //! | `seed`, `script`, `plant` | what there is at the start, how pipelines will go, and from names to ids |
 //! | `server`, `call`, `params`, `receive` | the wire, one call, its parameters, what becomes of it |
-//! | `routes/`, `auth`, `chain`, `inputs`, `page`, `entity` | GitLab's part |
+//! | `routes/`, `auth`, `chain`, `inputs`, `page`, `entity`, `reports` | GitLab's part |
 //! | `row`, `rows` | the table of answers, each with the fact it rests on |
-//! | `state`, `pipeline`, `progress`, `tokens`, `clock`, `version` | what is stored, and what time does to it |
+//! | `state`, `pipeline`, `progress`, `bridges`, `tokens`, `clock`, `version` | what is stored, and what time does to it |
+//! | `act` | what is done to a pipeline that exists |
+//! | `schedules`, `cron` | pipeline schedules, and when they run |
 //! | `limits`, `faults` | refusals and trouble |
 //! | `ledger` | the truth |
 
+mod act;
 mod auth;
+mod bridges;
 mod call;
 mod chain;
 mod clock;
 mod control;
+mod cron;
 mod entity;
 mod faults;
 mod handle;
@@ -34,9 +39,11 @@ mod pipeline;
 mod plant;
 mod progress;
 mod receive;
+mod reports;
 mod routes;
 mod row;
 pub mod rows;
+mod schedules;
 mod script;
 mod seed;
 mod server;
@@ -48,15 +55,16 @@ pub use clock::ClockSeed;
 pub use faults::{Fault, FaultRule, Strike, UnknownRoute};
 pub use handle::{GitlabSim, Handle, StartError};
 pub use inputs::{InputKind, InputSpec};
-pub use ledger::{CallRecord, Credential, CredentialKind, Ledger, PipelineRecord};
+pub use ledger::{CallRecord, Credential, CredentialKind, Ledger, PipelineRecord, ScheduleRun};
 pub use limits::{Limits, Throttle};
 pub use pipeline::{Source, Status, Variable, VariableType};
 pub use plant::SeedError;
 pub use row::{Body, Mark, Row};
-pub use script::{JobPlay, Opening, Outcome, Play, Tests, When};
+pub use schedules::{Schedule, ScheduleSettings};
+pub use script::{JobPlay, Opening, Outcome, Play, Tests, Triggers, When};
 pub use seed::{
-    AccessTokenSeed, Ci, JobState, JobTokenSeed, PipelineSeed, ProjectSeed, Protection, Role, Scope, Seed,
-    TriggerSeed, UserSeed, VariablesRole, Visibility,
+    AccessTokenSeed, Ci, JobState, JobTokenSeed, PipelineSeed, ProjectSeed, Protection, Role, ScheduleSeed,
+    Scope, Seed, TriggerSeed, UserSeed, VariablesRole, Visibility,
 };
 pub use tokens::UnknownToken;
 pub use version::{UnknownVersion, Version};

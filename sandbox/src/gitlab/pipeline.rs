@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::script::{JobPlay, Play};
@@ -186,6 +186,10 @@ pub(crate) struct Pipeline {
     pub(crate) updated_at: Timestamp,
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) finished_at: Option<Timestamp>,
+    /// The schedule that made it; none when that is deleted.
+    pub(crate) schedule: Option<u64>,
+    /// How many pipelines stand above it.
+    pub(crate) depth: u8,
     pub(crate) play: Arc<Play>,
     pub(crate) phase: Phase,
     pub(crate) jobs: Vec<Job>,
@@ -216,10 +220,49 @@ pub(crate) struct Job {
     pub(crate) finished_at: Option<Timestamp>,
     /// When a running or canceling job ends; none if it never does by itself.
     pub(crate) ends: Option<Timestamp>,
+    /// Only a bridge's.
+    pub(crate) downstream: Downstream,
+}
+
+/// What a bridge has made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Downstream {
+    NotYet,
+    Made {
+        project: u64,
+        pipeline: u64,
+    },
+    /// The creation chain said no.
+    Refused,
 }
 
 impl Pipeline {
     pub(crate) fn part(&self, job: &Job) -> &JobPlay {
         &self.play.jobs[job.part]
+    }
+
+    pub(crate) fn is_bridge(&self, job: &Job) -> bool {
+        self.part(job).triggers.is_some()
+    }
+
+    /// Seconds in which a job of it ran, once it has ended; the time between jobs does not count.
+    pub(crate) fn duration(&self) -> Option<i64> {
+        let whole = self.started_at.zip(self.finished_at)?;
+        let latest = self.jobs.iter().filter(|job| !job.retried);
+        let mut spans: Vec<_> = latest.filter_map(|job| job.started_at.zip(job.finished_at)).collect();
+        if spans.is_empty() {
+            return Some(whole.1.duration_since(whole.0).as_secs());
+        }
+        spans.sort_unstable();
+        let mut ran = SignedDuration::ZERO;
+        let mut counted = spans[0].0;
+        for (start, end) in spans {
+            let new = start.max(counted);
+            if end > new {
+                ran += end.duration_since(new);
+                counted = end;
+            }
+        }
+        Some(ran.as_secs())
     }
 }

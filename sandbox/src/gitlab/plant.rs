@@ -6,11 +6,15 @@ use std::{
 };
 
 use super::{
+    cron::{self, Cron},
     faults::{RoutePattern, UnknownRoute},
     ledger::CredentialKind,
     pipeline::{Phase, Pipeline, Variable, VariableType},
+    schedules::Schedule,
     script::{JobPlay, Opening, Play},
-    seed::{AccessTokenSeed, JobTokenSeed, PipelineSeed, ProjectSeed, Seed, TriggerSeed, UserSeed},
+    seed::{
+        AccessTokenSeed, JobTokenSeed, PipelineSeed, ProjectSeed, ScheduleSeed, Seed, TriggerSeed, UserSeed,
+    },
     state::{AccessToken, JobToken, Project, Settings, TriggerToken, User, World, made_up_sha},
 };
 
@@ -25,10 +29,12 @@ pub enum SeedError {
     UnknownRef { project: String, git_ref: String },
     #[error("a token of `{0}` is empty")]
     EmptyToken(String),
-    #[error("project `{0}` has pipelines, but no members to own them")]
+    #[error("project `{0}` has pipelines or schedules, but no members to own them")]
     NoMembers(String),
     #[error("the clock is set once, at the start")]
     ClockIsSet,
+    #[error("`{0}` is no cron expression, or no time zone")]
+    Cron(String),
     #[error(transparent)]
     Route(#[from] UnknownRoute),
 }
@@ -36,12 +42,26 @@ pub enum SeedError {
 impl World {
     /// Adds a seed; what is there by name takes the new settings and keeps its pipelines.
     pub(crate) fn plant(&mut self, seed: Seed) -> Result<(), SeedError> {
-        let Seed { version, clock, users, projects, access_tokens, job_tokens, limits, faults, latency } =
-            seed;
+        let Seed {
+            version,
+            clock,
+            users,
+            projects,
+            access_tokens,
+            job_tokens,
+            limits,
+            scheduling,
+            faults,
+            latency,
+        } = seed;
         if clock.is_some() {
             return Err(SeedError::ClockIsSet);
         }
         self.version = version.unwrap_or(self.version);
+        if let Some(settings) = scheduling {
+            let worker = settings.worker.clone();
+            self.schedules.set(settings).then_some(()).ok_or(SeedError::Cron(worker))?;
+        }
         users.into_iter().for_each(|user| self.plant_user(user));
         for project in projects {
             self.plant_project(project)?;
@@ -98,6 +118,7 @@ impl World {
             script,
             triggers,
             pipelines,
+            schedules,
         } = seed;
         if !path.contains('/') {
             return Err(SeedError::PathWithoutNamespace(path));
@@ -159,7 +180,52 @@ impl World {
         for pipeline in pipelines {
             self.plant_pipeline(id, pipeline)?;
         }
+        for schedule in schedules {
+            self.plant_schedule(id, schedule)?;
+        }
         Ok(())
+    }
+
+    fn plant_schedule(&mut self, project: u64, seed: ScheduleSeed) -> Result<(), SeedError> {
+        let ScheduleSeed { description, git_ref, cron, cron_timezone, active, owner, variables } = seed;
+        let found = &self.projects[&project];
+        let unknown = || SeedError::UnknownRef { project: found.path.clone(), git_ref: git_ref.clone() };
+        let git_ref = found.full_ref(&git_ref).ok_or_else(unknown)?;
+        let owner = self.member(project, &owner)?;
+        let zone = cron::zone(&cron_timezone).ok_or_else(|| SeedError::Cron(cron_timezone.clone()))?;
+        Cron::parse(&cron, zone).ok_or_else(|| SeedError::Cron(cron.clone()))?;
+        let known = self.schedules.of(project).find(|schedule| schedule.description == description);
+        let known = known.map(|schedule| (schedule.id, schedule.created_at));
+        let now = self.clock.now();
+        let (id, created_at) = known.unwrap_or_else(|| (self.next_schedule(), now));
+        let variable = |(key, value): (String, String)| Variable::new(VariableType::EnvVar, &key, value);
+        let schedule = Schedule {
+            id,
+            project,
+            description,
+            git_ref,
+            cron,
+            cron_timezone,
+            active,
+            owner,
+            variables: variables.into_iter().map(variable).collect(),
+            inputs: serde_json::Map::new(),
+            next_run_at: None,
+            created_at,
+            updated_at: now,
+        };
+        self.schedules.save(schedule, now);
+        Ok(())
+    }
+
+    /// A user by name; without a name, the project's first member.
+    fn member(&self, project: u64, username: &str) -> Result<u64, SeedError> {
+        let project = &self.projects[&project];
+        match username {
+            "" => project.settings.members.keys().next().copied(),
+            name => return self.user_id(name),
+        }
+        .ok_or_else(|| SeedError::NoMembers(project.path.clone()))
     }
 
     fn plant_trigger(&mut self, project: u64, seed: TriggerSeed) -> Result<(), SeedError> {
@@ -203,11 +269,7 @@ impl World {
         let Some(sha) = found.head(&git_ref).cloned() else {
             return Err(SeedError::UnknownRef { project: found.path.clone(), git_ref });
         };
-        let first_member = found.settings.members.keys().next().copied();
-        let user = match user.as_str() {
-            "" => first_member.ok_or_else(|| SeedError::NoMembers(found.path.clone()))?,
-            name => self.user_id(name)?,
-        };
+        let user = self.member(project, &user)?;
         let created_at = self.clock.now() - age;
         let id = self.next_pipeline();
         let Some(project) = self.projects.get_mut(&project) else { return Ok(()) };
@@ -231,6 +293,8 @@ impl World {
             updated_at: created_at,
             started_at: Some(created_at),
             finished_at: status.is_terminal().then_some(created_at),
+            schedule: None,
+            depth: 0,
             play: Arc::new(playable(Play::default())),
             phase: Phase::Still,
             jobs: Vec::new(),

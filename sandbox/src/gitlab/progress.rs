@@ -9,7 +9,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    pipeline::{Job, Phase, Pipeline, Status},
+    pipeline::{Downstream, Job, Phase, Pipeline, Status},
     script::Outcome,
 };
 
@@ -44,41 +44,78 @@ impl Pipeline {
         }
         let lingers = self.play.canceling;
         for job in self.jobs.iter_mut().filter(|job| !job.retried) {
-            match job.status {
-                Status::Running if lingers > SignedDuration::ZERO => {
-                    job.status = Status::Canceling;
-                    job.ends = Some(now + lingers);
-                }
-                Status::Running | Status::Created | Status::Pending => job.end(Status::Canceled, now),
-                _ => {}
-            }
+            job.cancel(lingers, now);
         }
         self.phase = Phase::Jobs;
         self.advance(now);
     }
 
     /// Runs failed and canceled jobs again under new ids, and what they had kept from running.
-    pub(crate) fn retry(&mut self, now: Timestamp, mut new_id: impl FnMut() -> u64) {
-        let again: Vec<(usize, usize)> = self
-            .jobs
-            .iter_mut()
-            .filter(|job| !job.retried && matches!(job.status, Status::Failed | Status::Canceled))
-            .map(|job| {
+    pub(crate) fn retry(&mut self, now: Timestamp, new_id: impl FnMut() -> u64) {
+        self.again(now, new_id, |job| matches!(job.status, Status::Failed | Status::Canceled));
+    }
+
+    /// Runs one ended job again, a successful one too. None if it cannot be; else the new job's id.
+    pub(crate) fn retry_job(
+        &mut self,
+        job_id: u64,
+        now: Timestamp,
+        new_id: impl FnMut() -> u64,
+    ) -> Option<u64> {
+        let ended = |job: &Job| matches!(job.status, Status::Success | Status::Failed | Status::Canceled);
+        self.again(now, new_id, |job| job.id == job_id && ended(job)).first().copied()
+    }
+
+    fn again(
+        &mut self,
+        now: Timestamp,
+        mut new_id: impl FnMut() -> u64,
+        meant: impl Fn(&Job) -> bool,
+    ) -> Vec<u64> {
+        let mut made = Vec::new();
+        for index in 0..self.jobs.len() {
+            let job = &mut self.jobs[index];
+            if !job.retried && meant(job) {
                 job.retried = true;
-                (job.part, job.attempt + 1)
-            })
-            .collect();
-        if again.is_empty() {
-            return;
+                let next = Job::new(new_id(), job.part, job.attempt + 1, now);
+                made.push(next.id);
+                self.jobs.push(next);
+            }
+        }
+        if made.is_empty() {
+            return made;
         }
         for job in self.jobs.iter_mut().filter(|job| job.status == Status::Skipped) {
             job.status = Status::Created;
             job.finished_at = None;
         }
-        self.jobs.extend(again.into_iter().map(|(part, attempt)| Job::new(new_id(), part, attempt, now)));
         self.finished_at = None;
         self.phase = Phase::Jobs;
         self.advance(now);
+        made
+    }
+
+    /// Cancels one job; `force` also ends one that is `canceling`. A job that has ended stays as it is.
+    pub(crate) fn cancel_job(&mut self, job_id: u64, force: bool, now: Timestamp) {
+        let lingers = self.play.canceling;
+        let Some(job) = self.jobs.iter_mut().find(|job| job.id == job_id) else { return };
+        if force && job.status == Status::Canceling {
+            job.end(Status::Canceled, now);
+        } else if !job.cancel(lingers, now) {
+            return;
+        }
+        self.phase = Phase::Jobs;
+        self.advance(now);
+    }
+
+    /// Ends a bridge whose pipeline could not be made.
+    pub(crate) fn fail_bridge(&mut self, job_id: u64, now: Timestamp) {
+        if let Some(job) = self.jobs.iter_mut().find(|job| job.id == job_id) {
+            job.downstream = Downstream::Refused;
+            job.end(Status::Failed, now);
+            self.finished_at = None;
+            self.advance(now);
+        }
     }
 
     /// Plays a manual job. `false` if the job is not waiting to be played.
@@ -225,7 +262,30 @@ impl Job {
             started_at: None,
             finished_at: None,
             ends: None,
+            downstream: Downstream::NotYet,
         }
+    }
+
+    /// `false` if there is nothing to cancel.
+    fn cancel(&mut self, lingers: SignedDuration, now: Timestamp) -> bool {
+        match self.status {
+            Status::Running if lingers > SignedDuration::ZERO => {
+                self.status = Status::Canceling;
+                self.ends = now.checked_add(lingers).ok();
+            }
+            Status::Running | Status::Created | Status::Pending => self.end(Status::Canceled, now),
+            Status::WaitingForResource
+            | Status::Preparing
+            | Status::WaitingForCallback
+            | Status::Success
+            | Status::Failed
+            | Status::Canceling
+            | Status::Canceled
+            | Status::Skipped
+            | Status::Manual
+            | Status::Scheduled => return false,
+        }
+        true
     }
 
     fn end(&mut self, status: Status, at: Timestamp) {
@@ -257,6 +317,8 @@ mod tests {
             name: None,
             yaml_errors: None,
             variables: Vec::new(),
+            schedule: None,
+            depth: 0,
             status: Status::Created,
             created_at: Timestamp::UNIX_EPOCH,
             updated_at: Timestamp::UNIX_EPOCH,
@@ -357,5 +419,31 @@ mod tests {
         pipeline.cancel(at(100));
         assert_eq!(pipeline.status, Status::Canceling);
         assert_eq!(status_after(&mut pipeline, 103), Status::Canceled);
+    }
+
+    #[test]
+    fn a_cancel_that_never_ends_is_ended_by_force() {
+        let mut pipeline =
+            started(Play { canceling: Play::NEVER, ..Play::jobs([JobPlay::new("build", 10)]) });
+        assert_eq!(status_after(&mut pipeline, 1), Status::Running);
+        let job = pipeline.jobs[0].id;
+        pipeline.cancel(at(1));
+        pipeline.cancel_job(job, false, at(2));
+        assert_eq!(status_after(&mut pipeline, 1_000_000_000), Status::Canceling);
+        pipeline.cancel_job(job, true, at(1_000_000_000));
+        assert_eq!(pipeline.status, Status::Canceled);
+    }
+
+    #[test]
+    fn the_duration_counts_overlapping_jobs_once_and_no_waiting() {
+        let beside = |name: &str, secs| JobPlay { stage: "test".into(), ..JobPlay::new(name, secs) };
+        let gate = JobPlay { manual: true, ..JobPlay::new("deploy", 7) };
+        let mut pipeline = started(Play::jobs([beside("a", 10), beside("b", 4), gate]));
+        assert_eq!(status_after(&mut pipeline, 100), Status::Manual);
+        assert_eq!(pipeline.duration(), None);
+        let gate = pipeline.jobs[2].id;
+        assert!(pipeline.play(gate, at(100)));
+        assert_eq!(status_after(&mut pipeline, 107), Status::Success);
+        assert_eq!(pipeline.duration(), Some(17));
     }
 }

@@ -44,7 +44,7 @@ impl World {
         call.at = self.clock.now();
         self.catch_up(call.at);
         call.number = self.ledger.calls.len() as u64 + 1;
-        let route = match routes::find(&call) {
+        let route = match routes::find(&call, self.version) {
             Match::Route(route, _) => Some(route.name),
             Match::OtherMethod | Match::ApiV3 | Match::Nothing | Match::OutsideApi => None,
         };
@@ -74,12 +74,19 @@ impl World {
         Delivery { wait: latency + wait, wire }
     }
 
-    /// Applies the late effects that are due, each at its own time.
+    /// Applies what is due by itself: late effects and schedules, each at its own time, and what bridges make.
     pub(crate) fn catch_up(&mut self, now: Timestamp) {
-        while let Some(entry) = self.late.first_entry().filter(|entry| entry.key().0 <= now) {
-            let call = entry.remove();
-            self.act(&call, None);
+        loop {
+            let late = self.late.first_key_value().map(|((at, _), _)| *at);
+            let planned = self.schedules.next_due();
+            let Some(at) = late.into_iter().chain(planned).min().filter(|at| *at <= now) else { break };
+            if late != Some(at) {
+                self.run_schedules(at);
+            } else if let Some((_, call)) = self.late.pop_first() {
+                self.act(&call, None);
+            }
         }
+        self.bridge(now);
     }
 
     fn deliver(&mut self, call: Call, fault: Option<Fault>) -> (Duration, Wire) {

@@ -27,6 +27,8 @@ pub enum Body {
     Message(&'static str),
     /// `{"message":{"base":["…"]}}`
     Base(&'static str),
+    /// `{"message":{"<attribute>":["…"]}}`
+    Attribute(&'static str, &'static str),
     /// `{"message":{"error":"…"}}`
     Nested(&'static str),
     /// `{"error":"…"}`
@@ -78,6 +80,7 @@ impl Row {
         let body = match self.body {
             Body::Message(text) => json!({ "message": fill(text) }).to_string(),
             Body::Base(text) => json!({ "message": { "base": [fill(text)] } }).to_string(),
+            Body::Attribute(name, text) => json!({ "message": { name: [fill(text)] } }).to_string(),
             Body::Nested(text) => json!({ "message": { "error": fill(text) } }).to_string(),
             Body::Error(text) => json!({ "error": fill(text) }).to_string(),
             Body::OAuth(error, description) => {
@@ -105,6 +108,7 @@ impl Row {
             Body::Empty => None,
             Body::Message(_)
             | Body::Base(_)
+            | Body::Attribute(..)
             | Body::Nested(_)
             | Body::Error(_)
             | Body::OAuth(..)
@@ -137,6 +141,7 @@ impl Row {
         match self.body {
             Body::Message(text) => says(&json["message"], text),
             Body::Base(text) => says(&json["message"]["base"][0], text),
+            Body::Attribute(name, text) => says(&json["message"][name][0], text),
             Body::Nested(text) => says(&json["message"]["error"], text),
             Body::Error(text) => says(&json["error"], text),
             Body::OAuth(error, text) => json["error"] == error && says(&json["error_description"], text),

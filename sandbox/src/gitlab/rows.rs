@@ -4,11 +4,11 @@
 
 use super::{
     entity::{
-        BRANCH, JOB, METADATA, PIPELINE, PIPELINE_ITEM, PIPELINE_SINGLE, PROJECT, TEST_SUMMARY, USER,
-        VARIABLE, VERSION,
+        BRANCH, BRIDGE, JOB, METADATA, PIPELINE, PIPELINE_BASIC, PIPELINE_ITEM, PIPELINE_SINGLE, PROJECT,
+        SCHEDULE, SCHEDULE_DETAILS, TEST_REPORT, TEST_SUMMARY, USER, VARIABLE, VERSION,
     },
     row::{
-        Body::{Base, Empty, Entity, Error, Html, List, Message, Nested, OAuth, Text},
+        Body::{Attribute, Base, Empty, Entity, Error, Html, List, Message, Nested, OAuth, Text},
         Mark::{D, F, K, S, X},
         Row,
     },
@@ -151,12 +151,16 @@ rows! {
         &[]; "no job's rules match"; "1.3 populate"
     CHAIN_BAD_KEY K "trigger create" 400 Base("Failed to persist the pipeline: {}"), &[];
         "a variable's key is not a word of at most 255 characters"; "1.3 bad key name; 9 key"
+    INPUTS_DROPPED S "trigger create" 201 Entity(PIPELINE), &[];
+        "inputs given to a version before 17.11: dropped without a word"; "1.1 inputs; versions by GitLab's docs"
     CREATE_CONFIG_ERROR S "create" 400 Base("{}"), &[];
         "duplicate variables, YAML, inputs or size: nothing is stored"; "2.4 create"
     CREATE_VARIABLES_INVALID S "create" 400 Error("variables is invalid"), &[];
         "variables is not an array"; "2.4 create; 11.7"
     CREATE_TYPE_INVALID K "create" 400 Error("variables[0][variable_type] does not have a valid value"), &[];
         "a type other than env_var and file"; "2.2 out-of-set values, by analogy"
+    CREATE_INPUTS_INVALID K "create" 400 Error("inputs is invalid"), &[];
+        "inputs is not a map"; "1.2 check 1, by analogy"
     CREATE_REF_MISSING K "create" 400 Error("ref is missing"), &[];
         "no ref"; "1.2 check 1, by analogy"
     CREATED S "create" 201 Entity(PIPELINE), &[];
@@ -165,10 +169,16 @@ rows! {
     // Pipelines.
     PIPELINES S "pipelines" 200 List(PIPELINE_ITEM), PAGED;
         "one page, without child pipelines"; "2.2 list"
-    FILTER_INVALID K "pipelines" 400 Error("{} does not have a valid value"), &[];
+    PIPELINES_OLD S "pipelines" 200 List(PIPELINE_BASIC), PAGED;
+        "before 16.3: without name"; "2.2 items; versions by GitLab's docs"
+    FILTER_INVALID K "pipelines schedules" 400 Error("{} does not have a valid value"), &[];
         "a filter's value is out of its set"; "2.2 filters"
     PIPELINE_SHOWN S "pipeline" 200 Entity(PIPELINE_SINGLE), &[];
         "with name"; "2.3 single"
+    PIPELINE_SHOWN_OLD S "pipeline" 200 Entity(PIPELINE), &[];
+        "before 16.3: without name"; "2.3 single; versions by GitLab's docs"
+    PIPELINE_LATEST_OLD S "latest" 200 Entity(PIPELINE), &[];
+        "before 16.3: without name"; "2.3 latest; versions by GitLab's docs"
     PIPELINE_LATEST S "latest" 200 Entity(PIPELINE_SINGLE), &[];
         "of the ref's head commit"; "2.3 latest"
     LATEST_NONE D "latest" 403 Message("403 Forbidden"), &[];
@@ -176,7 +186,9 @@ rows! {
     VARIABLES_SHOWN S "variables" 200 List(VARIABLE), &[];
         "to a Maintainer, or to who triggered it; not paged"; "2.3 variables"
     TEST_SUMMARY_SHOWN S "test_report_summary" 200 Entity(TEST_SUMMARY), &[];
-        "totals"; "2.3 reports"
+        "totals; all 0 before the pipeline has ended"; "2.3 reports"
+    TEST_REPORT_SHOWN S "test_report" 200 Entity(TEST_REPORT), &[];
+        "suites with every case"; "2.3 reports"
     CANCELED S "cancel" 200 Entity(PIPELINE), &[];
         "always 200 once allowed"; "2.4 cancel; 11.15"
     RETRIED S "retry" 201 Entity(PIPELINE), &[];
@@ -187,20 +199,92 @@ rows! {
         "the name is set"; "2.4 metadata"
     METADATA_NAME_MISSING K "rename" 400 Error("name is missing"), &[];
         "no name"; "2.4 metadata, Grape's wording"
+    METADATA_NAME_TOO_LONG K "rename" 400
+        Message("400 Bad request - Failed to update pipeline - Name is too long (maximum is 255 characters)"), &[];
+        "a name of more than 255 characters"; "2.4 metadata, by analogy"
 
     // Jobs.
     JOBS S "jobs" 200 List(JOB), PAGED;
         "one page, without bridges and retried jobs"; "2.5 jobs"
     JOBS_SCOPE_INVALID S "jobs" 400 Message("Scope contains invalid value(s)"), &[];
         "an unknown job status"; "2.5 bad scope"
-    BRIDGES S "bridges" 200 List(JOB), PAGED;
-        "trigger jobs live here: none"; "2.5 bridges"
+    BRIDGES S "bridges" 200 List(BRIDGE), PAGED;
+        "trigger jobs live here, with the pipelines they made"; "2.5 bridges"
+    JOB_SHOWN S "job" 200 Entity(JOB), &[];
+        "the caller may read it"; "2.5 jobs"
+    JOB_RETRIED S "job_retry" 201 Entity(JOB), &[];
+        "the new job, under a new id"; "2.5 retry"
+    JOB_NOT_RETRYABLE S "job_retry" 403 Message("403 Forbidden - Job is not retryable"), &[];
+        "it has not ended, or was retried already"; "2.5 retry"
+    JOB_PLAYED S "job_play" 200 Entity(JOB), &[];
+        "a manual job starts"; "2.5 play"
+    JOB_UNPLAYABLE S "job_play" 400 Message("400 Bad request - Unplayable Job"), &[];
+        "it is not manual, or runs already"; "2.5 play"
+    JOB_CANCELED S "job_cancel" 201 Entity(JOB), &[];
+        "even if nothing could be cancelled"; "2.5 cancel"
+
+    // Pipeline schedules.
+    SCHEDULES S "schedules" 200 List(SCHEDULE), PAGED;
+        "one page, by scope"; "3 list"
+    SCHEDULE_SHOWN S "schedule" 200 Entity(SCHEDULE_DETAILS), &[];
+        "with the last pipeline; variables only to the owner and Maintainers"; "3 single"
+    SCHEDULE_NOT_FOUND S "schedule*" 404 Message("404 Pipeline Schedule Not Found"), &[];
+        "unknown, or not the caller's to read"; "3 single"
+    SCHEDULE_PIPELINES S "schedule_pipelines" 200 List(PIPELINE_BASIC), PAGED;
+        "one page, oldest first"; "3 pipelines"
+    SCHEDULE_CREATED S "schedule_create" 201 Entity(SCHEDULE_DETAILS), &[];
+        "without variables: those are calls of their own"; "3 POST; variables"
+    SCHEDULE_UPDATED S "schedule_update" 200 Entity(SCHEDULE_DETAILS), &[];
+        "by the owner"; "3 PUT"
+    SCHEDULE_PARAMETER K "schedule_create schedule_update schedule_variable*" 400 Error("{}"), &[];
+        "parameters missing or mistyped, joined by a comma"; "3 POST; error families: parameter validation"
+    SCHEDULE_NOT_AUTHORIZED D "schedule_create schedule_update" 400
+        Base("The current user is not authorized to {} the pipeline schedule"), &[];
+        "the ref is protected against the user"; "3 validations; the service's checks"
+    SCHEDULE_REF_AMBIGUOUS S "schedule_create schedule_update" 400 Attribute("ref", "is ambiguous"), &[];
+        "a short ref that is both a branch and a tag, or neither"; "3 ref; the service's checks"
+    SCHEDULE_CRON_INVALID S "schedule_create schedule_update" 400 Attribute("cron", "syntax is invalid"), &[];
+        "no cron expression, or a day that never comes; older: ' is invalid syntax'"; "3 validation failures"
+    SCHEDULE_ZONE_INVALID S "schedule_create schedule_update" 400
+        Attribute("cron_timezone", "syntax is invalid"), &[];
+        "an unknown time zone"; "3 validation failures"
+    SCHEDULE_DESCRIPTION_BLANK K "schedule_create schedule_update" 400
+        Attribute("description", "can't be blank"), &[];
+        "a blank description"; "3 validation failures"
+    SCHEDULE_LIMIT D "schedule_create" 400 Base("Maximum number of ci pipeline schedules ({}) exceeded"), &[];
+        "the project has as many as it may"; "3 limits"
+    SCHEDULE_TAKEN S "schedule_take" 201 Entity(SCHEDULE_DETAILS), &[];
+        "by a Maintainer"; "3 take_ownership"
+    SCHEDULE_OWNED S "schedule_take" 200 Entity(SCHEDULE_DETAILS), &[];
+        "already the owner"; "3 take_ownership"
+    SCHEDULE_DELETED S "schedule_delete" 204 Empty, &[];
+        "by the owner or a Maintainer"; "3 DELETE"
+    SCHEDULE_PLAYED S "schedule_play" 201 Message("201 Created"), &[];
+        "without a pipeline id: there is none yet"; "3 play; 11.17"
+    SCHEDULE_VARIABLE_CREATED S "schedule_variable_create" 201 Entity(VARIABLE), &[];
+        "by the owner"; "3 variables"
+    SCHEDULE_VARIABLE_KEY K "schedule_variable_create" 400
+        Attribute("key", "can contain only letters, digits and '_'."), &[];
+        "a key that is no word"; "3 key; 9 key"
+    SCHEDULE_VARIABLE_KEY_LONG K "schedule_variable_create" 400
+        Attribute("key", "is too long (maximum is 255 characters)"), &[];
+        "a key of more than 255 characters"; "3 key; 9 key"
+    SCHEDULE_VARIABLE_TAKEN K "schedule_variable_create" 400 Attribute("key", "has already been taken"), &[];
+        "the schedule has a variable of this name"; "3 no duplicate variable keys"
+    SCHEDULE_VARIABLE_SHOWN S "schedule_variable" 200 Entity(VARIABLE), &[];
+        "to the owner and Maintainers"; "3 variables"
+    SCHEDULE_VARIABLE_UPDATED S "schedule_variable_update" 200 Entity(VARIABLE), &[];
+        "by the owner"; "3 variables"
+    SCHEDULE_VARIABLE_DELETED S "schedule_variable_delete" 202 Entity(VARIABLE), &[];
+        "202, with what it was"; "3 variables"
+    SCHEDULE_VARIABLE_NOT_FOUND S "schedule_variable*" 404 Message("404 Pipeline Schedule Variable Not Found"),
+        &[]; "the schedule has no variable of this name"; "3 variables"
 
     // Projects and the instance.
     PROJECT_SHOWN K "project" 200 Entity(PROJECT), &[];
         "the caller can see it"; "5 visibility; entity not listed"
     BRANCHES K "branches" 200 List(BRANCH), PAGED;
-        "one page"; "4.4 branches"
+        "one page; by `search` only those with a part, a ^beginning or an end$"; "4.4 branches"
     BRANCH_SHOWN K "branch" 200 Entity(BRANCH), &[];
         "it exists"; "4.4 branches"
     BRANCH_NOT_FOUND S "branch" 404 Message("404 Branch Not Found"), &[];

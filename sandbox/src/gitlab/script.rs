@@ -19,10 +19,12 @@ pub struct Play {
     pub opening: Vec<Opening>,
     /// Never empty in effect: an empty list plays [`JobPlay::default`].
     pub jobs: Vec<JobPlay>,
-    /// How long a cancelled running job stays `canceling`.
+    /// How long a cancelled running job stays `canceling`; [`Play::NEVER`]: until it is forced.
     pub canceling: SignedDuration,
-    /// What the test report summary says.
+    /// What the test reports say, once the pipeline has ended.
     pub tests: Tests,
+    /// In percent, once the pipeline has ended.
+    pub coverage: Option<f64>,
 }
 
 impl Default for Play {
@@ -34,11 +36,15 @@ impl Default for Play {
             jobs: vec![JobPlay::default()],
             canceling: SignedDuration::ZERO,
             tests: Tests::default(),
+            coverage: None,
         }
     }
 }
 
 impl Play {
+    /// Longer than there will be time.
+    pub const NEVER: SignedDuration = SignedDuration::MAX;
+
     /// These jobs, which begin right after the answer to the call that created the pipeline.
     pub fn jobs(jobs: impl IntoIterator<Item = JobPlay>) -> Self {
         Self { opening: vec![Opening::AT_ONCE], jobs: jobs.into_iter().collect(), ..Self::default() }
@@ -81,7 +87,7 @@ impl Opening {
 }
 
 /// One job of a play.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct JobPlay {
     pub name: String,
@@ -93,6 +99,8 @@ pub struct JobPlay {
     pub allow_failure: bool,
     /// Waits to be played. Blocks the pipeline unless `allow_failure`.
     pub manual: bool,
+    /// A bridge: when it starts, it makes a pipeline of its own.
+    pub triggers: Option<Triggers>,
 }
 
 impl Default for JobPlay {
@@ -105,6 +113,7 @@ impl Default for JobPlay {
             failure_reason: "script_failure".into(),
             allow_failure: false,
             manual: false,
+            triggers: None,
         }
     }
 }
@@ -124,9 +133,27 @@ impl JobPlay {
         Self { name: name.into(), stage: name.into(), ..Self::default() }
     }
 
+    /// A bridge named `name` that ends at once.
+    pub fn bridge(name: &str, triggers: Triggers) -> Self {
+        Self { triggers: Some(triggers), ..Self::new(name, 0) }
+    }
+
     pub(crate) fn outcome(&self, attempt: usize) -> Outcome {
         self.outcomes.get(attempt).or(self.outcomes.last()).copied().unwrap_or(Outcome::Success)
     }
+}
+
+/// The pipeline that a bridge makes. How the bridge itself ends is scripted apart from it.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Triggers {
+    /// By full path; unset: a child pipeline in the bridge's own project.
+    pub project: Option<String>,
+    /// Unset: the bridge's own ref for a child, the project's default branch for another.
+    #[serde(rename = "ref")]
+    pub git_ref: Option<String>,
+    /// Unset: what the other project's script says, and for a child the default play.
+    pub play: Option<Box<Play>>,
 }
 
 /// How an attempt at a job ends.
@@ -139,7 +166,7 @@ pub enum Outcome {
     Stuck,
 }
 
-/// Totals of the test report summary.
+/// Totals of the test reports.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tests {

@@ -12,6 +12,7 @@ use super::{
     inputs::InputSpec,
     limits::Limits,
     pipeline::{Source, Status},
+    schedules::ScheduleSettings,
     script::Play,
     version::Version,
 };
@@ -28,6 +29,8 @@ pub struct Seed {
     pub access_tokens: Vec<AccessTokenSeed>,
     pub job_tokens: Vec<JobTokenSeed>,
     pub limits: Option<Limits>,
+    /// What the instance decides about pipeline schedules.
+    pub scheduling: Option<ScheduleSettings>,
     pub faults: Vec<FaultRule>,
     /// By route pattern, real time.
     pub latency: BTreeMap<String, SignedDuration>,
@@ -75,6 +78,8 @@ pub struct ProjectSeed {
     pub triggers: Vec<TriggerSeed>,
     /// Pipelines that exist already.
     pub pipelines: Vec<PipelineSeed>,
+    /// Pipeline schedules that exist already; in an addition, one is known by its description.
+    pub schedules: Vec<ScheduleSeed>,
 }
 
 impl Default for ProjectSeed {
@@ -99,6 +104,7 @@ impl Default for ProjectSeed {
             script: Vec::new(),
             triggers: Vec::new(),
             pipelines: Vec::new(),
+            schedules: Vec::new(),
         }
     }
 }
@@ -265,6 +271,35 @@ pub struct PipelineSeed {
     pub age: SignedDuration,
     pub name: Option<String>,
     pub variables: BTreeMap<String, String>,
+}
+
+/// A pipeline schedule that exists already.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScheduleSeed {
+    pub description: String,
+    #[serde(rename = "ref")]
+    pub git_ref: String,
+    pub cron: String,
+    pub cron_timezone: String,
+    pub active: bool,
+    /// User name; empty: the project's first member.
+    pub owner: String,
+    pub variables: BTreeMap<String, String>,
+}
+
+impl Default for ScheduleSeed {
+    fn default() -> Self {
+        Self {
+            description: String::new(),
+            git_ref: "main".into(),
+            cron: "0 * * * *".into(),
+            cron_timezone: "UTC".into(),
+            active: true,
+            owner: String::new(),
+            variables: BTreeMap::new(),
+        }
+    }
 }
 
 impl Default for PipelineSeed {

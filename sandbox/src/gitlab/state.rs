@@ -16,7 +16,8 @@ use super::{
     inputs::InputSpec,
     ledger::{Credential, CredentialKind, Ledger},
     limits::Limiter,
-    pipeline::{Pipeline, Status},
+    pipeline::Pipeline,
+    schedules::Schedules,
     script::Play,
     seed::{Ci, JobState, Protection, Role, Scope, VariablesRole, Visibility},
     version::Version,
@@ -38,6 +39,9 @@ pub(crate) struct World {
     pub(crate) limiter: Limiter,
     pub(crate) faults: Faults,
     pub(crate) ledger: Ledger,
+    pub(crate) schedules: Schedules,
+    /// Pipelines with bridges, by project and id.
+    pub(crate) bridging: BTreeSet<(u64, u64)>,
     /// Calls whose effect is still to come, by time and number.
     pub(crate) late: BTreeMap<(Timestamp, u64), Call>,
     next: Counters,
@@ -49,6 +53,7 @@ struct Counters {
     pipeline: u64,
     job: u64,
     token: u64,
+    schedule: u64,
 }
 
 #[derive(Debug)]
@@ -136,8 +141,10 @@ impl World {
             limiter: Limiter::default(),
             faults: Faults::default(),
             ledger: Ledger::default(),
+            schedules: Schedules::default(),
+            bridging: BTreeSet::new(),
             late: BTreeMap::new(),
-            next: Counters { user: 101, project: 101, pipeline: 1000, job: 50_000, token: 1 },
+            next: Counters { user: 101, project: 101, pipeline: 1000, job: 50_000, token: 1, schedule: 1 },
         }
     }
 
@@ -158,19 +165,6 @@ impl World {
         let project = self.projects.get_mut(&project)?;
         project.settle(now);
         Some(project)
-    }
-
-    /// Plays a pipeline's manual job by name; `false` if none of that name waits to be played.
-    pub(crate) fn play_job(&mut self, pipeline: u64, name: &str, now: Timestamp) -> bool {
-        let Some(project) = self.projects.values_mut().find(|p| p.pipelines.contains_key(&pipeline)) else {
-            return false;
-        };
-        project.settle(now);
-        project.watch(pipeline);
-        let Some(found) = project.pipelines.get_mut(&pipeline) else { return false };
-        let job = found.jobs.iter().find(|job| found.part(job).name == name && job.status == Status::Manual);
-        let id = job.map(|job| job.id);
-        id.is_some_and(|id| found.play(id, now))
     }
 
     pub(crate) fn user_by_name(&self, username: &str) -> Option<&User> {
@@ -197,6 +191,10 @@ impl World {
 
     pub(crate) fn next_pipeline(&mut self) -> u64 {
         take(&mut self.next.pipeline)
+    }
+
+    pub(crate) fn next_schedule(&mut self) -> u64 {
+        take(&mut self.next.schedule)
     }
 
     pub(crate) fn next_credential(&mut self, kind: CredentialKind, name: &str) -> Credential {
@@ -239,6 +237,19 @@ impl Project {
     pub(crate) fn may_update(&self, user: u64, git_ref: &str) -> bool {
         let role = self.role(user);
         self.settings.protected.iter().filter(|p| p.covers(git_ref)).all(|p| role >= Some(p.role))
+    }
+
+    /// The full name of a branch or tag; none if it has none, or both have it.
+    pub(crate) fn full_ref(&self, name: &str) -> Option<String> {
+        if name.starts_with("refs/heads/") || name.starts_with("refs/tags/") {
+            return Some(name.to_owned());
+        }
+        let Settings { branches, tags, .. } = &self.settings;
+        match (branches.contains_key(name), tags.contains_key(name)) {
+            (true, false) => Some(format!("refs/heads/{name}")),
+            (false, true) => Some(format!("refs/tags/{name}")),
+            (true, true) | (false, false) => None,
+        }
     }
 
     pub(crate) fn head(&self, name: &str) -> Option<&String> {

@@ -14,7 +14,11 @@ pub struct Version {
 
 impl Version {
     /// The release played when a seed names none.
-    pub const DEFAULT: Self = Self { major: 18, minor: 5 };
+    pub const DEFAULT: Self = Self::new(18, 5);
+
+    pub(crate) const fn new(major: u8, minor: u8) -> Self {
+        Self { major, minor }
+    }
 
     /// A stored but failed pipeline answers 422; before, 201 with `status: failed`.
     /// The facts place the change no closer than "an older copy"; the boundary is our choice.
@@ -23,8 +27,25 @@ impl Version {
     }
 
     /// Pipeline inputs are known; before, the parameter was dropped without a word.
+    /// GitLab's documentation: behind a flag in 17.10, on everywhere in 17.11, for good in 18.1.
     pub(crate) fn has_inputs(self) -> bool {
+        self >= Self::new(17, 11)
+    }
+
+    /// What a schedule could not run is kept as a failed pipeline. Two copies of GitLab's worker disagree, and the
+    /// one that keeps them passes inputs; the boundary is our choice.
+    pub(crate) fn keeps_failed_schedules(self) -> bool {
         self.major >= 18
+    }
+
+    /// Lists and the single pipeline tell `name`. GitLab's documentation: 16.3.
+    pub(crate) fn tells_names(self) -> bool {
+        self >= Self::new(16, 3)
+    }
+
+    /// The list is filtered by `name`; before, the parameter was dropped. GitLab's documentation: 16.9.
+    pub(crate) fn filters_by_name(self) -> bool {
+        self >= Self::new(16, 9)
     }
 
     /// `created_after` and `created_before` filter the list; before, they were not declared.

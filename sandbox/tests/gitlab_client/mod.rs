@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "these functions are parts of tests")]
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use std::{collections::BTreeMap, sync::Once, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, sync::Once, time::Duration};
 
 use pipekick_sandbox::gitlab::{ClockSeed, GitlabSim, Handle, Seed};
 use reqwest::{Method, RequestBuilder, redirect::Policy};
@@ -60,6 +60,11 @@ pub(crate) const SHOP: &str = "/projects/shop%2Fcheckout";
 
 impl Client {
     pub(crate) fn new(sim: &Handle) -> Self {
+        Self::from_address(sim, None)
+    }
+
+    /// A caller at this address of the loopback network.
+    pub(crate) fn from_address(sim: &Handle, address: Option<IpAddr>) -> Self {
         static PROVIDER: Once = Once::new();
         PROVIDER.call_once(|| {
             let _ = rustls::crypto::ring::default_provider().install_default();
@@ -68,6 +73,7 @@ impl Client {
             .redirect(Policy::none())
             .retry(reqwest::retry::never())
             .no_proxy()
+            .local_address(address)
             .timeout(Duration::from_secs(10));
         Self { http: http.build().unwrap(), base: sim.url().to_owned() }
     }

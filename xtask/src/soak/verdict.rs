@@ -203,6 +203,8 @@ mod tests {
             variables: vec![revision],
             fire_id: Some(fire_id.into()),
             born: Status::Created,
+            upstream: None,
+            schedule: None,
         }
     }
 
@@ -226,7 +228,7 @@ mod tests {
         book.revisions.insert(7, Allowance { pipelines: allowed });
         let object = json!({"metadata": {"name": "t0", "namespace": "soak-0"}, "status": status});
         let object: DynamicObject = serde_json::from_value(object).unwrap();
-        Verdict::reach(&book, &[object], &Ledger { pipelines: made.to_vec(), calls: Vec::new() })
+        Verdict::reach(&book, &[object], &Ledger { pipelines: made.to_vec(), ..Ledger::default() })
     }
 
     #[test]

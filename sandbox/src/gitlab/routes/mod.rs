@@ -6,6 +6,8 @@ mod jobs;
 mod pipeline;
 mod pipelines;
 mod projects;
+mod schedule_variables;
+mod schedules;
 mod trigger;
 
 use jiff::SignedDuration;
@@ -18,6 +20,7 @@ use super::{
     row::{Answer, Row},
     rows,
     state::World,
+    version::Version,
 };
 
 pub(crate) struct Route {
@@ -27,6 +30,7 @@ pub(crate) struct Route {
     pub(crate) template: &'static str,
     access: Access,
     handler: Handler,
+    since: Version,
 }
 
 type Handler = fn(&mut World, &Request<'_>) -> Result<Answer, Answer>;
@@ -38,7 +42,14 @@ const fn route(
     access: Access,
     handler: Handler,
 ) -> Route {
-    Route { name, method, template, access, handler }
+    Route { name, method, template, access, handler, since: Version::new(15, 0) }
+}
+
+impl Route {
+    /// Before this version there is no such route.
+    const fn since(self, major: u8, minor: u8) -> Self {
+        Self { since: Version::new(major, minor), ..self }
+    }
 }
 
 /// A template that is another's special case stands before it.
@@ -53,11 +64,28 @@ pub(crate) static ALL: &[Route] = &[
     route("delete", "DELETE", "/projects/:id/pipelines/:pipeline_id", Access::Write, pipeline::delete),
     route("variables", "GET", "/projects/:id/pipelines/:pipeline_id/variables", Access::Public, pipeline::variables),
     route("test_report_summary", "GET", "/projects/:id/pipelines/:pipeline_id/test_report_summary", Access::Public, pipeline::test_report_summary),
+    route("test_report", "GET", "/projects/:id/pipelines/:pipeline_id/test_report", Access::Public, pipeline::test_report),
     route("cancel", "POST", "/projects/:id/pipelines/:pipeline_id/cancel", Access::Write, pipeline::cancel),
     route("retry", "POST", "/projects/:id/pipelines/:pipeline_id/retry", Access::Write, pipeline::retry),
-    route("rename", "PUT", "/projects/:id/pipelines/:pipeline_id/metadata", Access::Write, pipeline::rename),
+    route("rename", "PUT", "/projects/:id/pipelines/:pipeline_id/metadata", Access::Write, pipeline::rename).since(16, 6),
     route("jobs", "GET", "/projects/:id/pipelines/:pipeline_id/jobs", Access::SignedIn, jobs::list),
     route("bridges", "GET", "/projects/:id/pipelines/:pipeline_id/bridges", Access::SignedIn, jobs::bridges),
+    route("job", "GET", "/projects/:id/jobs/:job_id", Access::SignedIn, jobs::show),
+    route("job_retry", "POST", "/projects/:id/jobs/:job_id/retry", Access::Write, jobs::retry),
+    route("job_play", "POST", "/projects/:id/jobs/:job_id/play", Access::Write, jobs::play),
+    route("job_cancel", "POST", "/projects/:id/jobs/:job_id/cancel", Access::Write, jobs::cancel),
+    route("schedules", "GET", "/projects/:id/pipeline_schedules", Access::SignedIn, schedules::list),
+    route("schedule_create", "POST", "/projects/:id/pipeline_schedules", Access::Write, schedules::create),
+    route("schedule", "GET", "/projects/:id/pipeline_schedules/:schedule_id", Access::SignedIn, schedules::show),
+    route("schedule_update", "PUT", "/projects/:id/pipeline_schedules/:schedule_id", Access::Write, schedules::update),
+    route("schedule_delete", "DELETE", "/projects/:id/pipeline_schedules/:schedule_id", Access::Write, schedules::delete),
+    route("schedule_take", "POST", "/projects/:id/pipeline_schedules/:schedule_id/take_ownership", Access::Write, schedules::take_ownership),
+    route("schedule_play", "POST", "/projects/:id/pipeline_schedules/:schedule_id/play", Access::Write, schedules::play),
+    route("schedule_pipelines", "GET", "/projects/:id/pipeline_schedules/:schedule_id/pipelines", Access::SignedIn, pipelines::of_schedule),
+    route("schedule_variable_create", "POST", "/projects/:id/pipeline_schedules/:schedule_id/variables", Access::Write, schedule_variables::create),
+    route("schedule_variable", "GET", "/projects/:id/pipeline_schedules/:schedule_id/variables/:key", Access::SignedIn, schedule_variables::show),
+    route("schedule_variable_update", "PUT", "/projects/:id/pipeline_schedules/:schedule_id/variables/:key", Access::Write, schedule_variables::update),
+    route("schedule_variable_delete", "DELETE", "/projects/:id/pipeline_schedules/:schedule_id/variables/:key", Access::Write, schedule_variables::delete),
     route("branches", "GET", "/projects/:id/repository/branches", Access::Public, projects::branches),
     route("branch", "GET", "/projects/:id/repository/branches/*branch", Access::Public, projects::branch),
     route("project", "GET", "/projects/:id", Access::Public, projects::show),
@@ -99,12 +127,12 @@ pub(crate) enum Match {
     OutsideApi,
 }
 
-pub(crate) fn find(call: &Call) -> Match {
+pub(crate) fn find(call: &Call, version: Version) -> Match {
     let Some(path) = call.path.strip_prefix("/api/v4") else {
         return if call.path.starts_with("/api/v3/") { Match::ApiV3 } else { Match::OutsideApi };
     };
     let segments: Vec<&str> = path.split('/').skip(1).collect();
-    let fitting = |route: &&Route| fit(route.template, &segments).is_some();
+    let fitting = |route: &&Route| route.since <= version && fit(route.template, &segments).is_some();
     match ALL.iter().filter(fitting).find(|route| call.method == route.method) {
         Some(route) => Match::Route(route, fit(route.template, &segments).unwrap_or_default()),
         None if ALL.iter().any(|route| fitting(&route)) => Match::OtherMethod,
@@ -133,7 +161,7 @@ fn fit(template: &'static str, segments: &[&str]) -> Option<Vec<(&'static str, S
 
 /// GitLab's answer to a call, without faults.
 pub(crate) fn answer(world: &mut World, call: &Call, list_lag: Option<SignedDuration>) -> Answered {
-    let found = find(call);
+    let found = find(call, world.version);
     let access = if let Match::Route(route, _) = &found { route.access } else { Access::Open };
     let identity = match access {
         Access::Open => Identity { credential: None, user: Ok(None) },

@@ -4,13 +4,17 @@ use serde_json::{Value, json};
 
 use super::Request;
 use crate::gitlab::{
-    auth, entity,
+    auth,
     pipeline::Pipeline,
+    reports,
     row::Answer,
     rows,
     seed::Role,
     state::{Project, World},
 };
+
+/// In characters.
+const LONGEST_NAME: usize = 255;
 
 /// Brings the project up to date and finds the pipeline a request names, if the caller may read it.
 pub(super) fn find<'w>(
@@ -29,7 +33,8 @@ pub(super) fn find<'w>(
 
 pub(super) fn show(world: &mut World, request: &Request<'_>) -> Result<Answer, Answer> {
     let (world, project, pipeline) = find(world, request)?;
-    Ok(rows::PIPELINE_SHOWN.entity(&world.pipeline_single(project, pipeline)))
+    let row = if world.version.tells_names() { &rows::PIPELINE_SHOWN } else { &rows::PIPELINE_SHOWN_OLD };
+    Ok(row.entity(&world.pipeline_single(project, pipeline)))
 }
 
 pub(super) fn variables(world: &mut World, request: &Request<'_>) -> Result<Answer, Answer> {
@@ -40,32 +45,26 @@ pub(super) fn variables(world: &mut World, request: &Request<'_>) -> Result<Answ
 
 pub(super) fn test_report_summary(world: &mut World, request: &Request<'_>) -> Result<Answer, Answer> {
     let (_, _, pipeline) = find(world, request)?;
-    Ok(rows::TEST_SUMMARY_SHOWN.entity(&entity::test_summary(pipeline)))
+    Ok(rows::TEST_SUMMARY_SHOWN.entity(&reports::test_summary(pipeline)))
+}
+
+pub(super) fn test_report(world: &mut World, request: &Request<'_>) -> Result<Answer, Answer> {
+    let (_, _, pipeline) = find(world, request)?;
+    Ok(rows::TEST_REPORT_SHOWN.entity(&reports::test_report(pipeline)))
 }
 
 /// 200 even when nothing could be cancelled.
 pub(super) fn cancel(world: &mut World, request: &Request<'_>) -> Result<Answer, Answer> {
     let (project, id) = updatable(world, request)?;
-    let now = request.call.at;
-    if let Some(project) = world.projects.get_mut(&project)
-        && let Some(pipeline) = project.pipelines.get_mut(&id)
-    {
-        pipeline.cancel(now);
-        project.watch(id);
-    }
+    world.cancel_pipeline(id, request.call.at);
     let project = &world.projects[&project];
     Ok(rows::CANCELED.entity(&world.pipeline_entity(project, &project.pipelines[&id])))
 }
 
+/// 201 even when nothing could be retried.
 pub(super) fn retry(world: &mut World, request: &Request<'_>) -> Result<Answer, Answer> {
     let (project, id) = updatable(world, request)?;
-    let now = request.call.at;
-    if let Some((project, new_job_id)) = world.with_job_ids(project)
-        && let Some(pipeline) = project.pipelines.get_mut(&id)
-    {
-        pipeline.retry(now, new_job_id);
-        project.watch(id);
-    }
+    world.retry_pipeline(id, request.call.at);
     let project = &world.projects[&project];
     Ok(rows::RETRIED.entity(&world.pipeline_entity(project, &project.pipelines[&id])))
 }
@@ -76,6 +75,9 @@ pub(super) fn rename(world: &mut World, request: &Request<'_>) -> Result<Answer,
         Some(_) | None => return Err(rows::METADATA_NAME_MISSING.answer()),
     };
     let (project, id) = updatable(world, request)?;
+    if name.chars().count() > LONGEST_NAME {
+        return Err(rows::METADATA_NAME_TOO_LONG.answer());
+    }
     let pipeline = world.projects.get_mut(&project).and_then(|project| project.pipelines.get_mut(&id));
     if let Some(pipeline) = pipeline {
         pipeline.name = Some(name);

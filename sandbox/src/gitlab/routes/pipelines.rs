@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::Request;
+use super::{Request, schedules};
 use crate::gitlab::{
     auth,
     call::SECRET_PARAMS,
@@ -21,6 +21,13 @@ use crate::gitlab::{
 /// `POST /projects/:id/pipeline`: variables are an array, and a failure stores nothing.
 pub(super) fn create(world: &mut World, request: &Request<'_>) -> Result<Answer, Answer> {
     let (git_ref, variables) = asked(request)?;
+    // What a version does not know it drops, and does not check.
+    let dropped = request.params.contains_key("inputs") && !world.version.has_inputs();
+    let inputs = match request.params.get("inputs").filter(|_| !dropped) {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(inputs)) => inputs.clone(),
+        Some(_) => return Err(rows::CREATE_INPUTS_INVALID.answer()),
+    };
     let project = auth::project(world, request)?;
     auth::allow(auth::role(project, request) >= Some(Role::Developer))?;
     let (Some(user), Some(credential)) = (request.user, request.credential.clone()) else {
@@ -36,17 +43,20 @@ pub(super) fn create(world: &mut World, request: &Request<'_>) -> Result<Answer,
         source: Source::Api,
         variables,
         payload: None,
-        inputs: request.params.get("inputs").and_then(Value::as_object).cloned().unwrap_or_default(),
+        inputs,
         keeps_failures: false,
         at: request.call.at,
         call: request.call.number,
         credential,
         params,
+        upstream: None,
+        schedule: None,
     };
     match chain::create(world, order) {
         Made::Created(pipeline) => {
             let project = &world.projects[&id];
-            Ok(rows::CREATED.entity(&world.pipeline_entity(project, &project.pipelines[&pipeline])))
+            let row = if dropped { &rows::INPUTS_DROPPED } else { &rows::CREATED };
+            Ok(row.entity(&world.pipeline_entity(project, &project.pipelines[&pipeline])))
         }
         Made::Failed(_, reason) => Err(rows::CREATE_CONFIG_ERROR.filled(&reason)),
         Made::Refused(answer) => Err(answer),
@@ -103,7 +113,25 @@ pub(super) fn list(world: &mut World, request: &Request<'_>) -> Result<Answer, A
         }
     };
     let items = found.into_iter().map(|p| world.pipeline_item(project, p)).collect();
-    Ok(page.head(rows::PIPELINES.entity(&Value::Array(items)), world, request, total))
+    let row = if world.version.tells_names() { &rows::PIPELINES } else { &rows::PIPELINES_OLD };
+    Ok(page.head(row.entity(&Value::Array(items)), world, request, total))
+}
+
+/// `GET /projects/:id/pipeline_schedules/:schedule_id/pipelines`: the oldest first, unless asked otherwise.
+pub(super) fn of_schedule(world: &mut World, request: &Request<'_>) -> Result<Answer, Answer> {
+    let page = Page::of(&request.params)?;
+    let filter = Filter::of(world, request)?;
+    let (project, schedule) = schedules::find(world, request)?;
+    world.settled(project, request.call.at);
+    let project = &world.projects[&project];
+    let fits = |p: &&Pipeline| p.schedule == Some(schedule.id) && filter.fits(p);
+    let descending = request.text("sort") == Some("desc");
+    let (found, total) = match descending {
+        true => page.cut(project.pipelines.values().rev().filter(fits)),
+        false => page.cut(project.pipelines.values().filter(fits)),
+    };
+    let items = found.into_iter().map(|p| world.pipeline_basic(project, p)).collect();
+    Ok(page.head(rows::SCHEDULE_PIPELINES.entity(&Value::Array(items)), world, request, total))
 }
 
 /// `GET /projects/:id/pipelines/latest`: of the ref's head commit, and 403 when there is none.
@@ -121,7 +149,8 @@ pub(super) fn latest(world: &mut World, request: &Request<'_>) -> Result<Answer,
         .rev()
         .find(|p| p.git_ref == git_ref && Some(&p.sha) == head && p.source != Source::ParentPipeline);
     let newest = newest.ok_or_else(|| rows::LATEST_NONE.answer())?;
-    Ok(rows::PIPELINE_LATEST.entity(&world.pipeline_single(project, newest)))
+    let row = if world.version.tells_names() { &rows::PIPELINE_LATEST } else { &rows::PIPELINE_LATEST_OLD };
+    Ok(row.entity(&world.pipeline_single(project, newest)))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,7 +264,7 @@ impl Filter {
             source: parsed(request, "source", Source::parse)?,
             git_ref: text("ref"),
             sha: text("sha"),
-            name: text("name"),
+            name: text("name").filter(|_| world.version.filters_by_name()),
             yaml_errors: parsed(request, "yaml_errors", |text| text.parse().ok())?,
             user: request.text("username").map(|name| world.user_by_name(name).map(|user| user.id)),
             updated: Span::of(request, "updated_after", "updated_before")?,

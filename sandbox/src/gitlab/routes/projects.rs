@@ -21,8 +21,10 @@ pub(super) fn branches(world: &mut World, request: &Request<'_>) -> Result<Answe
     let page = Page::of(&request.params)?;
     let project = auth::project(world, request)?;
     auth::allow(may_read_code(project, request))?;
-    let (found, total) = page.cut(project.settings.branches.iter());
-    let items = found.into_iter().map(|(name, sha)| entity(world, project, request, name, sha)).collect();
+    let search = request.text("search").unwrap_or_default();
+    let fitting = project.settings.branches.iter().filter(|(name, _)| found(search, name));
+    let (branches, total) = page.cut(fitting);
+    let items = branches.into_iter().map(|(name, sha)| entity(world, project, request, name, sha)).collect();
     Ok(page.head(rows::BRANCHES.entity(&Value::Array(items)), world, request, total))
 }
 
@@ -32,6 +34,16 @@ pub(super) fn branch(world: &mut World, request: &Request<'_>) -> Result<Answer,
     let name = request.arg("branch");
     let sha = project.settings.branches.get(name).ok_or_else(|| rows::BRANCH_NOT_FOUND.answer())?;
     Ok(rows::BRANCH_SHOWN.entity(&entity(world, project, request, name, sha)))
+}
+
+/// A part of the name, its beginning by `^term`, its end by `term$`; in any case.
+fn found(search: &str, name: &str) -> bool {
+    let (search, name) = (search.to_lowercase(), name.to_lowercase());
+    match (search.strip_prefix('^'), search.strip_suffix('$')) {
+        (Some(start), _) => name.starts_with(start),
+        (None, Some(end)) => name.ends_with(end),
+        (None, None) => name.contains(&search),
+    }
 }
 
 fn entity(world: &World, project: &Project, request: &Request<'_>, name: &str, sha: &str) -> Value {

@@ -21,7 +21,7 @@ use crate::gitlab::{
 
 pub(super) fn create(world: &mut World, request: &Request<'_>) -> Result<Answer, Answer> {
     let Request { call, params, .. } = request;
-    let Asked { git_ref, token, variables, inputs } = validate(params)?;
+    let Asked { git_ref, token, variables, inputs } = validate(params, world.version.has_inputs())?;
     if call.header("x-gitlab-event") == Some("Pipeline Hook") {
         return Err(rows::TRIGGER_LOOP.answer());
     }
@@ -38,6 +38,7 @@ pub(super) fn create(world: &mut World, request: &Request<'_>) -> Result<Answer,
     let (Named::Current(id) | Named::Moved(id)) =
         world.named(request.arg("id")).ok_or_else(|| rows::TRIGGER_PROJECT_NOT_FOUND.answer())?;
     let (user, source, credential) = bearer(world, id, &token, call.at).map_err(Row::answer)?;
+    let dropped = params.contains_key("inputs") && !world.version.has_inputs();
     let open = open(params);
     let payload = Value::Object(open.clone()).to_string();
     let order = Order {
@@ -53,8 +54,11 @@ pub(super) fn create(world: &mut World, request: &Request<'_>) -> Result<Answer,
         call: call.number,
         credential,
         params: open,
+        upstream: None,
+        schedule: None,
     };
     let (row, pipeline) = match chain::create(world, order) {
+        Made::Created(pipeline) if dropped => (&rows::INPUTS_DROPPED, pipeline),
         Made::Created(pipeline) => (&rows::TRIGGER_CREATED, pipeline),
         Made::Failed(_, reason) if world.version.failed_trigger_is_422() => {
             return Err(rows::TRIGGER_STORED_FAILED.filled(&reason));
@@ -110,7 +114,7 @@ struct Asked {
 }
 
 /// Grape's validation: all complaints at once, in the order the parameters are declared.
-fn validate(params: &Params) -> Result<Asked, Answer> {
+fn validate(params: &Params, has_inputs: bool) -> Result<Asked, Answer> {
     let mut wrong: Vec<&'static Row> = Vec::new();
     let text = |name: &str| match params.get(name)? {
         Value::String(text) => Some(text.clone()),
@@ -127,7 +131,8 @@ fn validate(params: &Params) -> Result<Asked, Answer> {
         }
     };
     let variables = map("variables", &rows::TRIGGER_VARIABLES_INVALID);
-    let inputs = map("inputs", &rows::TRIGGER_INPUTS_INVALID);
+    // What a version does not know it does not check either.
+    let inputs = if has_inputs { map("inputs", &rows::TRIGGER_INPUTS_INVALID) } else { Map::new() };
     let (git_ref, token) = (text("ref"), text("token"));
     if token.is_none() {
         wrong.insert(0, &rows::TRIGGER_TOKEN_MISSING);
