@@ -2,13 +2,17 @@
 //! known, and a token must stay where it belongs.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
 
+#[path = "gitlab_client/simulator.rs"]
+mod simulator;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use pipekick::gitlab::{
-    Account, Class, Client, Endpoint, FireOrder, Options, Outcome, PipelineFilter, ReadKind, Source,
+    Account, Class, Client, Endpoint, FireOrder, JobFilter, Options, Outcome, PipelineFilter, ReadKind,
+    Source, TestSummary,
 };
 use pipekick_core::domain::{Answer, FireId, GitLabUrl, ObjectKey, PipelineStatus, Reason, Variable};
 use secrecy::SecretString;
@@ -399,7 +403,7 @@ async fn a_page_tells_whether_there_is_another_and_is_whole_or_an_error() {
 async fn jobs_come_newest_first_and_those_that_may_fail_are_left_out() {
     let job = |id: u32, may: bool| {
         format!(
-            r#"{{"id":{id},"name":"job-{id}","stage":"test","failure_reason":"script_failure","allow_failure":{may},"web_url":"https://g/j/{id}"}}"#
+            r#"{{"id":{id},"name":"job-{id}","status":"failed","stage":"test","failure_reason":"script_failure","allow_failure":{may},"web_url":"https://g/j/{id}"}}"#
         )
     };
     let jobs = [3, 1, 7, 2, 5, 6, 4].map(|id| job(id, id == 6)).join(",");
@@ -418,6 +422,92 @@ async fn jobs_come_newest_first_and_those_that_may_fail_are_left_out() {
         seen[0]
     );
     assert!(seen[1].contains("scope%5B%5D=manual"), "{}", seen[1]);
+}
+
+#[tokio::test]
+async fn jobs_are_paged_and_may_include_those_that_were_retried() {
+    let body =
+        r#"[{"id":8,"name":"build","status":"canceled"},{"id":9,"name":"build","status":"brand_new"}]"#;
+    let server = Server::start(vec![say("200 OK", "X-Next-Page: 3\r\n", body)]).await;
+    let filter = JobFilter { status: Some(PipelineStatus::Canceled), retried: true, page: 2, per_page: 100 };
+    let page = client().jobs(&endpoint(&http(&server)), 7, &filter, &access_token()).await.unwrap();
+    let ids: Vec<_> = page.jobs.iter().map(|job| job.id).collect();
+    assert_eq!((ids, page.next), (vec![9, 8], Some(3)));
+    assert_eq!(page.jobs[0].status, PipelineStatus::Other("brand_new".into()));
+    let request = server.seen()[0].lines().next().unwrap().to_owned();
+    let query = "scope%5B%5D=canceled&include_retried=true&page=2&per_page=100";
+    assert_eq!(request, format!("GET /api/v4/projects/shop%2Fcheckout/pipelines/7/jobs?{query} HTTP/1.1"));
+}
+
+#[tokio::test]
+async fn what_is_done_to_a_pipeline_goes_to_its_route_with_the_token_in_a_header() {
+    let server = Server::start(vec![
+        say("201 X", "", CREATED),
+        say("200 X", "", CREATED),
+        say("204 X", "", ""),
+        say("200 X", "", "{}"),
+        say("404 X", "", r#"{"message":"404 Not found"}"#),
+    ])
+    .await;
+    let (client, at, token) = (client(), endpoint(&http(&server)), access_token());
+    assert_eq!(client.retry_pipeline(&at, 7, &token).await.unwrap().id, 7);
+    assert_eq!(client.cancel(&at, 7, &token).await.unwrap().id, 7);
+    client.delete_pipeline(&at, 7, &token).await.unwrap();
+    client.name_pipeline(&at, 7, "checkout \"1.2\"", &token).await.unwrap();
+    client.delete_pipeline(&at, 7, &token).await.expect("what is gone already is deleted");
+    let seen = server.seen();
+    let pipeline = "/api/v4/projects/shop%2Fcheckout/pipelines/7";
+    for (request, start) in seen.iter().zip([
+        format!("POST {pipeline}/retry "),
+        format!("POST {pipeline}/cancel "),
+        format!("DELETE {pipeline} "),
+        format!("PUT {pipeline}/metadata "),
+    ]) {
+        assert!(request.starts_with(&start), "{request}");
+        assert!(request.contains(&format!("private-token: {ACCESS_TOKEN}")), "{request}");
+    }
+    assert!(seen[3].ends_with(r#"{"name":"checkout \"1.2\""}"#), "{}", seen[3]);
+}
+
+#[tokio::test]
+async fn a_retry_whose_answer_is_lost_may_have_been_done_and_a_refused_one_was_not() {
+    let cases = [
+        (Do::Reset, ReadKind::Trouble, Reason::CannotFollow),
+        (say("502 X", "", "<html>"), ReadKind::Trouble, Reason::CannotFollow),
+        (say("201 X", "", "<html>"), ReadKind::Trouble, Reason::CannotFollow),
+        (say("403 X", "", r#"{"message":"403 Forbidden"}"#), ReadKind::Forbidden, Reason::Forbidden),
+        (say("404 X", "", r#"{"message":"404 Not found"}"#), ReadKind::NotFound, Reason::PipelineGone),
+    ];
+    for (step, kind, reason) in cases {
+        let server = Server::start(vec![step]).await;
+        let error = client().retry_pipeline(&endpoint(&http(&server)), 7, &access_token()).await.unwrap_err();
+        assert_eq!((error.kind, error.reason), (kind, reason), "{error}");
+        assert_eq!(server.seen().len(), 1, "it is never sent a second time");
+    }
+}
+
+#[tokio::test]
+async fn a_bridge_that_made_nothing_yet_has_no_pipeline_below_it() {
+    let bridges = r#"[{"id":3,"downstream_pipeline":{"id":12,"status":"running","project_id":5,"web_url":"https://g/p/12"}},
+        {"id":2,"downstream_pipeline":null},{"id":1}]"#;
+    let server = Server::start(vec![say("200 OK", "", bridges)]).await;
+    let below = client().downstream(&endpoint(&http(&server)), 7, &access_token()).await.unwrap();
+    let below: Vec<_> = below.iter().map(|pipeline| (pipeline.id, pipeline.project_id)).collect();
+    assert_eq!(below, [(12, Some(5))]);
+}
+
+#[tokio::test]
+async fn the_tests_are_told_in_sum_and_branches_by_name() {
+    let summary = r#"{"total":{"time":0.42,"count":9,"success":5,"failed":2,"skipped":1,"error":1,"suite_error":null},"test_suites":[]}"#;
+    let branches = r#"[{"name":"release/1"},{"name":"bad\u0007"}]"#;
+    let server = Server::start(vec![say("200 OK", "", summary), say("200 OK", "", branches)]).await;
+    let (client, at) = (client(), endpoint(&http(&server)));
+    let tests = client.test_summary(&at, 7, &access_token()).await.unwrap();
+    assert_eq!(tests, TestSummary { total: 9, success: 5, failed: 2, skipped: 1, error: 1 });
+    assert_eq!(client.branches(&at, "rel/1", &access_token()).await.unwrap(), ["release/1"]);
+    assert!(server.seen()[1].starts_with(
+        "GET /api/v4/projects/shop%2Fcheckout/repository/branches?search=rel%2F1&per_page=100 "
+    ));
 }
 
 #[tokio::test]

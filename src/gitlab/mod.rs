@@ -4,17 +4,19 @@
 //! still takes. It decides nothing, retries nothing and stores nothing but that count.
 //!
 //! ```text
-//! fire.rs, read.rs ─► budget.rs ─► http.rs ─► GitLab
-//!        ▲                                      │
-//!        └── explain.rs ◄── wire.rs ◄── meta.rs ┘
+//! fire.rs, act.rs, read.rs, jobs.rs ─► budget.rs ─► http.rs ─► GitLab
+//!               ▲                                           │
+//!               └────── explain.rs ◄── wire.rs ◄── meta.rs ◄┘
 //! ```
 //!
 //! Dropping the future of a POST leaves its outcome as unknown as a timeout does.
 
+mod act;
 mod budget;
 mod explain;
 mod fire;
 mod http;
+mod jobs;
 mod meta;
 mod read;
 mod wire;
@@ -30,9 +32,10 @@ use secrecy::SecretString;
 pub use budget::{Account, Budget, Class, Fingerprint};
 pub use fire::FireOrder;
 pub use http::{BuildError, DEFAULT_DEADLINE, Options};
+pub use jobs::{Job, JobFilter, JobPage};
 pub use meta::{Rate, ResponseMeta};
 pub use read::{Page, PipelineFilter, ReadError, ReadKind, Source};
-pub use wire::{PipelineVariables, User, Version};
+pub use wire::{PipelineVariables, TestSummary, User, Version};
 
 use crate::clock;
 use explain::Call;

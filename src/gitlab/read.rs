@@ -1,25 +1,19 @@
-//! Looking at pipelines, and stopping one. Each of these may be asked again at will.
+//! Looking at pipelines, branches and the instance. Each of these may be asked again at will.
 
-use http::Method;
 use jiff::Timestamp;
-use pipekick_core::domain::{FailedJob, GitLabUrl, Pipeline, ProjectRef, Reason, Sighting};
+use pipekick_core::domain::{GitLabUrl, Pipeline, ProjectRef, Reason, Sighting};
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 use thiserror::Error;
 
 use super::explain::{About, Call, Meaning, explain};
-use super::http::{Redirect, Reply, Request, SendError, Token};
-use super::wire::{JobWire, PipelineVariables, PipelineWire, User, Version};
-use super::{Account, Class, Client, Endpoint, NoAnswer, ResponseMeta};
+use super::http::{Redirect, Reply, SendError};
+use super::wire::{BranchWire, PipelineVariables, PipelineWire, User, Version};
+use super::{Client, Endpoint, NoAnswer, ResponseMeta};
 
 /// GitLab's largest page.
-const MAX_PER_PAGE: u8 = 100;
-/// A job comes with its commit, user and runner, several KiB each; a few more than wanted, since those that
-/// may fail are left out.
-const JOBS_PER_PAGE: u8 = 20;
-/// As many failed jobs as status shows.
-const MAX_FAILED_JOBS: usize = 5;
+pub(super) const MAX_PER_PAGE: u8 = 100;
 
 /// What is asked of a list of pipelines; newest id first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,11 +84,11 @@ pub enum ReadKind {
     },
     /// Nothing was sent.
     Unreachable,
-    /// Anything else; as a rule it passes.
+    /// Anything else; as a rule it passes. What was asked for may have been done.
     Trouble,
 }
 
-/// Why something could not be read (or cancelled).
+/// Why something could not be read, or not be done to a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{message}")]
 pub struct ReadError {
@@ -150,12 +144,7 @@ impl Client {
         query.extend(filter.source.map(|source| ("source", source.as_str().to_owned())));
         query.extend(filter.updated_after.map(|time| ("updated_after", time.to_string())));
         let (wires, reply) = self.read::<Vec<PipelineWire>>(Call::Pipelines, at, None, query, token).await?;
-        let next =
-            match reply.headers.get("x-next-page").map(|value| value.to_str().unwrap_or_default().trim()) {
-                Some(page) => page.parse().ok(),
-                // A proxy dropped the header: a full page may have a next one.
-                None => (wires.len() >= usize::from(per_page)).then_some(filter.page + 1),
-            };
+        let next = next_page(&reply, wires.len(), filter.page, per_page);
         Ok(Page { pipelines: wires.into_iter().map(Pipeline::from).collect(), next, meta: reply.meta })
     }
 
@@ -170,48 +159,6 @@ impl Client {
         token: &SecretString,
     ) -> Result<PipelineVariables, ReadError> {
         Ok(self.read(Call::Variables, at, Some(id), Vec::new(), token).await?.0)
-    }
-
-    /// The failed jobs that made a pipeline fail: at most 5, newest first, without those that may fail.
-    ///
-    /// # Errors
-    /// See [`ReadKind`].
-    pub async fn failed_jobs(
-        &self,
-        at: &Endpoint,
-        id: u64,
-        token: &SecretString,
-    ) -> Result<Vec<FailedJob>, ReadError> {
-        let mut jobs = self.jobs(at, id, "failed", token).await?;
-        jobs.retain(|job| job.allow_failure != Some(true));
-        Ok(jobs.into_iter().take(MAX_FAILED_JOBS).map(FailedJob::from).collect())
-    }
-
-    /// The names of the jobs that wait for a person, at most 20, newest first.
-    ///
-    /// # Errors
-    /// See [`ReadKind`].
-    pub async fn manual_jobs(
-        &self,
-        at: &Endpoint,
-        id: u64,
-        token: &SecretString,
-    ) -> Result<Vec<String>, ReadError> {
-        let jobs = self.jobs(at, id, "manual", token).await?;
-        Ok(jobs.into_iter().map(|job| FailedJob::from(job).name).collect())
-    }
-
-    async fn jobs(
-        &self,
-        at: &Endpoint,
-        id: u64,
-        scope: &str,
-        token: &SecretString,
-    ) -> Result<Vec<JobWire>, ReadError> {
-        let query = vec![("scope[]", scope.to_owned()), ("per_page", JOBS_PER_PAGE.to_string())];
-        let (mut jobs, _) = self.read::<Vec<JobWire>>(Call::Jobs, at, Some(id), query, token).await?;
-        jobs.sort_unstable_by_key(|job| std::cmp::Reverse(job.id));
-        Ok(jobs)
     }
 
     /// Which GitLab this is.
@@ -232,22 +179,22 @@ impl Client {
         Ok(understand(Call::User, url, "", result)?.0)
     }
 
-    /// Asks GitLab to stop a pipeline. It says yes even if nothing was left to stop; the pipeline then shows.
+    /// Names of branches that contain `search`, in any case; at most 100, in the order of the alphabet.
     ///
     /// # Errors
-    /// See [`ReadKind`]. After `Trouble` it may have been stopped all the same.
-    pub async fn cancel(&self, at: &Endpoint, id: u64, token: &SecretString) -> Result<Pipeline, ReadError> {
-        let Endpoint { url, project } = at;
-        let who = Account::access(url, self.fingerprint(token));
-        let path = format!("/projects/{}/pipelines/{id}/cancel", project.path_segment());
-        let request =
-            Request { method: Method::POST, url, path, query: Vec::new(), token: Token::Header(token, None) };
-        let result = self.call(Call::Cancel, &who, Class::Firing, request).await;
-        let (wire, _) = understand::<PipelineWire>(Call::Cancel, url, &project.to_string(), result)?;
-        Ok(wire.into())
+    /// See [`ReadKind`].
+    pub async fn branches(
+        &self,
+        at: &Endpoint,
+        search: &str,
+        token: &SecretString,
+    ) -> Result<Vec<String>, ReadError> {
+        let query = vec![("search", search.to_owned()), ("per_page", MAX_PER_PAGE.to_string())];
+        let (branches, _) = self.read::<Vec<BranchWire>>(Call::Branches, at, None, query, token).await?;
+        Ok(branches.into_iter().filter_map(BranchWire::name).collect())
     }
 
-    async fn read<T: DeserializeOwned>(
+    pub(super) async fn read<T: DeserializeOwned>(
         &self,
         call: Call,
         at: &Endpoint,
@@ -255,11 +202,15 @@ impl Client {
         query: Vec<(&'static str, String)>,
         token: &SecretString,
     ) -> Result<(T, Reply), ReadError> {
-        let id = id.map_or_else(String::new, |id| id.to_string());
-        let path = call.route().replace(":pipeline_id", &id).replace(":id", &at.project.path_segment());
-        let result = self.get(call, &at.url, path, query, token).await;
+        let result = self.get(call, &at.url, path(call, at, id), query, token).await;
         understand(call, &at.url, &at.project.to_string(), result)
     }
+}
+
+/// The path of a call about a project, and a pipeline of it where the route names one.
+pub(super) fn path(call: Call, at: &Endpoint, pipeline: Option<u64>) -> String {
+    let id = pipeline.map_or_else(String::new, |id| id.to_string());
+    call.route().replace(":pipeline_id", &id).replace(":id", &at.project.path_segment())
 }
 
 fn understand<T: DeserializeOwned>(
@@ -268,14 +219,36 @@ fn understand<T: DeserializeOwned>(
     project: &str,
     result: Result<Reply, NoAnswer>,
 ) -> Result<(T, Reply), ReadError> {
+    let reply = accept(call, url, project, result)?;
+    Ok((value(&reply)?, reply))
+}
+
+/// What an answer that is a success carries.
+pub(super) fn value<T: DeserializeOwned>(reply: &Reply) -> Result<T, ReadError> {
+    reply.value().map_err(|instead| trouble(format!("{} with {instead}", reply.status)))
+}
+
+/// An answer that GitLab did what was asked, whatever its body says.
+pub(super) fn accept(
+    call: Call,
+    url: &GitLabUrl,
+    project: &str,
+    result: Result<Reply, NoAnswer>,
+) -> Result<Reply, ReadError> {
     let reply = result.map_err(|no_answer| unanswered(no_answer, url.authority()))?;
     if (200..300).contains(&reply.status) {
-        return match reply.value() {
-            Ok(value) => Ok((value, reply)),
-            Err(instead) => Err(trouble(format!("{} with {instead}", reply.status))),
-        };
+        return Ok(reply);
     }
     Err(failed(About { call, project, git_ref: "" }, &reply))
+}
+
+/// The number of the page after this one, if there is or may be one.
+pub(super) fn next_page(reply: &Reply, entries: usize, page: u32, per_page: u8) -> Option<u32> {
+    match reply.headers.get("x-next-page").map(|value| value.to_str().unwrap_or_default().trim()) {
+        Some(next) => next.parse().ok(),
+        // A proxy dropped the header: a full page may have a next one.
+        None => (entries >= usize::from(per_page)).then_some(page + 1),
+    }
 }
 
 fn failed(about: About<'_>, reply: &Reply) -> ReadError {

@@ -12,6 +12,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::jobs::Job;
+
 /// Quotes from GitLab end up in status, so they are kept short.
 const MAX_QUOTE: usize = 300;
 const MAX_NAME: usize = 255;
@@ -111,8 +113,9 @@ impl From<PipelineWire> for Pipeline {
 /// A job of a pipeline.
 #[derive(Deserialize)]
 pub(super) struct JobWire {
-    pub(super) id: u64,
-    pub(super) name: String,
+    id: u64,
+    name: String,
+    status: PipelineStatus,
     #[serde(default, deserialize_with = "lenient")]
     stage: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
@@ -120,17 +123,65 @@ pub(super) struct JobWire {
     #[serde(default, deserialize_with = "lenient")]
     web_url: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
-    pub(super) allow_failure: Option<bool>,
+    allow_failure: Option<bool>,
 }
 
-impl From<JobWire> for FailedJob {
+impl From<JobWire> for Job {
     fn from(wire: JobWire) -> Self {
-        Self {
+        let shown = FailedJob {
             name: clean(&wire.name, MAX_NAME),
             stage: wire.stage.map(|text| clean(&text, MAX_NAME)),
             failure_reason: wire.failure_reason.map(|text| clean(&text, MAX_WORD)),
             web_url: wire.web_url.and_then(page),
-        }
+        };
+        Self { id: wire.id, status: wire.status, allow_failure: wire.allow_failure, shown }
+    }
+}
+
+/// A job that makes a pipeline.
+#[derive(Deserialize)]
+pub(super) struct BridgeWire {
+    /// None yet, or none any more.
+    #[serde(default)]
+    pub(super) downstream_pipeline: Option<PipelineWire>,
+}
+
+/// `GET …/test_report_summary`.
+#[derive(Deserialize)]
+pub(super) struct TestSummaryWire {
+    pub(super) total: TestSummary,
+}
+
+/// A pipeline's tests in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub struct TestSummary {
+    /// All of them.
+    #[serde(rename = "count")]
+    pub total: u64,
+    /// They passed.
+    #[serde(default)]
+    pub success: u64,
+    /// They did not.
+    #[serde(default)]
+    pub failed: u64,
+    /// They were not run.
+    #[serde(default)]
+    pub skipped: u64,
+    /// They broke.
+    #[serde(default)]
+    pub error: u64,
+}
+
+/// A branch.
+#[derive(Deserialize)]
+pub(super) struct BranchWire {
+    name: String,
+}
+
+impl BranchWire {
+    /// A name that could stand in a spec.
+    pub(super) fn name(self) -> Option<String> {
+        bounded(self.name, MAX_NAME)
     }
 }
 
@@ -192,6 +243,16 @@ impl fmt::Debug for PipelineVariables {
 pub struct Version {
     /// Such as `18.5.1-ee`.
     pub version: String,
+}
+
+impl Version {
+    /// Whether it is this release or a later one; none if GitLab's words for it cannot be read.
+    #[must_use]
+    pub fn at_least(&self, major: u32, minor: u32) -> Option<bool> {
+        let mut parts = self.version.split(['.', '-']);
+        let mut part = || parts.next()?.parse::<u32>().ok();
+        Some((part()?, part()?) >= (major, minor))
+    }
 }
 
 /// `GET /user`: whom an access token acts for.
@@ -363,6 +424,24 @@ mod tests {
         for (body, expected) in cases {
             let said = GitLabSays::parse(body.as_bytes());
             assert_eq!(said, expected.map(|(shape, text)| GitLabSays { shape, text: text.into() }), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_version_is_compared_by_its_numbers() {
+        let at_least = |text: &str| Version { version: text.into() }.at_least(17, 11);
+        let cases = [
+            ("17.11.0-ee", Some(true)),
+            ("18.0.1", Some(true)),
+            ("17.9.8-ee", Some(false)),
+            ("17.11-pre", Some(true)),
+            ("16.11.10", Some(false)),
+            ("master", None),
+            ("18", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(at_least(text), expected, "{text}");
         }
     }
 

@@ -28,10 +28,37 @@ pub(super) struct Row {
 const TRIGGER: &[Call] = &[Call::FireTrigger];
 const ACCESS: &[Call] = &[Call::FireAccess];
 pub(super) const FIRE: &[Call] = &[Call::FireTrigger, Call::FireAccess];
-const READ: &[Call] =
-    &[Call::Pipelines, Call::Pipeline, Call::Variables, Call::Jobs, Call::Version, Call::User];
-const OF_PIPELINE: &[Call] = &[Call::Pipeline, Call::Variables, Call::Jobs, Call::Cancel];
-const WRITE: &[Call] = &[Call::FireTrigger, Call::FireAccess, Call::Cancel];
+const READ: &[Call] = &[
+    Call::Pipelines,
+    Call::Pipeline,
+    Call::Variables,
+    Call::Jobs,
+    Call::Bridges,
+    Call::TestSummary,
+    Call::Branches,
+    Call::Version,
+    Call::User,
+];
+const OF_PIPELINE: &[Call] = &[
+    Call::Pipeline,
+    Call::Variables,
+    Call::Jobs,
+    Call::Bridges,
+    Call::TestSummary,
+    Call::Cancel,
+    Call::RetryPipeline,
+    Call::DeletePipeline,
+    Call::NamePipeline,
+];
+const ACT: &[Call] = &[Call::Cancel, Call::RetryPipeline, Call::NamePipeline];
+const WRITE: &[Call] = &[
+    Call::FireTrigger,
+    Call::FireAccess,
+    Call::Cancel,
+    Call::RetryPipeline,
+    Call::DeletePipeline,
+    Call::NamePipeline,
+];
 const ANY: &[Call] = &[
     Call::FireTrigger,
     Call::FireAccess,
@@ -39,7 +66,13 @@ const ANY: &[Call] = &[
     Call::Pipeline,
     Call::Variables,
     Call::Jobs,
+    Call::Bridges,
+    Call::TestSummary,
     Call::Cancel,
+    Call::RetryPipeline,
+    Call::DeletePipeline,
+    Call::NamePipeline,
+    Call::Branches,
     Call::Version,
     Call::User,
 ];
@@ -99,8 +132,12 @@ pub(super) const TABLE: &[Row] = &[
           says: "{answer}: the user whom the token acts for may not start pipelines in project {project}. Developer is the least role that may." },
     Row { calls: &[Call::Variables], status: 403, words: &[], reason: Reason::Forbidden, then: Then::Refuse,
           says: "{answer}: the access token may not read the variables of pipelines in project {project}. A Maintainer may, and the user who started the pipeline." },
-    Row { calls: &[Call::Cancel], status: 403, words: &[], reason: Reason::Forbidden, then: Then::Refuse,
-          says: "{answer}: the access token may not cancel pipelines in project {project}. Developer is the least role that may." },
+    Row { calls: ACT, status: 403, words: &[], reason: Reason::Forbidden, then: Then::Refuse,
+          says: "{answer}: the access token may not cancel, retry or name this pipeline of project {project}. Developer is the least role that may, with the right to push to its ref if that is protected." },
+    Row { calls: &[Call::DeletePipeline], status: 403, words: &[], reason: Reason::Forbidden, then: Then::Refuse,
+          says: "{answer}: the access token may not delete pipelines in project {project}. Only an Owner may." },
+    Row { calls: &[Call::Branches], status: 403, words: &[], reason: Reason::Forbidden, then: Then::Refuse,
+          says: "{answer}: the access token may not read the code of project {project}. Reporter is the least role that may." },
     Row { calls: READ, status: 403, words: &[], reason: Reason::Forbidden, then: Then::Refuse,
           says: "{answer}: the access token may not read pipelines in project {project}. Reporter is the least role that may." },
 
@@ -109,6 +146,8 @@ pub(super) const TABLE: &[Row] = &[
           says: "GitLab answered 404 to the trigger token: the token is not known to this project (mistyped, revoked, expired or of another project), or project {project} does not exist. GitLab does not say which." },
     Row { calls: OF_PIPELINE, status: 404, words: &[&["project"]], reason: Reason::ProjectNotFound, then: Then::Refuse,
           says: "{answer}: project {project} does not exist any more, or the access token may no longer see it." },
+    Row { calls: &[Call::NamePipeline], status: 404, words: &[], reason: Reason::Refused, then: Then::Refuse,
+          says: "{answer}: the pipeline is not in project {project} any more, or this GitLab is older than 16.6, which gave pipelines no names through its API." },
     Row { calls: OF_PIPELINE, status: 404, words: &[], reason: Reason::PipelineGone, then: Then::Refuse,
           says: "{answer}: the pipeline is not in project {project} any more." },
     Row { calls: ANY, status: 404, words: &[], reason: Reason::ProjectNotFound, then: Then::Refuse,

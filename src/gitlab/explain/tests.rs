@@ -17,7 +17,10 @@ fn base(text: &str) -> String {
 
 #[test]
 fn a_refusal_has_its_reason_and_says_what_to_do() {
-    use Call::{Cancel, FireAccess, FireTrigger, Jobs, Pipeline, Pipelines, Variables};
+    use Call::{
+        Branches, Bridges, Cancel, DeletePipeline, FireAccess, FireTrigger, Jobs, NamePipeline, Pipeline,
+        Pipelines, RetryPipeline, TestSummary, Variables,
+    };
     let expired = r#"{"error":"invalid_token","error_description":"Token is expired. You can either do re-authorization or token refresh."}"#;
     let revoked = r#"{"error":"invalid_token","error_description":"Token was revoked. You have to re-authorize from the user."}"#;
     let scope = r#"{"error":"insufficient_scope","error_description":"The request requires higher privileges than provided by the access token.","scope":"api"}"#;
@@ -137,6 +140,14 @@ fn a_refusal_has_its_reason_and_says_what_to_do() {
         (Variables, 403, forbidden, Reason::Forbidden, "Maintainer"),
         (Jobs, 404, small_f, Reason::PipelineGone, "not in project"),
         (Cancel, 403, forbidden, Reason::Forbidden, "cancel"),
+        (RetryPipeline, 403, forbidden, Reason::Forbidden, "retry"),
+        (RetryPipeline, 404, small_f, Reason::PipelineGone, "not in project"),
+        (DeletePipeline, 403, forbidden, Reason::Forbidden, "Only an Owner"),
+        (NamePipeline, 404, r#"{"error":"404 Not Found"}"#, Reason::Refused, "16.6"),
+        (NamePipeline, 404, no_project, Reason::ProjectNotFound, "any more"),
+        (Branches, 403, forbidden, Reason::Forbidden, "read the code"),
+        (TestSummary, 403, scope, Reason::InsufficientScope, "read_api"),
+        (Bridges, 404, small_f, Reason::PipelineGone, "not in project"),
         (Cancel, 403, scope, Reason::InsufficientScope, "scope api"),
     ];
     for (call, status, body, expected, words) in cases {

@@ -1,0 +1,121 @@
+//! The client against the simulator, which answers by its table of facts: both must mean the same.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use pipekick::gitlab::{Client, Endpoint, JobFilter, ReadKind, TestSummary};
+use pipekick_core::domain::{Answer, PipelineStatus, Reason};
+use pipekick_sandbox::gitlab::{
+    ClockSeed, Fault, FaultRule, GitlabSim, Handle, JobPlay, Outcome, Play, Role, Seed, Status, Tests,
+    Triggers,
+};
+use secrecy::SecretString;
+
+struct Shop {
+    sim: Handle,
+    client: Client,
+    at: Endpoint,
+    token: SecretString,
+}
+
+/// One project of alice's whose pipelines consist of a bridge, a build and a test that succeeds when it is retried.
+fn shop(change: impl FnOnce(&mut Seed)) -> Shop {
+    let mut seed = Seed::one_project("shop/checkout");
+    seed.clock = Some(ClockSeed::Manual { start: "2026-11-02T08:00:00Z".parse().unwrap() });
+    let flaky = JobPlay::ending("test", 5, [Outcome::Failed, Outcome::Success]);
+    let tests = Tests { success: 7, failed: 1, skipped: 2, error: 0 };
+    let jobs = [JobPlay::bridge("down", Triggers::default()), JobPlay::new("build", 5), flaky];
+    seed.projects[0].script = vec![Play { tests, ..Play::jobs(jobs) }];
+    change(&mut seed);
+    let sim = GitlabSim::start(seed).unwrap();
+    let at = super::endpoint(sim.url());
+    Shop { sim, client: super::client(), at, token: SecretString::from(Seed::ACCESS_TOKEN) }
+}
+
+impl Shop {
+    async fn fire(&self) -> u64 {
+        let mut order = super::order(self.sim.url());
+        order.variables.clear();
+        let (answer, _) = self.client.fire_with_access(&order, &self.token).await;
+        let Answer::Accepted(pipeline) = answer else { panic!("{answer:?}") };
+        pipeline.id
+    }
+}
+
+#[tokio::test]
+async fn a_failed_pipeline_is_retried_and_its_new_job_has_a_new_id() {
+    let shop = shop(|_| {});
+    let id = shop.fire().await;
+    let Shop { sim, client, at, token } = &shop;
+    sim.advance(SignedDuration::from_secs(10));
+    let failed = JobFilter::of(PipelineStatus::Failed);
+    let before = client.jobs(at, id, &failed, token).await.unwrap();
+    let [test] = &before.jobs[..] else { panic!("{before:?}") };
+    let shown = (test.shown.name.as_str(), test.shown.failure_reason.as_deref());
+    assert_eq!((shown, before.next), (("test", Some("script_failure")), None));
+
+    assert_eq!(client.retry_pipeline(at, id, token).await.unwrap().status, PipelineStatus::Running);
+    assert_eq!(client.jobs(at, id, &failed, token).await.unwrap().jobs, []);
+    let all = JobFilter { retried: true, ..JobFilter::default() };
+    let jobs = client.jobs(at, id, &all, token).await.unwrap().jobs;
+    let ids: Vec<u64> = jobs.iter().map(|job| job.id).collect();
+    assert!(ids.len() == 3 && ids[0] > test.id && ids.contains(&test.id), "{ids:?}");
+
+    sim.advance(SignedDuration::from_secs(5));
+    assert_eq!(client.pipeline(at, id, token).await.unwrap().status, PipelineStatus::Success);
+    let tests = client.test_summary(at, id, token).await.unwrap();
+    assert_eq!(tests, TestSummary { total: 10, success: 7, failed: 1, skipped: 2, error: 0 });
+    let below = client.downstream(at, id, token).await.unwrap();
+    assert_eq!(below[0].source.as_deref(), Some("parent_pipeline"));
+}
+
+#[tokio::test]
+async fn a_pipeline_is_named_cancelled_and_by_its_owner_deleted() {
+    let shop = shop(|seed| seed.projects[0].members = BTreeMap::from([("alice".into(), Role::Owner)]));
+    let id = shop.fire().await;
+    let Shop { sim, client, at, token } = &shop;
+    client.name_pipeline(at, id, "release 1.2", token).await.unwrap();
+    assert_eq!(client.cancel(at, id, token).await.unwrap().status, PipelineStatus::Canceled);
+    assert_eq!(sim.pipeline_status(id), Some(Status::Canceled));
+    for sentence in ["it is deleted", "it is deleted already"] {
+        client.delete_pipeline(at, id, token).await.expect(sentence);
+    }
+    let gone = client.retry_pipeline(at, id, token).await.unwrap_err();
+    assert_eq!((gone.kind, gone.reason), (ReadKind::NotFound, Reason::PipelineGone));
+}
+
+#[tokio::test]
+async fn who_may_not_is_told_who_may() {
+    let shop = shop(|_| {});
+    let id = shop.fire().await;
+    let Shop { sim, client, at, token } = &shop;
+    let error = client.delete_pipeline(at, id, token).await.unwrap_err();
+    assert_eq!((error.kind, error.reason), (ReadKind::Forbidden, Reason::Forbidden));
+    assert!(error.message.contains("Only an Owner may"), "{error}");
+    let old = Seed { version: Some("16.5".parse().unwrap()), ..Seed::default() };
+    sim.add(old).unwrap();
+    let error = client.name_pipeline(at, id, "x", token).await.unwrap_err();
+    assert_eq!((error.kind, error.reason), (ReadKind::NotFound, Reason::Refused));
+    let version = client.version(&at.url, token).await.unwrap();
+    assert_eq!((version.at_least(16, 5), version.at_least(16, 6)), (Some(true), Some(false)));
+}
+
+#[tokio::test]
+async fn a_retry_whose_answer_was_lost_shows_in_the_jobs() {
+    let shop = shop(|_| {});
+    let id = shop.fire().await;
+    let Shop { sim, client, at, token } = &shop;
+    sim.advance(SignedDuration::from_secs(10));
+    sim.fault(FaultRule::next("retry", Fault::EffectThenReset)).unwrap();
+    assert_eq!(client.retry_pipeline(at, id, token).await.unwrap_err().kind, ReadKind::Trouble);
+    let all = JobFilter { retried: true, ..JobFilter::default() };
+    assert_eq!(client.jobs(at, id, &all, token).await.unwrap().jobs.len(), 3);
+}
+
+#[tokio::test]
+async fn branches_are_found_by_a_part_of_their_name() {
+    let names = ["main", "release/1.0", "release/2.0"];
+    let shop = shop(|seed| seed.projects[0].branches = names.map(|name| (name.to_owned(), None)).into());
+    let found = shop.client.branches(&shop.at, "ease/", &shop.token).await.unwrap();
+    assert_eq!(found, ["release/1.0", "release/2.0"]);
+}
