@@ -49,7 +49,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .with_context(|| format!("--metrics-addr {}", config.metrics_addr))?;
     parts.spawn(numbers.run(server::metrics_routes(Arc::clone(&metrics)), stopped(stop.clone())));
 
-    let (events, telling) = events::teller::<PipelineTrigger>(cluster.clone());
+    let (events, telling) = {
+        let handle = handle.clone();
+        events::teller::<PipelineTrigger>(cluster.clone(), move || handle.stats().crowded())
+    };
     let telling = tokio::spawn(telling);
     let follower = Arc::new(Follower::new(
         Arc::clone(&gitlab),

@@ -1,6 +1,8 @@
 //! Events: told when there is time, never in the way of firing. Each has a name made of what it tells, so
 //! telling it twice is telling it once.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -15,6 +17,9 @@ use crate::clock;
 
 /// Events that may wait to be told. Beyond that, new ones are dropped: the condition says the same.
 const WAITING: usize = 8192;
+/// While there is a crowd an Event waits so often so long before it is told all the same.
+const CROWDED_LOOKS: u32 = 10;
+const CROWDED_LOOK: Duration = Duration::from_millis(100);
 /// The API server's bound for an Event's note.
 const MAX_NOTE: usize = 1024;
 
@@ -42,11 +47,21 @@ impl Events {
     }
 }
 
-/// The place to hand Events in, and the task that tells them one by one, until the last [`Events`] is gone.
-pub fn teller<K: Resource<DynamicType = ()>>(client: Client) -> (Events, impl Future<Output = ()>) {
+/// The place to hand Events in, and the task that tells them one by one, until the last [`Events`] is gone. While
+/// `crowded` they are told slowly: what the API server can do then belongs to firing.
+pub fn teller<K: Resource<DynamicType = ()>>(
+    client: Client,
+    crowded: impl Fn() -> bool,
+) -> (Events, impl Future<Output = ()>) {
     let (sender, mut waiting) = mpsc::channel::<(Subject, Note)>(WAITING);
     let task = async move {
         while let Some((subject, note)) = waiting.recv().await {
+            for _ in 0..CROWDED_LOOKS {
+                if waiting.is_closed() || !crowded() {
+                    break;
+                }
+                tokio::time::sleep(CROWDED_LOOK).await;
+            }
             let api: Api<Event> = Api::namespaced(client.clone(), &subject.key.namespace);
             let event = event::<K>(&subject, note);
             let params = PostParams::default();

@@ -3,5 +3,6 @@
 
 pub mod client;
 pub mod events;
+mod reads;
 pub mod secrets;
 pub mod status;

@@ -1,13 +1,15 @@
-//! Secrets: read by name when a value is needed, never listed, watched or kept.
+//! Secrets: read by name when a value is needed, never listed, watched or kept. Triggers that need the same
+//! Secret at the same time share one read of it ([`super::reads`]).
 //!
 //! What is missing or not bound as it should be is looked for again after 5 s growing to 60 s, once per
 //! Secret however many objects wait for it: only the refusal is remembered, never a value.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client};
 use pipekick_core::domain::{CredentialUse, ObjectKey, Reason, SecretBinding, SecretKeyRef};
 use secrecy::SecretString;
@@ -15,6 +17,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::client::DEADLINE;
+use super::reads::SharedReads;
 use crate::clock;
 
 /// First and longest wait before a Secret that was of no use is read again.
@@ -48,6 +51,7 @@ type Slot = Arc<Mutex<Option<Refusal>>>;
 /// Reads credentials.
 pub struct Secrets {
     client: Client,
+    reads: SharedReads<ObjectKey, Result<Option<Secret>, String>>,
     slots: std::sync::Mutex<HashMap<SlotKey, Slot>>,
 }
 
@@ -64,7 +68,7 @@ impl Secrets {
     /// A reader of Secrets.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { client, slots: std::sync::Mutex::default() }
+        Self { client, reads: SharedReads::new(), slots: std::sync::Mutex::default() }
     }
 
     /// The token in `wanted`, if the Secret says it may be used so.
@@ -156,30 +160,43 @@ impl Secrets {
         if !is_name(name) {
             return Err((Reason::SecretMissing, format!("`{name}` cannot be the name of a Secret")));
         }
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let unreadable =
-            |why: String| (Reason::SecretUnreadable, format!("Secret {name} could not be read: {why}"));
-        let secret = match tokio::time::timeout(DEADLINE, api.get_opt(name)).await {
-            Ok(Ok(Some(secret))) => secret,
-            Ok(Ok(None)) => {
+        let of = ObjectKey { namespace: namespace.to_owned(), name: name.clone() };
+        let client = self.client.clone();
+        let answer = self.reads.read(of.clone(), || fetch(client, of)).await;
+        let secret = match answer.as_ref() {
+            Ok(Some(secret)) => secret,
+            Ok(None) => {
                 return Err((
                     Reason::SecretMissing,
                     format!("Secret {name} does not exist; its key {key} is needed"),
                 ));
             }
-            Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
-                return Err(unreadable("the operator has no right to; see its RBAC".into()));
+            Err(why) => {
+                return Err((Reason::SecretUnreadable, format!("Secret {name} could not be read: {why}")));
             }
-            Ok(Err(error)) => return Err(unreadable(error.to_string())),
-            Err(_) => return Err(unreadable(format!("no answer within {} s", DEADLINE.as_secs()))),
         };
-        let labels = secret.metadata.labels.unwrap_or_default();
-        let annotations = secret.metadata.annotations.unwrap_or_default();
-        SecretBinding::new(&labels, &annotations).allows(name, to)?;
-        let Some(value) = secret.data.unwrap_or_default().remove(key) else {
+        let none = BTreeMap::new();
+        let ObjectMeta { labels, annotations, .. } = &secret.metadata;
+        SecretBinding::new(labels.as_ref().unwrap_or(&none), annotations.as_ref().unwrap_or(&none))
+            .allows(name, to)?;
+        let Some(value) = secret.data.as_ref().and_then(|data| data.get(key)) else {
             return Err((Reason::SecretMissing, format!("Secret {name} has no key {key}")));
         };
-        token_of(value.0).map_err(|why| (Reason::SecretUnusable, format!("key {key} of Secret {name} {why}")))
+        token_of(&value.0)
+            .map_err(|why| (Reason::SecretUnusable, format!("key {key} of Secret {name} {why}")))
+    }
+}
+
+/// One read of one Secret; an error says why there is no answer.
+async fn fetch(client: Client, of: ObjectKey) -> Result<Option<Secret>, String> {
+    let api: Api<Secret> = Api::namespaced(client, &of.namespace);
+    match tokio::time::timeout(DEADLINE, api.get_opt(&of.name)).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
+            Err("the operator has no right to; see its RBAC".into())
+        }
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", DEADLINE.as_secs())),
     }
 }
 
@@ -198,8 +215,8 @@ fn next_delay(before: Option<Duration>) -> Duration {
 }
 
 /// A token as it can stand in a header. The line end that `echo` leaves behind is taken off.
-fn token_of(value: Vec<u8>) -> Result<SecretString, &'static str> {
-    let text = String::from_utf8(value).map_err(|_| "is not text")?;
+fn token_of(value: &[u8]) -> Result<SecretString, &'static str> {
+    let text = std::str::from_utf8(value).map_err(|_| "is not text")?;
     let token = text.trim();
     if token.is_empty() {
         return Err("is empty");
@@ -220,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_token_is_taken_without_its_line_end_and_nonsense_is_refused() {
-        assert_eq!(token_of(b"glptt-abc\n".to_vec()).unwrap().expose_secret(), "glptt-abc");
+        assert_eq!(token_of(b"glptt-abc\n").unwrap().expose_secret(), "glptt-abc");
         for (bad, why) in [
             (b"".to_vec(), "is empty"),
             (b" \n".to_vec(), "is empty"),
@@ -228,7 +245,7 @@ mod tests {
             (b"a b".to_vec(), "is no token: it has blanks or characters outside ASCII"),
             (vec![b'x'; 5000], "is too long for a token"),
         ] {
-            assert_eq!(token_of(bad).unwrap_err(), why);
+            assert_eq!(token_of(&bad).unwrap_err(), why);
         }
     }
 

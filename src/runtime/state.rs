@@ -24,6 +24,9 @@ use super::{
 const PANIC_HELD: Duration = Duration::from_secs(5);
 const PANIC_HELD_MAX: Duration = Duration::from_secs(300);
 
+/// More keys under way than this are a crowd: the API server's part in their work, not ours, is what they wait for.
+const CROWD: usize = 32;
+
 /// So many `again` in a row are free (a lost write is decided anew at once); then each waits [`AGAIN_HELD`].
 const AGAIN_FREE: u32 = 5;
 const AGAIN_HELD: Duration = Duration::from_secs(1);
@@ -75,6 +78,14 @@ pub struct Stats {
     pub timers: usize,
     /// Panics caught since the start.
     pub panics: u64,
+}
+
+impl Stats {
+    /// Whether so much is under way or waits to be fired that what can wait should.
+    #[must_use]
+    pub fn crowded(&self) -> bool {
+        self.in_flight >= CROWD || self.waiting[Rank::Firing as usize] > 0
+    }
 }
 
 impl<R> Default for State<R> {
