@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{CustomResource, KubeSchema};
 use pipekick_core::domain::{
-    ConcurrencyPolicy, FireOn, FiringFields, GitLabUrl, ObjectKey, OnUnknown, SecretKeyRef, Span, Spec,
-    SpecProblem, Trigger, TriggerStatus, Variable,
+    ConcurrencyPolicy, DeletionPolicy, FireOn, FiringFields, GitLabUrl, ObjectKey, OnUnknown, SecretKeyRef,
+    Span, Spec, SpecProblem, Trigger, TriggerStatus, Variable,
 };
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +68,7 @@ pub const DEFAULT_HISTORY_LIMIT: usize = 5;
 #[x_kube(
     validation = Rule::new("!has(self.timeout) || has(self.gitlab.accessTokenRef)").message("timeout needs gitlab.accessTokenRef: without an access token the pipeline is not followed, so its time cannot be told"),
     validation = Rule::new("!has(self.concurrencyPolicy) || self.concurrencyPolicy != 'Replace' || has(self.gitlab.accessTokenRef)").message("concurrencyPolicy Replace needs gitlab.accessTokenRef: a trigger token can cancel nothing"),
+    validation = Rule::new("!has(self.deletionPolicy) || self.deletionPolicy != 'Cancel' || has(self.gitlab.accessTokenRef)").message("deletionPolicy Cancel needs gitlab.accessTokenRef: a trigger token can cancel nothing"),
     validation = Rule::new("!has(self.cancelOnTimeout) || !self.cancelOnTimeout || has(self.timeout)").message("cancelOnTimeout needs timeout: say how long a run may take, such as timeout: 1h"),
     validation = Rule::new("!has(self.variables) || self.variables.map(v, size(v.value)).sum() <= 131072").message("variables: all values together may have at most 131072 characters"),
 )]
@@ -128,6 +129,12 @@ pub struct PipelineTriggerSpec {
     /// Unset: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_on_timeout: Option<bool>,
+
+    /// What becomes of a pipeline under way when this object is deleted. Orphan (when unset): it goes on in GitLab.
+    /// Cancel: it is cancelled; the finalizer pipekick.dev/cancel-pipeline holds the object until GitLab has taken
+    /// the request, at most for the operator's --cancel-patience (5m); needs gitlab.accessTokenRef.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
 
     /// What to do when a request was sent, its reply was lost, and nobody can tell whether it made a pipeline.
     /// Hold (when unset): wait for a person, so that there is at most one pipeline; the annotation
@@ -260,7 +267,8 @@ pub fn to_domain(
         },
         uid: metadata.uid.clone().unwrap_or_default(),
         generation: metadata.generation.unwrap_or_default(),
-        being_deleted: metadata.deletion_timestamp.is_some(),
+        deleted_at: metadata.deletion_timestamp.as_ref().map(|time| time.0),
+        finalizers: metadata.finalizers.clone().unwrap_or_default(),
         fire: annotation(FIRE_ANNOTATION),
         resolve: annotation(RESOLVE_ANNOTATION),
         cancel: annotation(CANCEL_ANNOTATION),
@@ -298,6 +306,7 @@ impl PipelineTriggerSpec {
             suspend: _,
             timeout,
             cancel_on_timeout,
+            deletion_policy,
             on_unknown,
             history_limit,
         } = self;
@@ -330,6 +339,7 @@ impl PipelineTriggerSpec {
             concurrency_policy: concurrency_policy.unwrap_or_default(),
             timeout,
             cancel_on_timeout: cancel_on_timeout.unwrap_or(false),
+            deletion_policy: deletion_policy.unwrap_or_default(),
             history_limit: history_limit.map_or(DEFAULT_HISTORY_LIMIT, usize::from),
             on_unknown: on_unknown.unwrap_or_default(),
         })

@@ -1,5 +1,5 @@
-//! Status, written as a guarded update: it carries the resourceVersion and uid that were decided on, so a
-//! stale view loses.
+//! Status and finalizers, written guarded: each write carries the resourceVersion and uid that were decided on, so
+//! a stale view loses.
 
 use std::time::Duration;
 
@@ -67,11 +67,44 @@ where
         "status": status,
     });
     let path = format!("{}/{}/status", K::url_path(&(), Some(&guard.key.namespace)), guard.key.name);
-    let request = Request::put(path)
-        .header(http::header::CONTENT_TYPE, "application/json")
+    send("status", client, Request::put(path), "application/json", &body).await
+}
+
+/// Makes `finalizers` those of the object of kind `K` that `guard` names, and gives back the object as it stands
+/// then.
+///
+/// # Errors
+/// See [`WriteError`]; only after [`WriteError::Unconfirmed`] the write may have happened.
+pub async fn set_finalizers<K, O>(
+    client: &Client,
+    guard: &Guard,
+    finalizers: &[String],
+) -> Result<O, WriteError>
+where
+    K: Resource<DynamicType = ()>,
+    O: DeserializeOwned,
+{
+    let body = serde_json::json!({"metadata": {
+        "uid": guard.uid,
+        "resourceVersion": guard.resource_version,
+        "finalizers": finalizers,
+    }});
+    let path = format!("{}/{}", K::url_path(&(), Some(&guard.key.namespace)), guard.key.name);
+    send("finalizers", client, Request::patch(path), "application/merge-patch+json", &body).await
+}
+
+async fn send<O: DeserializeOwned>(
+    point: &'static str,
+    client: &Client,
+    request: http::request::Builder,
+    content: &str,
+    body: &serde_json::Value,
+) -> Result<O, WriteError> {
+    let request = request
+        .header(http::header::CONTENT_TYPE, content)
         .body(body.to_string().into_bytes())
         .map_err(|e| WriteError::Refused(e.to_string()))?;
-    let sent = crate::crash::point("status", tokio::time::timeout(DEADLINE, client.request::<O>(request)));
+    let sent = crate::crash::point(point, tokio::time::timeout(DEADLINE, client.request::<O>(request)));
     match sent.await {
         Ok(Ok(object)) => Ok(object),
         Ok(Err(error)) => Err(classify(&error)),

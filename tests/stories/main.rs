@@ -32,6 +32,7 @@ mod edits;
 mod endings;
 mod faults;
 mod firing;
+mod leaving;
 mod modes;
 mod neighbours;
 mod recreation;

@@ -16,6 +16,7 @@
 mod absorb;
 mod begin;
 mod cancel;
+mod leaving;
 mod look;
 mod resolve;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 pub use cancel::cancel_again;
+pub use leaving::FINALIZER;
 pub use look::LOOK_INTERVAL;
 
 use super::summary::{Standing, summarize};
@@ -179,6 +181,8 @@ pub enum Effect {
     Fire(Box<FireOrder>),
     /// Ask GitLab to cancel a pipeline, then decide again. It may be asked any number of times.
     Cancel(Box<CancelOrder>),
+    /// Make these the object's finalizers, then decide again.
+    SetFinalizers(Vec<String>),
 }
 
 /// A request to cancel a pipeline.
@@ -283,9 +287,17 @@ pub fn decide(observed: &Observed<'_>) -> Plan {
     let mut draft = Draft::new(*observed);
     draft.trim();
     draft.settle_digest();
-    if observed.trigger.being_deleted {
+    if let Some(deleted_at) = observed.trigger.deleted_at {
         // An object on its way out fires and repeats nothing; what becomes of its run is still told.
         draft.absorb();
+        if draft.effect == Effect::Nothing {
+            draft.leave(deleted_at);
+        }
+        draft.pursue_cancel();
+    } else if draft.settle_finalizer() {
+        // Before anything else: with it on, or off, everything is decided anew.
+        let Draft { effect, .. } = draft;
+        return Plan { status: None, effect, events: Vec::new(), follow: None, wake: None };
     } else {
         draft.resolve();
         draft.absorb();
@@ -535,7 +547,8 @@ impl<'a> Draft<'a> {
     /// Sums up, and keeps the status only if it reads differently.
     fn finish(mut self) -> Plan {
         let Observed { now, policy: _, trigger, facts: _ } = self.seen;
-        if trigger.being_deleted && self.status == trigger.status {
+        let lets_go = matches!(self.effect, Effect::SetFinalizers(_));
+        if trigger.deleted_at.is_some() && self.status == trigger.status && !lets_go {
             // Nothing new to tell, and nobody to tell it to soon.
             let follow = self.status.run.as_ref().and_then(|run| follow_of(run, trigger));
             return Plan { status: None, effect: self.effect, events: vec![], follow, wake: self.wake };
@@ -545,13 +558,13 @@ impl<'a> Draft<'a> {
         // Before a look nothing is written: what it brings is decided on with everything else.
         let looks = match self.effect {
             Effect::ReadCredentials(_) | Effect::LookUp(_) | Effect::LookAt(_) => true,
-            Effect::Nothing | Effect::Fire(_) | Effect::Cancel(_) => false,
+            Effect::Nothing | Effect::Fire(_) | Effect::Cancel(_) | Effect::SetFinalizers(_) => false,
         };
         let changed = self.status != trigger.status && !looks;
         Plan {
             status: changed.then_some(self.status),
             effect: self.effect,
-            events: if changed { self.events } else { Vec::new() },
+            events: if changed || lets_go { self.events } else { Vec::new() },
             follow,
             wake: self.wake,
         }

@@ -27,5 +27,7 @@ pub use project::ProjectRef;
 pub use reason::Reason;
 pub use run::{Attempt, AttemptKey, Cause, LastAttempt, Run, SecretKeyRef, Target};
 pub use status::{Condition, Phase, TriggerStatus};
-pub use trigger::{ConcurrencyPolicy, FireOn, ObjectKey, OnUnknown, Spec, SpecProblem, Trigger};
+pub use trigger::{
+    ConcurrencyPolicy, DeletionPolicy, FireOn, ObjectKey, OnUnknown, Spec, SpecProblem, Trigger,
+};
 pub use variable::{Variable, VariableName};

@@ -51,6 +51,7 @@ reasons! {
     CancelRequested: "The pipeline is being cancelled; the message says who asked for it.",
     CancelRefused: "GitLab does not let the access token cancel the pipeline; the message says why. It is asked again every 10 minutes.",
     ReplaceBlocked: "A newer cause waits (`concurrencyPolicy: Replace`), and the pipeline under way cannot be cancelled, or does not end; the message says which.",
+    LeftRunning: "An object with `deletionPolicy: Cancel` was deleted, and its pipeline could not be cancelled; the message says why. The deletion went on.",
     PipelineSkipped: "GitLab skipped the pipeline.",
     PipelineGone: "The pipeline, or its project, can no longer be found in GitLab.",
     NotFollowed: "The pipeline was created; without an access token its end is not known.",

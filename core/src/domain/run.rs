@@ -50,6 +50,8 @@ pub enum CancelCause {
     Replace,
     /// `cancelOnTimeout`.
     Timeout,
+    /// `deletionPolicy: Cancel`.
+    Deletion,
 }
 
 /// One key of a Secret in the object's namespace.
@@ -174,7 +176,8 @@ pub struct Run {
     /// Since when its pipeline is to be cancelled. Recorded before GitLab is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_requested_at: Option<Timestamp>,
-    /// Who wanted that: Action (pipekick.dev/cancel), Replace (concurrencyPolicy) or Timeout (cancelOnTimeout).
+    /// Who wanted that: Action (pipekick.dev/cancel), Replace (concurrencyPolicy), Timeout (cancelOnTimeout)
+    /// or Deletion (deletionPolicy).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_requested_by: Option<CancelCause>,
     /// When its end was seen.

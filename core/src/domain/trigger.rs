@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +62,17 @@ pub enum ConcurrencyPolicy {
     Replace,
 }
 
+/// What becomes of a pipeline under way when its object is deleted. Orphan (when unset): it goes on in GitLab. Cancel: it
+/// is cancelled; a finalizer holds the object until GitLab was told, for a bounded time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum DeletionPolicy {
+    /// It goes on.
+    #[default]
+    Orphan,
+    /// It is cancelled.
+    Cancel,
+}
+
 /// A spec with nothing left to check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
@@ -78,6 +90,8 @@ pub struct Spec {
     pub variables: Vec<Variable>,
     /// What a new cause does to a run under way.
     pub concurrency_policy: ConcurrencyPolicy,
+    /// What becomes of its pipeline when the object is deleted.
+    pub deletion_policy: DeletionPolicy,
     /// How long a run may be active, from `firedAt`.
     pub timeout: Option<Span>,
     /// Whether a run that takes longer has its pipeline cancelled.
@@ -101,8 +115,10 @@ pub struct Trigger {
     pub uid: String,
     /// `metadata.generation`.
     pub generation: i64,
-    /// Whether a deletion timestamp is set.
-    pub being_deleted: bool,
+    /// Since when it is being deleted, by the API server's clock.
+    pub deleted_at: Option<Timestamp>,
+    /// Its finalizers.
+    pub finalizers: Vec<String>,
     /// The value of `pipekick.dev/fire`.
     pub fire: Option<String>,
     /// The value of `pipekick.dev/resolve`.

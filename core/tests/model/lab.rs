@@ -10,9 +10,9 @@ use pipekick_core::decide::trigger::{
     Credentials, Effect, Facts, FirstSight, LOOK_INTERVAL, Observed, Plan, Policy, decide,
 };
 use pipekick_core::domain::{
-    Answer, AttemptKey, ConcurrencyPolicy, FireOn, FiringFields, LastAttempt, Lookup, Named, ObjectKey,
-    OnUnknown, Phase, Pipeline, PipelineStatus, Reason, Run, SecretKeyRef, Sighting, Spec, Trigger,
-    TriggerStatus,
+    Answer, AttemptKey, ConcurrencyPolicy, DeletionPolicy, FireOn, FiringFields, LastAttempt, Lookup, Named,
+    ObjectKey, OnUnknown, Phase, Pipeline, PipelineStatus, Reason, Run, SecretKeyRef, Sighting, Spec,
+    Trigger, TriggerStatus,
 };
 
 use crate::config::{Break, Config};
@@ -187,6 +187,7 @@ impl Lab {
             access_token: token("access").filter(|_| self.config.tokens.access),
             variables: vec![],
             concurrency_policy: ConcurrencyPolicy::Wait,
+            deletion_policy: DeletionPolicy::Orphan,
             timeout: None,
             cancel_on_timeout: false,
             history_limit: 5,
@@ -201,7 +202,8 @@ impl Lab {
             key: ObjectKey { namespace: "shop".into(), name: "checkout".into() },
             uid: format!("uid-{}", seen.uid),
             generation: seen.generation.into(),
-            being_deleted: false,
+            deleted_at: None,
+            finalizers: vec![],
             fire: fire_value(seen.fire),
             resolve,
             cancel: None,
@@ -274,7 +276,14 @@ impl Lab {
                 assert_eq!(order.key, self.intent(intent).key, "an order is the intent's");
                 Act::Fire(intent, content_of(order.spec.git_ref.as_str()))
             }
-            (Effect::Nothing | Effect::LookUp(_) | Effect::Fire(_) | Effect::Cancel(_), _) => Act::Nothing,
+            (
+                Effect::Nothing
+                | Effect::LookUp(_)
+                | Effect::Fire(_)
+                | Effect::Cancel(_)
+                | Effect::SetFinalizers(_),
+                _,
+            ) => Act::Nothing,
         };
         let wake = wake.map(|at| {
             let nanos = at.duration_since(now).as_nanos().max(0);

@@ -27,7 +27,7 @@ const PARKED: std::time::Duration = std::time::Duration::from_secs(30);
 /// The GitLab that an effect asks, if it asks one.
 fn host_of(effect: &Effect) -> Option<&str> {
     match effect {
-        Effect::Nothing | Effect::ReadCredentials(_) => None,
+        Effect::Nothing | Effect::ReadCredentials(_) | Effect::SetFinalizers(_) => None,
         Effect::LookUp(look) => Some(&look.target.url),
         Effect::LookAt(look) => Some(&look.target.url),
         Effect::Fire(order) => Some(&order.target.url),
@@ -96,6 +96,24 @@ impl TriggerController {
                 }
                 self.cancel(key, &order).await;
                 Next::Decide
+            }
+            Effect::SetFinalizers(finalizers) => {
+                if let Some(status) = plan.status.take()
+                    && let Err(error) = self.write(turn, &status).await
+                {
+                    return self.not_written(key, turn, &error).await;
+                }
+                match self.set_finalizers(turn, &finalizers).await {
+                    Ok(()) => {
+                        self.tell(key, turn, plan.events);
+                        if turn.trigger.deleted_at.is_some() && turn.trigger.finalizers.is_empty() {
+                            // That was the last one: the object is gone, and nothing of it is followed any more.
+                            return Next::End(Outcome::done());
+                        }
+                        Next::Decide
+                    }
+                    Err(error) => self.not_written(key, turn, &error).await,
+                }
             }
             Effect::Fire(order) => match plan.status.take() {
                 Some(status) => self.fire(key, turn, &status, *order, plan.events).await,
@@ -237,6 +255,21 @@ impl TriggerController {
         };
         let object: Object = status::write::<PipelineTrigger, _>(&self.cluster, &guard, status).await?;
         self.memories.confirmed(&turn.trigger.key);
+        self.take(turn, &object);
+        Ok(())
+    }
+
+    /// Makes these the object's finalizers, guarded as a status is.
+    async fn set_finalizers(&self, turn: &mut Turn, finalizers: &[String]) -> Result<(), WriteError> {
+        let guard = Guard {
+            key: turn.trigger.key.clone(),
+            uid: turn.trigger.uid.clone(),
+            resource_version: turn.resource_version.clone(),
+        };
+        let object: Object =
+            status::set_finalizers::<PipelineTrigger, _>(&self.cluster, &guard, finalizers).await?;
+        self.memories.confirmed(&turn.trigger.key);
+        tracing::debug!(object = %turn.trigger.key, ?finalizers, "finalizers were set");
         self.take(turn, &object);
         Ok(())
     }

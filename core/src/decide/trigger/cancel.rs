@@ -52,6 +52,7 @@ pub(super) const fn words(by: CancelCause) -> &'static str {
         CancelCause::Action => "as pipekick.dev/cancel asked",
         CancelCause::Replace => "for a newer cause (concurrencyPolicy: Replace)",
         CancelCause::Timeout => "as cancelOnTimeout says",
+        CancelCause::Deletion => "for the object is being deleted (deletionPolicy: Cancel)",
     }
 }
 
@@ -144,7 +145,7 @@ impl Draft<'_> {
     }
 
     /// What the last request to cancel brought, if it was sent for what stands on record now.
-    fn cancel_brought(&self) -> Option<(&Cancelled, Timestamp)> {
+    pub(super) fn cancel_brought(&self) -> Option<(&Cancelled, Timestamp)> {
         let run = self.status.run.as_ref()?;
         let known = self.seen.facts.cancel.as_ref()?;
         let same = Some(known.pipeline_id) == run.pipeline.as_ref().map(|pipeline| pipeline.id)
@@ -289,7 +290,9 @@ pub(super) fn in_time(run: &Run, phase: Phase, reason: Reason, message: String) 
             let message = format!("the run took longer than its timeout; {message}");
             (Phase::TimedOut, Reason::TimedOut, message)
         }
-        Some((_, CancelCause::Action | CancelCause::Replace)) | None => (phase, reason, message),
+        Some((_, CancelCause::Action | CancelCause::Replace | CancelCause::Deletion)) | None => {
+            (phase, reason, message)
+        }
     }
 }
 

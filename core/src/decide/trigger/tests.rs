@@ -6,6 +6,7 @@ mod causes;
 mod concurrency;
 mod following;
 mod history;
+mod leaving;
 mod nonsense;
 mod rejected;
 mod scene;

@@ -21,7 +21,8 @@ fn order(plan: &Plan) -> Option<&CancelOrder> {
         | Effect::ReadCredentials(_)
         | Effect::LookUp(_)
         | Effect::LookAt(_)
-        | Effect::Fire(_) => None,
+        | Effect::Fire(_)
+        | Effect::SetFinalizers(_) => None,
     }
 }
 

@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::scene::{Scene, accepted, not_sent, refused, seen, unknown};
-use crate::decide::trigger::{Credentials, Effect, Facts, FirstSight};
+use crate::decide::trigger::{Credentials, Effect, FINALIZER, Facts, FirstSight};
 use crate::domain::run::{CancelCause, HistoryEntry};
 use crate::domain::status::{Answered, Handled, LastHandled, Waiting};
 use crate::domain::{
-    Answer, Attempt, AttemptKey, ConcurrencyPolicy, Digest, FireOn, LastAttempt, Phase, PipelineStatus,
-    Reason, Run, Sighting, Span, TriggerStatus,
+    Answer, Attempt, AttemptKey, ConcurrencyPolicy, DeletionPolicy, Digest, FireOn, LastAttempt, Phase,
+    PipelineStatus, Reason, Run, Sighting, Span, TriggerStatus,
 };
 
 const PHASES: [Phase; 16] = [
@@ -208,7 +208,7 @@ fn facts() -> impl Strategy<Value = (Facts, Option<Answer>)> {
 fn scene() -> impl Strategy<Value = Scene> {
     let mode = prop::sample::select(super::scene::MODES.to_vec());
     let switches = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    (mode, status(), facts(), value(), switches, 0..3_usize, time()).prop_map(
+    (mode, status(), facts(), value(), switches, 0..3_usize, (time(), time())).prop_map(
         |(
             mode,
             status,
@@ -216,7 +216,7 @@ fn scene() -> impl Strategy<Value = Scene> {
             fire,
             (hold, paused, suspend, broken, deleted, cancels),
             limit,
-            now,
+            (now, deleted_at),
         )| {
             let mut scene = Scene::new(mode);
             scene.edit(|spec| {
@@ -225,6 +225,7 @@ fn scene() -> impl Strategy<Value = Scene> {
                 spec.cancel_on_timeout = cancels;
                 if cancels {
                     spec.concurrency_policy = ConcurrencyPolicy::Replace;
+                    spec.deletion_policy = DeletionPolicy::Cancel;
                 }
             });
             scene.trigger.suspend = suspend;
@@ -234,7 +235,8 @@ fn scene() -> impl Strategy<Value = Scene> {
             scene.now = now;
             scene.policy.paused = paused;
             scene.policy.first_sight = if hold { FirstSight::Hold } else { FirstSight::Fire };
-            scene.trigger.being_deleted = deleted;
+            scene.trigger.deleted_at = deleted.then_some(deleted_at);
+            scene.trigger.finalizers = if cancels { vec![FINALIZER.into()] } else { vec![] };
             scene.trigger.cancel = fire.as_ref().map(|_| limit.to_string());
             scene.trigger.fire = fire;
             scene.trigger.status = status;

@@ -12,9 +12,9 @@ use crate::decide::trigger::{
 use crate::domain::run::CauseKind;
 use crate::domain::status::Answered;
 use crate::domain::{
-    Answer, Cancelled, ConcurrencyPolicy, FailedJob, FireOn, FiringFields, Lookup, ObjectKey, OnUnknown,
-    Phase, Pipeline, PipelineStatus, Reason, Run, SecretKeyRef, Sighting, Spec, SpecProblem, Trigger,
-    TriggerStatus,
+    Answer, Cancelled, ConcurrencyPolicy, DeletionPolicy, FailedJob, FireOn, FiringFields, Lookup, ObjectKey,
+    OnUnknown, Phase, Pipeline, PipelineStatus, Reason, Run, SecretKeyRef, Sighting, Spec, SpecProblem,
+    Trigger, TriggerStatus,
 };
 
 /// Longest a request may take, in seconds.
@@ -54,6 +54,7 @@ impl Scene {
             access_token: token("access"),
             variables: vec![],
             concurrency_policy: ConcurrencyPolicy::Wait,
+            deletion_policy: DeletionPolicy::Orphan,
             timeout: None,
             cancel_on_timeout: false,
             history_limit: 5,
@@ -63,7 +64,8 @@ impl Scene {
             key: ObjectKey { namespace: "shop".into(), name: "checkout".into() },
             uid: "uid".into(),
             generation: 1,
-            being_deleted: false,
+            deleted_at: None,
+            finalizers: vec![],
             fire: None,
             resolve: None,
             cancel: None,

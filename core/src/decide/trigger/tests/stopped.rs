@@ -103,7 +103,7 @@ fn an_object_being_deleted_fires_and_repeats_nothing() {
     firing.step();
     for mut scene in [Scene::new(FireOn::Apply), Scene::running(), Scene::pending(), firing] {
         let posts = scene.posts.len();
-        scene.trigger.being_deleted = true;
+        scene.trigger.deleted_at = Some(scene.now);
         scene.git_ref("B").ask("v").wait(3600).credentials(Credentials::Ready);
         scene.step();
         scene.step();
@@ -116,7 +116,7 @@ fn an_object_being_deleted_fires_and_repeats_nothing() {
 fn while_a_finalizer_keeps_an_object_what_becomes_of_its_run_is_told() {
     let mut scene = Scene::new(FireOn::Apply);
     scene.step();
-    scene.trigger.being_deleted = true;
+    scene.trigger.deleted_at = Some(scene.now);
     scene.answer(accepted());
     assert_eq!(scene.phase(), Phase::Running);
     assert!(scene.step().follow.is_some());
