@@ -23,19 +23,6 @@ fn kept(seen: &Seen) -> bool {
     seen.at("metadata.finalizers").as_array().is_some_and(|all| all.contains(&FINALIZER.into()))
 }
 
-async fn gone(story: &Story) -> Duration {
-    let began = Instant::now();
-    while story.triggers().get_opt("checkout").await.unwrap().is_some() {
-        assert!(
-            began.elapsed() < DEADLINE,
-            "the deletion got stuck: {}",
-            story.look("checkout").await.yaml()
-        );
-        tokio::time::sleep(Duration::from_millis(40)).await;
-    }
-    began.elapsed()
-}
-
 fn status_of_first(story: &Story) -> Option<Status> {
     story.gitlab.pipeline_status(story.pipelines_of("checkout")[0].id)
 }
@@ -58,7 +45,7 @@ fn a_running_pipeline_is_cancelled_before_its_object_goes() {
             assert!(kept(&version) || !intended, "the finalizer is on before anything is fired");
         }
         story.delete("checkout").await;
-        gone(story).await;
+        story.until_gone("checkout").await;
         assert_eq!(status_of_first(story), Some(Status::Canceled));
         assert_eq!((warnings(story).await, story.fired("checkout")), (vec![], 1));
     });
@@ -80,7 +67,7 @@ fn a_finalizer_stands_only_while_the_policy_is_cancel_and_leaves_others_alone() 
         story.let_pass().await;
         assert_eq!(status_of_first(story), Some(Status::Running), "Orphan");
         story.merge("checkout", &json!({"metadata": {"finalizers": null}})).await;
-        gone(story).await;
+        story.until_gone("checkout").await;
     });
 }
 
@@ -97,7 +84,7 @@ fn what_has_ended_or_never_began_goes_at_once() {
             story.apply(&trigger).await;
             story.until_phase("checkout", phase).await;
             story.delete("checkout").await;
-            gone(story).await;
+            story.until_gone("checkout").await;
         }
         assert_eq!((story.ledger().calls_to("cancel").len(), story.fired("checkout")), (0, 1));
     });
@@ -112,7 +99,7 @@ fn a_run_whose_outcome_is_unknown_is_looked_up_first() {
         story.apply(&cancelling()).await;
         story.until_phase("checkout", "Firing").await;
         story.delete("checkout").await;
-        gone(story).await;
+        story.until_gone("checkout").await;
         assert_eq!(status_of_first(story), Some(Status::Canceled));
         assert_eq!(story.fired("checkout"), 1);
     });
@@ -126,7 +113,7 @@ fn a_gitlab_that_cannot_be_asked_holds_the_object_for_a_bounded_time_and_an_even
         story.until_phase("checkout", "Running").await;
         story.gitlab.fault(FaultRule::always("cancel", Fault::ServerError { effect: false })).unwrap();
         story.delete("checkout").await;
-        let took = gone(story).await;
+        let took = story.until_gone("checkout").await;
         assert!(took >= Duration::from_secs(2), "{took:?}");
         assert_eq!(status_of_first(story), Some(Status::Running));
         story.let_pass().await;
@@ -142,7 +129,7 @@ fn a_secret_that_is_gone_already_holds_nothing_for_long() {
         story.until_phase("checkout", "Running").await;
         story.delete_secret("gitlab").await;
         story.delete("checkout").await;
-        gone(story).await;
+        story.until_gone("checkout").await;
         let began = Instant::now();
         while warnings(story).await != ["LeftRunning"] {
             assert!(began.elapsed() < DEADLINE, "{:?}", warnings(story).await);
@@ -164,7 +151,7 @@ fn deleted_while_no_operator_runs_the_next_one_cancels() {
         assert!(kept(&story.look("checkout").await));
         story.operator(&["--cancel-patience", "2s"]);
         story.operator(&["--cancel-patience", "2s"]);
-        gone(story).await;
+        story.until_gone("checkout").await;
         assert_eq!(status_of_first(story), Some(Status::Canceled), "it is asked once, however late");
     });
 }
@@ -180,6 +167,6 @@ fn a_namespace_goes_with_its_triggers() {
         // No controller empties a namespace here: what it would do is done by hand, Secret first.
         story.delete_secret("gitlab").await;
         story.delete("checkout").await;
-        gone(story).await;
+        story.until_gone("checkout").await;
     });
 }

@@ -43,6 +43,8 @@ const REFUSED: &[Case] = &[
     ("Replace without an access token", |t| t.without("spec.gitlab.accessTokenRef").with("spec.concurrencyPolicy", "Replace"), "concurrencyPolicy Replace needs gitlab.accessTokenRef"),
     ("an unknown concurrencyPolicy", |t| t.with("spec.concurrencyPolicy", "Forbid"), "supported values"),
     ("cancelOnTimeout without a timeout", |t| t.with("spec.cancelOnTimeout", true), "cancelOnTimeout needs timeout"),
+    ("deletionPolicy Cancel without an access token", |t| t.without("spec.gitlab.accessTokenRef").with("spec.deletionPolicy", "Cancel"), "deletionPolicy Cancel needs gitlab.accessTokenRef"),
+    ("an unknown deletionPolicy", |t| t.with("spec.deletionPolicy", "Delete"), "supported values"),
     ("a timeout in days", |t| t.with("spec.timeout", "1d"), "spec.timeout"),
     ("a timeout as a number", |t| t.with("spec.timeout", 3600), "spec.timeout"),
     ("historyLimit 21", |t| t.with("spec.historyLimit", 21), "less than or equal to 20"),

@@ -2,7 +2,7 @@
 //! again by whatever waits next.
 
 use jiff::SignedDuration;
-use pipekick_sandbox::gitlab::{Ci, Fault, FaultRule, Seed};
+use pipekick_sandbox::gitlab::{Ci, Fault, FaultRule, Seed, Status};
 
 use super::CrashStory;
 use super::Sight::{Blind, Looks};
@@ -32,6 +32,7 @@ pub(super) const STORIES: &[CrashStory] = &[
     CrashStory { name: "cancelled", seed: takes_long, flags: &[], sight: Looks, tale: |s| Box::pin(cancelled(s)) },
     CrashStory { name: "timed-out-and-cancelled", seed: takes_long, flags: &[], sight: Looks, tale: |s| Box::pin(timed_out_and_cancelled(s)) },
     CrashStory { name: "replaced", seed: takes_long, flags: &[], sight: Looks, tale: |s| Box::pin(replaced(s)) },
+    CrashStory { name: "deleted-and-cancelled", seed: takes_long, flags: &[], sight: Looks, tale: |s| Box::pin(deleted_and_cancelled(s)) },
     CrashStory { name: "suspended-and-resumed", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(suspended_and_resumed(s)) },
     CrashStory { name: "held-at-first-sight", seed: all_well, flags: HOLD, sight: Looks, tale: |s| Box::pin(held_at_first_sight(s)) },
     CrashStory { name: "access-token-marked", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(access_token_marked(s)) },
@@ -171,6 +172,16 @@ async fn replaced(story: &Story) {
     story.until_run("checkout", 2, "Running").await;
     story.end_pipelines();
     settled(story, "checkout").await;
+}
+
+async fn deleted_and_cancelled(story: &Story) {
+    story.apply(&checkout().with("spec.deletionPolicy", "Cancel")).await;
+    story.until_phase("checkout", "Running").await;
+    story.delete("checkout").await;
+    story.until_gone("checkout").await;
+    let made: Vec<u64> = story.pipelines_of("checkout").iter().map(|made| made.id).collect();
+    let ended: Vec<_> = made.iter().map(|id| story.gitlab.pipeline_status(*id)).collect();
+    assert_eq!(ended, [Some(Status::Canceled)]);
 }
 
 async fn suspended_and_resumed(story: &Story) {

@@ -257,6 +257,17 @@ impl Story {
         self.triggers().delete(name, &DeleteParams::default()).await.unwrap();
     }
 
+    /// Waits until a deleted object is gone, and says how long that took.
+    pub async fn until_gone(&self, name: &str) -> Duration {
+        let began = Instant::now();
+        while let Some(object) = self.triggers().get_opt(name).await.unwrap() {
+            self.check_operators();
+            assert!(began.elapsed() < DEADLINE, "{name} should be gone: {}", seen(&object).yaml());
+            tokio::time::sleep(POLL).await;
+        }
+        began.elapsed()
+    }
+
     pub async fn secret(&self, secret: Secret) {
         self.tokens.borrow_mut().extend(secret.values.iter().map(|(_, value)| value.trim().to_owned()));
         let api: Api<StoredSecret> = Api::namespaced(self.client.clone(), &self.namespace);
