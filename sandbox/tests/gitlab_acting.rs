@@ -9,6 +9,7 @@ use gitlab_client::{Client, SHOP, send, started};
 use jiff::SignedDuration;
 use pipekick_sandbox::gitlab::{
     CredentialKind, Handle, JobPlay, Outcome, Play, ProjectSeed, Role, Seed, Source, Status, Tests, Triggers,
+    When,
 };
 use serde_json::{Value, json};
 
@@ -228,4 +229,55 @@ async fn branches_are_found_by_a_part_a_beginning_or_an_end_of_their_name() {
         assert_eq!(list.each("name"), found, "{search}");
         assert_eq!(list.header("x-total"), total, "{search}");
     }
+}
+
+#[tokio::test]
+async fn artifacts_are_there_once_the_job_succeeded_by_job_and_by_ref() {
+    let left =
+        |tag: &str| [("build.env".to_owned(), format!("TAG={tag}\n")), ("a b/ü".to_owned(), "x".to_owned())];
+    let build = |tag: &str| JobPlay { artifacts: left(tag).into(), ..JobPlay::new("build", 5) };
+    let broken = JobPlay::ending("test", 1, [Outcome::Failed]);
+    let (sim, client) =
+        playing([Play { when: When::Nth(2), ..Play::jobs([build("2"), broken]) }, Play::jobs([build("1")])]);
+    let first = fire(&client).await;
+    let of_job = async |pipeline: u64, path: &str| {
+        let job = job(&client, pipeline, "build").await;
+        client.get(&format!("{SHOP}/jobs/{job}/artifacts/{path}")).await
+    };
+    assert_eq!(of_job(first, "build.env").await.json()["message"], "404 Not Found", "it runs");
+    sim.advance(secs(5));
+    assert_eq!(of_job(first, "build.env").await.body, "TAG=1\n");
+    assert_eq!(of_job(first, "a%20b/%C3%BC").await.body, "x");
+    let shown = client.get(&format!("{SHOP}/pipelines/{first}/jobs")).await.json();
+    assert_eq!(shown[0]["artifacts_file"]["filename"], "artifacts.zip");
+
+    let second = fire(&client).await;
+    sim.advance(secs(6));
+    assert_eq!(of_job(second, "build.env").await.body, "TAG=2\n", "the job succeeded, the pipeline did not");
+    let of_ref = async |git_ref: &str, job: &str| {
+        client.get(&format!("{SHOP}/jobs/artifacts/{git_ref}/raw/build.env?job={job}")).await
+    };
+    assert_eq!(of_ref("main", "build").await.body, "TAG=1\n", "of the newest successful pipeline");
+    assert_eq!([of_ref("main", "deploy").await.status, of_ref("nope", "build").await.status], [404, 404]);
+}
+
+#[tokio::test]
+async fn the_object_storage_is_another_host_and_takes_no_token() {
+    let build = JobPlay::new("build", 5).leaving([("out/build.env", "TAG=1\n")]);
+    let mut seed = with_project(|project| project.script = vec![Play::jobs([build])]);
+    seed.object_storage = Some(true);
+    let (sim, client) = started(seed);
+    let id = fire(&client).await;
+    sim.advance(secs(5));
+    let job = job(&client, id, "build").await;
+    let moved = client.get(&format!("{SHOP}/jobs/{job}/artifacts/out/build.env")).await;
+    let location = moved.header("location");
+    assert!(moved.status == 302 && location.starts_with("http://localhost:"), "{moved:?}");
+    let path = location.splitn(4, '/').nth(3).unwrap();
+    let stored = send(client.raw("GET", &format!("/{path}"))).await;
+    assert_eq!((stored.status, stored.body.as_str()), (200, "TAG=1\n"));
+    let carried = client.raw("GET", &format!("/{path}")).header("PRIVATE-TOKEN", Seed::ACCESS_TOKEN);
+    assert_eq!(send(carried).await.status, 400);
+    let rows: Vec<_> = sim.ledger().calls_to("object_storage").iter().map(|call| call.row).collect();
+    assert_eq!(rows, [Some("STORAGE_SERVED"), Some("STORAGE_REFUSES_TOKEN")]);
 }

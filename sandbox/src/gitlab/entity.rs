@@ -196,6 +196,10 @@ impl World {
                 (job.status == Status::Failed).then_some(part.failure_reason.as_str())
             }
         };
+        let size = p.artifacts(job).map(|left| left.values().map(String::len).sum::<usize>());
+        let archive = size.map(|size| {
+            json!({ "file_type": "archive", "size": size, "filename": "artifacts.zip", "file_format": "zip" })
+        });
         json!({
             "id": job.id, "status": job.status, "stage": part.stage, "name": part.name, "ref": p.git_ref,
             "tag": p.tag, "coverage": null, "allow_failure": part.allow_failure, "failure_reason": failure,
@@ -204,7 +208,9 @@ impl World {
             "duration": duration, "queued_duration": queued, "user": self.user_entity(p.user),
             "commit": commit(&p.sha), "pipeline": self.pipeline_basic(project, p),
             "web_url": format!("{}/{}/-/jobs/{}", self.base_url, project.path, job.id),
-            "artifacts": [], "runner": null, "tag_list": [], "archived": false,
+            "artifacts": archive.into_iter().collect::<Vec<_>>(),
+            "artifacts_file": size.map(|size| json!({ "filename": "artifacts.zip", "size": size })),
+            "runner": null, "tag_list": [], "archived": false,
         })
     }
 
@@ -212,7 +218,7 @@ impl World {
     pub(crate) fn bridge_entity(&self, project: &Project, p: &Pipeline, job: &Job) -> Value {
         let mut entity = self.job_entity(project, p, job);
         if let Value::Object(entity) = &mut entity {
-            for only_jobs in ["artifacts", "runner"] {
+            for only_jobs in ["artifacts", "artifacts_file", "runner"] {
                 entity.remove(only_jobs);
             }
         }

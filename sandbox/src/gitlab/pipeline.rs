@@ -1,6 +1,6 @@
 //! A pipeline and its jobs, as stored. What time does to them is in `progress.rs`, what the API shows in `entity.rs`.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -239,6 +239,12 @@ pub(crate) enum Downstream {
 impl Pipeline {
     pub(crate) fn part(&self, job: &Job) -> &JobPlay {
         &self.play.jobs[job.part]
+    }
+
+    /// What the job left behind; none if it left nothing or did not succeed.
+    pub(crate) fn artifacts(&self, job: &Job) -> Option<&BTreeMap<String, String>> {
+        let left = &self.part(job).artifacts;
+        (job.status == Status::Success && !left.is_empty()).then_some(left)
     }
 
     pub(crate) fn is_bridge(&self, job: &Job) -> bool {

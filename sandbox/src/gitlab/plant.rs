@@ -50,6 +50,7 @@ impl World {
             access_tokens,
             job_tokens,
             limits,
+            object_storage,
             scheduling,
             faults,
             latency,
@@ -58,6 +59,7 @@ impl World {
             return Err(SeedError::ClockIsSet);
         }
         self.version = version.unwrap_or(self.version);
+        self.object_storage = object_storage.unwrap_or(self.object_storage);
         if let Some(settings) = scheduling {
             let worker = settings.worker.clone();
             self.schedules.set(settings).then_some(()).ok_or(SeedError::Cron(worker))?;

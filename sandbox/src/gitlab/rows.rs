@@ -223,6 +223,27 @@ rows! {
     JOB_CANCELED S "job_cancel" 201 Entity(JOB), &[];
         "even if nothing could be cancelled"; "2.5 cancel"
 
+    // Artifacts.
+    ARTIFACT_SHOWN K "artifact artifact_of_ref" 200 Text("{}"), &[];
+        "one file of the archive"; "2.5 artifacts"
+    ARTIFACT_REDIRECTED K "artifact artifact_of_ref" 302
+        Text("This resource has been moved temporarily to {}."), &["Location"];
+        "artifacts lie in an object storage"; "2.5 artifacts: may redirect, do not forward the token"
+    ARTIFACT_PATH_INVALID K "artifact artifact_of_ref" 400 Message("400 Bad request"), &[];
+        "a path that leaves the archive"; "2.5 artifacts; helper texts"
+    ARTIFACT_JOB_MISSING K "artifact_of_ref" 400 Error("job is missing"), &[];
+        "no job is named"; "2.5 artifacts, Grape's wording"
+    ARTIFACTS_NONE S "artifact artifact_of_ref" 404 Message("404 Not Found"), &[];
+        "the job left nothing behind, or did not succeed"; "2.5 artifacts; helper texts"
+    ARTIFACT_ENTRY_MISSING K "artifact artifact_of_ref" 404 Text("Not Found"), &[];
+        "the archive has no such file: the proxy in front of GitLab answers"; "2.5 artifacts"
+    STORAGE_SERVED K "object_storage" 200 Text("{}"), &[];
+        "the signed address is asked without a token"; "none: an object storage's own"
+    STORAGE_REFUSES_TOKEN K "object_storage" 400 Text("Only one auth mechanism allowed"), &[];
+        "a token came along"; "none: an object storage's own; 2.5 do not forward the token"
+    STORAGE_FORBIDDEN K "object_storage" 403 Text("Access Denied"), &[];
+        "an address that was not signed"; "none: an object storage's own"
+
     // Pipeline schedules.
     SCHEDULES S "schedules" 200 List(SCHEDULE), PAGED;
         "one page, by scope"; "3 list"

@@ -4,6 +4,8 @@
 //! opening statuses, each for a while  →  stages in order of appearance, jobs of a stage side by side  →  end
 //! ```
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 use serde::Deserialize;
 
@@ -101,6 +103,8 @@ pub struct JobPlay {
     pub manual: bool,
     /// A bridge: when it starts, it makes a pipeline of its own.
     pub triggers: Option<Triggers>,
+    /// Path → content of what a successful attempt leaves behind.
+    pub artifacts: BTreeMap<String, String>,
 }
 
 impl Default for JobPlay {
@@ -114,6 +118,7 @@ impl Default for JobPlay {
             allow_failure: false,
             manual: false,
             triggers: None,
+            artifacts: BTreeMap::new(),
         }
     }
 }
@@ -131,6 +136,13 @@ impl JobPlay {
 
     fn named(name: &str) -> Self {
         Self { name: name.into(), stage: name.into(), ..Self::default() }
+    }
+
+    /// With these artifacts, by path.
+    #[must_use]
+    pub fn leaving<'a>(self, artifacts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let owned = |(path, content): (&str, &str)| (path.to_owned(), content.to_owned());
+        Self { artifacts: artifacts.into_iter().map(owned).collect(), ..self }
     }
 
     /// A bridge named `name` that ends at once.

@@ -29,6 +29,8 @@ pub struct Seed {
     pub access_tokens: Vec<AccessTokenSeed>,
     pub job_tokens: Vec<JobTokenSeed>,
     pub limits: Option<Limits>,
+    /// Artifacts lie in an object storage, under another host name, and GitLab redirects to it.
+    pub object_storage: Option<bool>,
     /// What the instance decides about pipeline schedules.
     pub scheduling: Option<ScheduleSettings>,
     pub faults: Vec<FaultRule>,

@@ -28,6 +28,7 @@ pub(crate) struct World {
     pub(crate) clock: Clock,
     /// `http://host:port` of this simulator.
     pub(crate) base_url: String,
+    pub(crate) object_storage: bool,
     pub(crate) users: BTreeMap<u64, User>,
     pub(crate) projects: BTreeMap<u64, Project>,
     /// Current paths.
@@ -132,6 +133,7 @@ impl World {
             version,
             clock,
             base_url,
+            object_storage: false,
             users: BTreeMap::new(),
             projects: BTreeMap::new(),
             paths: HashMap::new(),

@@ -59,10 +59,10 @@ fn scope(request: &Request<'_>) -> Result<Option<Vec<Status>>, Answer> {
 
 /// Project, pipeline and job.
 #[derive(Debug, Clone, Copy)]
-struct Ids {
-    project: u64,
-    pipeline: u64,
-    job: u64,
+pub(super) struct Ids {
+    pub(super) project: u64,
+    pub(super) pipeline: u64,
+    pub(super) job: u64,
 }
 
 pub(super) fn show(world: &mut World, request: &Request<'_>) -> Result<Answer, Answer> {
@@ -101,7 +101,7 @@ pub(super) fn cancel(world: &mut World, request: &Request<'_>) -> Result<Answer,
 }
 
 /// Brings the project up to date and finds the job a request names, if the caller may read it.
-fn find(world: &mut World, request: &Request<'_>) -> Result<Ids, Answer> {
+pub(super) fn find(world: &mut World, request: &Request<'_>) -> Result<Ids, Answer> {
     let project = auth::project(world, request)?;
     auth::may_read_pipelines(project, request)?;
     let project = project.id;
