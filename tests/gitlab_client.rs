@@ -477,6 +477,8 @@ async fn a_retry_whose_answer_is_lost_may_have_been_done_and_a_refused_one_was_n
         (say("201 X", "", "<html>"), ReadKind::Trouble, Reason::CannotFollow),
         (say("403 X", "", r#"{"message":"403 Forbidden"}"#), ReadKind::Forbidden, Reason::Forbidden),
         (say("404 X", "", r#"{"message":"404 Not found"}"#), ReadKind::NotFound, Reason::PipelineGone),
+        (say("400 X", "", r#"{"message":"400 Bad request"}"#), ReadKind::Refused, Reason::Refused),
+        (say("400 X", "", "<html>"), ReadKind::Trouble, Reason::CannotFollow),
     ];
     for (step, kind, reason) in cases {
         let server = Server::start(vec![step]).await;

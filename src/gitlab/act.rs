@@ -1,7 +1,7 @@
 //! What is done to a pipeline that exists. Each request is sent once; an error tells whether it may have arrived.
 
 use http::Method;
-use pipekick_core::domain::{Pipeline, Reason};
+use pipekick_core::domain::Pipeline;
 use secrecy::SecretString;
 use serde_json::json;
 
@@ -12,11 +12,13 @@ use super::wire::PipelineWire;
 use super::{Account, Class, Client, Endpoint};
 
 /// A request that changes something.
-struct Deed {
-    call: Call,
-    method: Method,
-    class: Class,
-    body: Option<Vec<u8>>,
+pub(super) struct Deed {
+    pub(super) call: Call,
+    pub(super) method: Method,
+    pub(super) class: Class,
+    /// Below `/api/v4`, percent-encoded.
+    pub(super) path: String,
+    pub(super) body: Option<Vec<u8>>,
 }
 
 impl Client {
@@ -25,8 +27,8 @@ impl Client {
     /// # Errors
     /// See [`ReadKind`](super::ReadKind). After `Trouble` it may have been stopped all the same.
     pub async fn cancel(&self, at: &Endpoint, id: u64, token: &SecretString) -> Result<Pipeline, ReadError> {
-        let deed = Deed { call: Call::Cancel, method: Method::POST, class: Class::Firing, body: None };
-        let reply = self.act(deed, at, id, token).await?;
+        let deed = of_pipeline(Call::Cancel, Method::POST, Class::Firing, at, id);
+        let reply = self.act(deed, at, token).await?;
         value::<PipelineWire>(&reply).map(Pipeline::from)
     }
 
@@ -41,8 +43,8 @@ impl Client {
         id: u64,
         token: &SecretString,
     ) -> Result<Pipeline, ReadError> {
-        let deed = Deed { call: Call::RetryPipeline, method: Method::POST, class: Class::Firing, body: None };
-        let reply = self.act(deed, at, id, token).await?;
+        let deed = of_pipeline(Call::RetryPipeline, Method::POST, Class::Firing, at, id);
+        let reply = self.act(deed, at, token).await?;
         value::<PipelineWire>(&reply).map(Pipeline::from)
     }
 
@@ -56,12 +58,8 @@ impl Client {
         id: u64,
         token: &SecretString,
     ) -> Result<(), ReadError> {
-        let (call, method) = (Call::DeletePipeline, Method::DELETE);
-        match self.act(Deed { call, method, class: Class::Following, body: None }, at, id, token).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.reason == Reason::PipelineGone => Ok(()),
-            Err(error) => Err(error),
-        }
+        let deed = of_pipeline(Call::DeletePipeline, Method::DELETE, Class::Following, at, id);
+        gone_is_done(self.act(deed, at, token).await)
     }
 
     /// Gives a pipeline a name of at most 255 characters. GitLab can since 16.6.
@@ -76,23 +74,34 @@ impl Client {
         token: &SecretString,
     ) -> Result<(), ReadError> {
         let body = Some(json!({ "name": name }).to_string().into_bytes());
-        let (call, method) = (Call::NamePipeline, Method::PUT);
-        self.act(Deed { call, method, class: Class::Following, body }, at, id, token).await.map(|_| ())
+        let deed = of_pipeline(Call::NamePipeline, Method::PUT, Class::Following, at, id);
+        self.act(Deed { body, ..deed }, at, token).await.map(|_| ())
     }
 
-    async fn act(
+    pub(super) async fn act(
         &self,
         deed: Deed,
         at: &Endpoint,
-        id: u64,
         token: &SecretString,
     ) -> Result<Reply, ReadError> {
-        let Deed { call, method, class, body } = deed;
+        let Deed { call, method, class, path, body } = deed;
         let Endpoint { url, project } = at;
         let who = Account::access(url, self.fingerprint(token));
-        let path = path(call, at, Some(id));
         let request = Request { method, url, path, query: Vec::new(), token: Token::Header(token, body) };
         let result = self.call(call, &who, class, request).await;
         accept(call, url, &project.to_string(), result)
+    }
+}
+
+fn of_pipeline(call: Call, method: Method, class: Class, at: &Endpoint, id: u64) -> Deed {
+    Deed { call, method, class, path: path(call, at, Some(id)), body: None }
+}
+
+/// Deleting what is not there any more is no error.
+pub(super) fn gone_is_done(result: Result<Reply, ReadError>) -> Result<(), ReadError> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_gone() => Ok(()),
+        Err(error) => Err(error),
     }
 }

@@ -33,6 +33,15 @@ pub(super) enum Call {
     DeletePipeline,
     NamePipeline,
     Branches,
+    Schedules,
+    Schedule,
+    CreateSchedule,
+    UpdateSchedule,
+    TakeSchedule,
+    DeleteSchedule,
+    AddScheduleVariable,
+    SetScheduleVariable,
+    RemoveScheduleVariable,
     Version,
     User,
 }
@@ -53,6 +62,15 @@ impl Call {
             Self::RetryPipeline => "/projects/:id/pipelines/:pipeline_id/retry",
             Self::NamePipeline => "/projects/:id/pipelines/:pipeline_id/metadata",
             Self::Branches => "/projects/:id/repository/branches",
+            Self::Schedules | Self::CreateSchedule => "/projects/:id/pipeline_schedules",
+            Self::Schedule | Self::UpdateSchedule | Self::DeleteSchedule => {
+                "/projects/:id/pipeline_schedules/:schedule_id"
+            }
+            Self::TakeSchedule => "/projects/:id/pipeline_schedules/:schedule_id/take_ownership",
+            Self::AddScheduleVariable => "/projects/:id/pipeline_schedules/:schedule_id/variables",
+            Self::SetScheduleVariable | Self::RemoveScheduleVariable => {
+                "/projects/:id/pipeline_schedules/:schedule_id/variables/:key"
+            }
             Self::Version => "/version",
             Self::User => "/user",
         }

@@ -4,9 +4,9 @@
 //! still takes. It decides nothing, retries nothing and stores nothing but that count.
 //!
 //! ```text
-//! fire.rs, act.rs, read.rs, jobs.rs ─► budget.rs ─► http.rs ─► GitLab
-//!               ▲                                           │
-//!               └────── explain.rs ◄── wire.rs ◄── meta.rs ◄┘
+//! fire.rs, act.rs, read.rs, jobs.rs, … ─► budget.rs ─► http.rs ─► GitLab
+//!               ▲                                              │
+//!               └───────── explain.rs ◄── wire.rs ◄── meta.rs ◄┘
 //! ```
 //!
 //! Dropping the future of a POST leaves its outcome as unknown as a timeout does.
@@ -19,6 +19,7 @@ mod http;
 mod jobs;
 mod meta;
 mod read;
+mod schedules;
 mod wire;
 
 use std::fmt;
@@ -35,6 +36,7 @@ pub use http::{BuildError, DEFAULT_DEADLINE, Options};
 pub use jobs::{Job, JobFilter, JobPage};
 pub use meta::{Rate, ResponseMeta};
 pub use read::{Page, PipelineFilter, ReadError, ReadKind, Source};
+pub use schedules::{PipelineSchedule, ScheduleFields, SchedulePage, ScheduleVariable, VariableKind};
 pub use wire::{PipelineVariables, TestSummary, User, Version};
 
 use crate::clock;

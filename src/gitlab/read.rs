@@ -77,6 +77,8 @@ pub enum ReadKind {
     Unauthorized,
     /// The token may not do this (403).
     Forbidden,
+    /// GitLab says no for another reason (400 and the like) and did nothing; asked the same again, it says the same.
+    Refused,
     /// The rate limit is used up, ours or GitLab's.
     Throttled {
         /// Not before this has passed.
@@ -100,6 +102,14 @@ pub struct ReadError {
     pub message: String,
     /// Where the project went, if GitLab says that it was renamed or moved.
     pub moved_to: Option<ProjectRef>,
+}
+
+impl ReadError {
+    /// What was asked for is not there, though its project is.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.kind == ReadKind::NotFound && self.reason != Reason::ProjectNotFound
+    }
 }
 
 impl From<ReadError> for Sighting {
@@ -202,7 +212,18 @@ impl Client {
         query: Vec<(&'static str, String)>,
         token: &SecretString,
     ) -> Result<(T, Reply), ReadError> {
-        let result = self.get(call, &at.url, path(call, at, id), query, token).await;
+        self.read_at(call, at, path(call, at, id), query, token).await
+    }
+
+    pub(super) async fn read_at<T: DeserializeOwned>(
+        &self,
+        call: Call,
+        at: &Endpoint,
+        path: String,
+        query: Vec<(&'static str, String)>,
+        token: &SecretString,
+    ) -> Result<(T, Reply), ReadError> {
+        let result = self.get(call, &at.url, path, query, token).await;
         understand(call, &at.url, &at.project.to_string(), result)
     }
 }
@@ -269,7 +290,7 @@ fn failed(about: About<'_>, reply: &Reply) -> ReadError {
                 401 => ReadKind::Unauthorized,
                 403 => ReadKind::Forbidden,
                 404 => ReadKind::NotFound,
-                _ => ReadKind::Trouble,
+                _ => ReadKind::Refused,
             };
             ReadError { kind, reason, message, moved_to: None }
         }

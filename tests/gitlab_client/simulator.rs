@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
-use pipekick::gitlab::{Client, Endpoint, JobFilter, ReadKind, TestSummary};
+use pipekick::gitlab::{
+    Client, Endpoint, JobFilter, ReadKind, ScheduleFields, ScheduleVariable, TestSummary, VariableKind,
+};
 use pipekick_core::domain::{Answer, PipelineStatus, Reason};
 use pipekick_sandbox::gitlab::{
-    ClockSeed, Fault, FaultRule, GitlabSim, Handle, JobPlay, Outcome, Play, Role, Seed, Status, Tests,
-    Triggers,
+    ClockSeed, Fault, FaultRule, GitlabSim, Handle, JobPlay, Outcome, Play, Role, ScheduleSeed,
+    ScheduleSettings, Seed, Status, Tests, Triggers, UserSeed,
 };
 use secrecy::SecretString;
+use serde_json::{Value, json};
 
 struct Shop {
     sim: Handle,
@@ -118,4 +121,101 @@ async fn branches_are_found_by_a_part_of_their_name() {
     let shop = shop(|seed| seed.projects[0].branches = names.map(|name| (name.to_owned(), None)).into());
     let found = shop.client.branches(&shop.at, "ease/", &shop.token).await.unwrap();
     assert_eq!(found, ["release/1.0", "release/2.0"]);
+}
+
+fn nightly() -> ScheduleFields {
+    ScheduleFields {
+        description: "nightly".into(),
+        git_ref: "main".into(),
+        cron: "0 2 * * *".into(),
+        cron_timezone: "Europe/Berlin".into(),
+        active: false,
+        inputs: BTreeMap::new(),
+    }
+}
+
+fn variable(key: &str, value: &str, kind: VariableKind) -> ScheduleVariable {
+    ScheduleVariable { key: key.into(), value: value.into(), kind }
+}
+
+#[tokio::test]
+async fn a_schedule_is_made_inactive_given_its_variables_and_switched_on() {
+    let Shop { sim, client, at, token } = shop(|_| {});
+    let made = client.create_schedule(&at, &nightly(), &token).await.unwrap();
+    assert_eq!((made.git_ref.as_str(), made.active), ("refs/heads/main", false));
+    assert_eq!((made.variables, made.last_pipeline), (Some(Vec::new()), None));
+    assert_eq!(made.next_run_at.unwrap().to_string(), "2026-11-03T01:03:00Z");
+    assert_eq!(made.owner.unwrap().username, "alice");
+    let secret = "value-canary-0123456789";
+    for added in [variable("ENV", "dev", VariableKind::EnvVar), variable("KEY", secret, VariableKind::File)] {
+        client.add_schedule_variable(&at, made.id, &added, &token).await.unwrap();
+    }
+    let twice = variable("ENV", "prod", VariableKind::EnvVar);
+    let error = client.add_schedule_variable(&at, made.id, &twice, &token).await.unwrap_err();
+    assert!(error.kind == ReadKind::Refused && error.message.contains("has already been taken"), "{error}");
+    client.set_schedule_variable(&at, made.id, &twice, &token).await.unwrap();
+    let on = ScheduleFields { active: true, ..nightly() };
+    assert!(client.update_schedule(&at, made.id, &on, &token).await.unwrap().active);
+    let shown = client.schedule(&at, made.id, &token).await.unwrap();
+    assert_eq!(shown.variables, Some(vec![twice, variable("KEY", secret, VariableKind::File)]));
+    assert!(!format!("{shown:?}").contains(secret), "a value may be a secret");
+    sim.advance(SignedDuration::from_hours(24));
+    let ran = client.schedule(&at, made.id, &token).await.unwrap().last_pipeline.unwrap();
+    assert_eq!((ran.source.as_deref(), ran.id), (Some("schedule"), sim.ledger().pipelines[0].id));
+    for _ in 0..2 {
+        client.remove_schedule_variable(&at, made.id, "KEY", &token).await.unwrap();
+    }
+    assert_eq!(client.schedule(&at, made.id, &token).await.unwrap().variables.unwrap().len(), 1);
+    for _ in 0..2 {
+        client.delete_schedule(&at, made.id, &token).await.unwrap();
+    }
+    let gone = client.schedule(&at, made.id, &token).await.unwrap_err();
+    assert!(gone.is_gone() && gone.kind == ReadKind::NotFound, "{gone:?}");
+}
+
+#[tokio::test]
+async fn schedules_are_paged_and_inputs_replaced_by_name_and_a_lost_create_is_found_again() {
+    let scheduling = ScheduleSettings { per_project: 1000, ..ScheduleSettings::default() };
+    let Shop { sim, client, at, token } = shop(|seed| {
+        seed.scheduling = Some(scheduling);
+        seed.projects[0].schedules = (0..100)
+            .map(|n| ScheduleSeed { description: format!("other {n}"), ..ScheduleSeed::default() })
+            .collect();
+    });
+    sim.fault(FaultRule::next("schedule_create", Fault::EffectThenReset)).unwrap();
+    let inputs = |pairs: &[(&str, Value)]| {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect::<BTreeMap<_, _>>()
+    };
+    let with_inputs =
+        ScheduleFields { inputs: inputs(&[("n", json!(3)), ("list", json!(["a"]))]), ..nightly() };
+    let error = client.create_schedule(&at, &with_inputs, &token).await.unwrap_err();
+    assert_eq!(error.kind, ReadKind::Trouble);
+    let first = client.schedules(&at, 1, &token).await.unwrap();
+    assert_eq!((first.schedules.len(), first.next), (100, Some(2)));
+    let second = client.schedules(&at, 2, &token).await.unwrap();
+    let [found] = &second.schedules[..] else { panic!("{second:?}") };
+    assert_eq!((found.description.as_str(), second.next), ("nightly", None));
+    assert_eq!((&found.inputs, &found.variables), (&with_inputs.inputs, &None));
+
+    let changed = ScheduleFields { inputs: inputs(&[("n", json!(4)), ("list", Value::Null)]), ..nightly() };
+    let changed = client.update_schedule(&at, found.id, &changed, &token).await.unwrap();
+    assert_eq!(changed.inputs, inputs(&[("n", json!(4))]));
+}
+
+#[tokio::test]
+async fn only_the_owner_changes_a_schedule_and_a_maintainer_takes_it_first() {
+    let Shop { sim: _sim, client, at, token } = shop(|seed| {
+        seed.users.push(UserSeed { username: "dora".into(), ..UserSeed::default() });
+        seed.projects[0].members.insert("dora".into(), Role::Developer);
+        let (description, owner) = ("dora's".to_owned(), "dora".to_owned());
+        seed.projects[0].schedules = vec![ScheduleSeed { description, owner, ..ScheduleSeed::default() }];
+    });
+    let id = client.schedules(&at, 1, &token).await.unwrap().schedules[0].id;
+    let error = client.update_schedule(&at, id, &nightly(), &token).await.unwrap_err();
+    assert_eq!((error.kind, error.reason), (ReadKind::Forbidden, Reason::Forbidden));
+    assert!(error.message.contains("only its owner"), "{error}");
+    for _ in 0..2 {
+        assert_eq!(client.take_schedule(&at, id, &token).await.unwrap().owner.unwrap().username, "alice");
+    }
+    assert_eq!(client.update_schedule(&at, id, &nightly(), &token).await.unwrap().description, "nightly");
 }

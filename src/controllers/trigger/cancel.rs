@@ -52,7 +52,7 @@ impl TriggerController {
                     (Cancelled::Refused { reason, message }, Duration::ZERO)
                 }
                 ReadKind::Throttled { wait } => (Cancelled::Trouble { reason, message }, wait),
-                ReadKind::Unreachable | ReadKind::Trouble => {
+                ReadKind::Refused | ReadKind::Unreachable | ReadKind::Trouble => {
                     (Cancelled::Trouble { reason, message }, Duration::ZERO)
                 }
             },

@@ -259,7 +259,7 @@ fn not_read(ReadError { kind, reason, message, moved_to: _ }: ReadError) -> Look
         ReadKind::NotFound | ReadKind::Unauthorized | ReadKind::Forbidden => {
             Lookup::CannotTell { reason, message }
         }
-        ReadKind::Throttled { .. } | ReadKind::Unreachable | ReadKind::Trouble => {
+        ReadKind::Refused | ReadKind::Throttled { .. } | ReadKind::Unreachable | ReadKind::Trouble => {
             Lookup::Trouble { reason, message }
         }
     }

@@ -36,6 +36,8 @@ const READ: &[Call] = &[
     Call::Bridges,
     Call::TestSummary,
     Call::Branches,
+    Call::Schedules,
+    Call::Schedule,
     Call::Version,
     Call::User,
 ];
@@ -51,6 +53,19 @@ const OF_PIPELINE: &[Call] = &[
     Call::NamePipeline,
 ];
 const ACT: &[Call] = &[Call::Cancel, Call::RetryPipeline, Call::NamePipeline];
+/// Sets what a schedule is.
+const WRITE_SCHEDULE: &[Call] = &[Call::CreateSchedule, Call::UpdateSchedule];
+const SCHEDULE_VARIABLE: &[Call] =
+    &[Call::AddScheduleVariable, Call::SetScheduleVariable, Call::RemoveScheduleVariable];
+const OF_SCHEDULE: &[Call] = &[
+    Call::Schedule,
+    Call::UpdateSchedule,
+    Call::TakeSchedule,
+    Call::DeleteSchedule,
+    Call::AddScheduleVariable,
+    Call::SetScheduleVariable,
+    Call::RemoveScheduleVariable,
+];
 const WRITE: &[Call] = &[
     Call::FireTrigger,
     Call::FireAccess,
@@ -58,6 +73,13 @@ const WRITE: &[Call] = &[
     Call::RetryPipeline,
     Call::DeletePipeline,
     Call::NamePipeline,
+    Call::CreateSchedule,
+    Call::UpdateSchedule,
+    Call::TakeSchedule,
+    Call::DeleteSchedule,
+    Call::AddScheduleVariable,
+    Call::SetScheduleVariable,
+    Call::RemoveScheduleVariable,
 ];
 const ANY: &[Call] = &[
     Call::FireTrigger,
@@ -73,6 +95,15 @@ const ANY: &[Call] = &[
     Call::DeletePipeline,
     Call::NamePipeline,
     Call::Branches,
+    Call::Schedules,
+    Call::Schedule,
+    Call::CreateSchedule,
+    Call::UpdateSchedule,
+    Call::TakeSchedule,
+    Call::DeleteSchedule,
+    Call::AddScheduleVariable,
+    Call::SetScheduleVariable,
+    Call::RemoveScheduleVariable,
     Call::Version,
     Call::User,
 ];
@@ -111,6 +142,14 @@ pub(super) const TABLE: &[Row] = &[
     Row { calls: FIRE, status: 400, words: &[&["project is deleted"]], reason: Reason::ProjectNotFound, then: Then::Refuse,
           says: "{answer}: project {project} is being deleted." },
 
+    // 400: a schedule that GitLab does not take.
+    Row { calls: &[Call::CreateSchedule], status: 400, words: &[&["maximum number of", "schedules"]], reason: Reason::Refused, then: Then::Refuse,
+          says: "{answer}: project {project} has as many pipeline schedules as GitLab allows one. Delete some there, or have the limit raised." },
+    Row { calls: WRITE_SCHEDULE, status: 400, words: &[&["ambiguous"]], reason: Reason::RefNotFound, then: Then::Refuse,
+          says: "{answer}: the ref is no branch or tag of project {project}, or it is both. Correct it, or write refs/heads/… or refs/tags/…." },
+    Row { calls: WRITE_SCHEDULE, status: 400, words: &[&["not authorized to"]], reason: Reason::RefProtected, then: Then::Refuse,
+          says: "{answer}: the ref is protected in project {project}, and the user whom the token acts for may neither push nor merge to it. Allow that user, or use a token of one who may." },
+
     // 401: who are you?
     Row { calls: TRIGGER, status: 401, words: &[], reason: Reason::Unauthorized, then: Then::Refuse,
           says: "{answer}: the trigger token is taken for a CI job's token, which is good only while its job runs. Use a pipeline trigger token (Settings, CI/CD, Pipeline trigger tokens)." },
@@ -138,6 +177,14 @@ pub(super) const TABLE: &[Row] = &[
           says: "{answer}: the access token may not delete pipelines in project {project}. Only an Owner may." },
     Row { calls: &[Call::Branches], status: 403, words: &[], reason: Reason::Forbidden, then: Then::Refuse,
           says: "{answer}: the access token may not read the code of project {project}. Reporter is the least role that may." },
+    Row { calls: &[Call::CreateSchedule], status: 403, words: &[], reason: Reason::Forbidden, then: Then::Refuse,
+          says: "{answer}: the access token may not create pipeline schedules in project {project}. Developer is the least role that may." },
+    Row { calls: &[Call::UpdateSchedule], status: 403, words: &[], reason: Reason::Forbidden, then: Then::Refuse,
+          says: "{answer}: only its owner may change a pipeline schedule, and the access token acts for somebody else. A Maintainer can take it over." },
+    Row { calls: &[Call::TakeSchedule, Call::DeleteSchedule], status: 403, words: &[], reason: Reason::Forbidden, then: Then::Refuse,
+          says: "{answer}: the access token may neither take nor delete this pipeline schedule of project {project}. Its owner and Maintainers may." },
+    Row { calls: SCHEDULE_VARIABLE, status: 403, words: &[], reason: Reason::Forbidden, then: Then::Refuse,
+          says: "{answer}: the access token may not set variables of this pipeline schedule. Its owner may, if \"Minimum role to use pipeline variables\" of project {project} (Settings, CI/CD, Variables) lets them." },
     Row { calls: READ, status: 403, words: &[], reason: Reason::Forbidden, then: Then::Refuse,
           says: "{answer}: the access token may not read pipelines in project {project}. Reporter is the least role that may." },
 
@@ -150,6 +197,8 @@ pub(super) const TABLE: &[Row] = &[
           says: "{answer}: the pipeline is not in project {project} any more, or this GitLab is older than 16.6, which gave pipelines no names through its API." },
     Row { calls: OF_PIPELINE, status: 404, words: &[], reason: Reason::PipelineGone, then: Then::Refuse,
           says: "{answer}: the pipeline is not in project {project} any more." },
+    Row { calls: OF_SCHEDULE, status: 404, words: &[&["pipeline schedule"]], reason: Reason::Refused, then: Then::Refuse,
+          says: "{answer}: the pipeline schedule, or its variable, is not in project {project} any more." },
     Row { calls: ANY, status: 404, words: &[], reason: Reason::ProjectNotFound, then: Then::Refuse,
           says: "{answer}: project {project} does not exist, or the access token may not see it." },
 ];

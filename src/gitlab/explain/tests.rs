@@ -18,8 +18,9 @@ fn base(text: &str) -> String {
 #[test]
 fn a_refusal_has_its_reason_and_says_what_to_do() {
     use Call::{
-        Branches, Bridges, Cancel, DeletePipeline, FireAccess, FireTrigger, Jobs, NamePipeline, Pipeline,
-        Pipelines, RetryPipeline, TestSummary, Variables,
+        Branches, Bridges, Cancel, CreateSchedule, DeletePipeline, DeleteSchedule, FireAccess, FireTrigger,
+        Jobs, NamePipeline, Pipeline, Pipelines, RetryPipeline, Schedule, Schedules, SetScheduleVariable,
+        TestSummary, UpdateSchedule, Variables,
     };
     let expired = r#"{"error":"invalid_token","error_description":"Token is expired. You can either do re-authorization or token refresh."}"#;
     let revoked = r#"{"error":"invalid_token","error_description":"Token was revoked. You have to re-authorize from the user."}"#;
@@ -148,6 +149,40 @@ fn a_refusal_has_its_reason_and_says_what_to_do() {
         (Branches, 403, forbidden, Reason::Forbidden, "read the code"),
         (TestSummary, 403, scope, Reason::InsufficientScope, "read_api"),
         (Bridges, 404, small_f, Reason::PipelineGone, "not in project"),
+        (
+            CreateSchedule,
+            400,
+            &base("Maximum number of ci pipeline schedules (10) exceeded"),
+            Reason::Refused,
+            "the limit raised",
+        ),
+        (
+            CreateSchedule,
+            400,
+            &base("The current user is not authorized to create the pipeline schedule"),
+            Reason::RefProtected,
+            "is protected",
+        ),
+        (UpdateSchedule, 400, r#"{"message":{"ref":["is ambiguous"]}}"#, Reason::RefNotFound, "refs/heads/"),
+        (
+            UpdateSchedule,
+            400,
+            r#"{"message":{"cron":["syntax is invalid"]}}"#,
+            Reason::Refused,
+            "cron syntax is invalid",
+        ),
+        (UpdateSchedule, 403, forbidden, Reason::Forbidden, "only its owner"),
+        (DeleteSchedule, 403, forbidden, Reason::Forbidden, "Maintainers may"),
+        (SetScheduleVariable, 403, forbidden, Reason::Forbidden, "Minimum role"),
+        (
+            Schedule,
+            404,
+            r#"{"message":"404 Pipeline Schedule Not Found"}"#,
+            Reason::Refused,
+            "not in project shop/checkout any more",
+        ),
+        (Schedule, 404, no_project, Reason::ProjectNotFound, "may not see it"),
+        (Schedules, 403, forbidden, Reason::Forbidden, "Reporter"),
         (Cancel, 403, scope, Reason::InsufficientScope, "scope api"),
     ];
     for (call, status, body, expected, words) in cases {

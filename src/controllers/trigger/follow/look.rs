@@ -157,6 +157,7 @@ impl Look {
             ReadKind::NotFound
             | ReadKind::Unauthorized
             | ReadKind::Forbidden
+            | ReadKind::Refused
             | ReadKind::Unreachable
             | ReadKind::Trouble => Self::trouble(ids, error.reason, &error.message, Duration::ZERO),
         }
