@@ -48,8 +48,13 @@ impl Draft<'_> {
         }
         match self.cause(first_sight) {
             Some(cause) => self.begin_run(&cause, spec),
-            None if self.status.run.as_ref().is_some_and(|run| run.phase == Phase::Rejected) => self.repeat(),
-            None => self.status.waiting = None,
+            None => {
+                // What waited for a run that has ended was taken back.
+                self.status.waiting = None;
+                if self.status.run.as_ref().is_some_and(|run| run.phase == Phase::Rejected) {
+                    self.repeat();
+                }
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! A cause that comes while a run is under way: it waits or replaces, collapses, and is answered.
 
-use super::scene::{Move, PATIENT, Scene, accepted, fires, seen, taken, told, unknown, wakes_in};
+use super::scene::{Move, PATIENT, Scene, accepted, fires, refused, seen, taken, told, unknown, wakes_in};
 use crate::decide::trigger::{Effect, Plan};
 use crate::domain::run::{CancelCause, CauseKind};
 use crate::domain::status::{Answered, Truth};
@@ -122,6 +122,18 @@ fn a_request_that_collapsed_is_answered_and_the_success_it_then_waits_for_is_no_
     assert_eq!((handled.value.as_str(), handled.answer), ("w", Answered::Fired));
     scene.settle();
     assert_eq!((scene.posts.len(), succeeded(&scene)), (2, Truth::True));
+}
+
+#[test]
+fn what_is_taken_back_after_the_run_has_ended_waits_no_longer() {
+    let mut scene = Scene::new(FireOn::Apply);
+    scene.step();
+    scene.git_ref("B").step();
+    scene.budget(Some(60)).answer(refused());
+    assert_eq!(waits(&scene), Some((true, None, 0)), "for the rate limit");
+    scene.git_ref("A").step();
+    assert_eq!(waits(&scene), None);
+    assert!(scene.decide().status.is_none());
 }
 
 #[test]

@@ -207,7 +207,8 @@ impl Scene {
             self.posts.push((**order).clone());
             self.facts.intent_age = Some(Duration::ZERO);
             self.facts.credentials = Credentials::Unread;
-            self.facts.sighting = None;
+            // Of an earlier pipeline: all have the same id here, and none has in GitLab.
+            (self.facts.sighting, self.facts.cancel) = (None, None);
         }
         plan
     }

@@ -168,6 +168,8 @@ impl Walk {
 
     fn take(&mut self, step: &Step) {
         let scene = &mut self.scene;
+        // No two things happen at the same instant.
+        scene.now += std::time::Duration::from_nanos(1);
         match step {
             Step::Edit(to) => {
                 scene.git_ref(["A", "B", "C"][usize::from(*to)]);
