@@ -11,6 +11,7 @@ pub mod pipeline;
 pub mod project;
 pub mod reason;
 pub mod run;
+pub mod schedule;
 pub mod status;
 pub mod trigger;
 pub mod variable;
@@ -26,6 +27,7 @@ pub use pipeline::{FailedJob, Pipeline, PipelineStatus};
 pub use project::ProjectRef;
 pub use reason::Reason;
 pub use run::{Attempt, AttemptKey, Cause, LastAttempt, Run, SecretKeyRef, Target};
+pub use schedule::{Schedule, ScheduleSpec, ScheduleStatus};
 pub use status::{Condition, Phase, TriggerStatus};
 pub use trigger::{
     ConcurrencyPolicy, DeletionPolicy, FireOn, ObjectKey, OnUnknown, Spec, SpecProblem, Trigger,

@@ -1,0 +1,112 @@
+//! The status of a `PipelineSchedule`: facts that a restart must know, and their summary.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::status::{Condition, Handled};
+
+/// A child whose run is active.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ActiveChild {
+    /// Name of the PipelineTrigger.
+    pub name: String,
+    /// Its uid.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub uid: String,
+}
+
+/// Ticks that did not fire: too late, dropped by concurrencyPolicy or missedRuns, or their name was taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Missed {
+    /// How many since the object was created. Of one stretch of downtime at most 1000 are counted.
+    pub count: u64,
+    /// The newest of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Timestamp>,
+}
+
+impl Missed {
+    fn is_zero(&self) -> bool {
+        let Self { count, last } = self;
+        *count == 0 && last.is_none()
+    }
+}
+
+/// The annotation values that were answered, and how.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ScheduleHandled {
+    /// `pipekick.dev/fire`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fire: Option<Handled>,
+}
+
+impl ScheduleHandled {
+    fn is_empty(&self) -> bool {
+        let Self { fire } = self;
+        fire.is_none()
+    }
+}
+
+/// What Pipekick knows and did. Written by the operator alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScheduleStatus {
+    /// The generation of spec that this status speaks of; -1 until the operator has looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Where the schedule stands, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The schedules as they are followed, every H resolved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resolved_schedules: Vec<String>,
+    /// Digest of schedules, zone, dst and suspend as they were decided on last: a difference is an edit or a resume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_clock: Option<String>,
+    /// The newest tick that was dealt with, whether it fired or not. No tick up to it fires again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_tick: Option<Timestamp>,
+    /// The last time schedule, zone, dst or suspend were changed. No tick up to it fires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// The tick that waits for an active run to end (concurrencyPolicy Queue and Replace).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued_tick: Option<Timestamp>,
+    /// Since when it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued_since: Option<Timestamp>,
+    /// The children whose runs are active.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub active: Vec<ActiveChild>,
+    /// The last tick that made a child.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_schedule_time: Option<Timestamp>,
+    /// When a child last succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_successful_time: Option<Timestamp>,
+    /// When the next tick fires, its jitter included; unset while suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_schedule_time: Option<Timestamp>,
+    /// Ticks that did not fire.
+    #[serde(default, skip_serializing_if = "Missed::is_zero")]
+    pub missed: Missed,
+    /// Annotation values that were answered, and how.
+    #[serde(default, skip_serializing_if = "ScheduleHandled::is_empty")]
+    pub last_handled: ScheduleHandled,
+    /// Ready, Reconciling, Stalled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_untouched_status_reads_and_writes_as_little_as_the_schema_gives() {
+        let fresh: ScheduleStatus = serde_json::from_str("{\"observedGeneration\": -1}").unwrap();
+        assert_eq!(serde_json::to_value(&fresh).unwrap(), serde_json::json!({"observedGeneration": -1}));
+        assert_eq!(serde_json::to_value(ScheduleStatus::default()).unwrap(), serde_json::json!({}));
+    }
+}

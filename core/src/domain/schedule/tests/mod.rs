@@ -1,0 +1,3 @@
+mod dialect;
+mod dst;
+mod properties;
