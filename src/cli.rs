@@ -24,6 +24,116 @@ pub enum Command {
     Crds(Crds),
     /// Print the reasons that stand in conditions and Events, with their meaning, as a Markdown table.
     Reasons,
+    /// Print when a cron expression ticks next.
+    Next(Next),
+    /// Show what a PipelineSchedule would fire, skip, queue, replace and miss, and why, without a cluster. It is
+    /// taken as created at --from, and decided on by the very code that the operator runs.
+    Simulate(Simulate),
+}
+
+/// How an answer looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// The flags of `pipekick next`.
+#[derive(Debug, Args)]
+pub struct Next {
+    /// Five fields, @daily and the like, or @every 90m, which counts from --from.
+    #[arg(value_name = "EXPR")]
+    pub expression: String,
+    /// IANA name of the zone, such as Europe/Berlin.
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    pub time_zone: String,
+    /// Start here, which is not shown itself: RFC 3339. Unset: now.
+    #[arg(long, value_name = "RFC3339")]
+    pub from: Option<String>,
+    /// How many ticks, at most 10000. Unset: 5, or all up to --until.
+    #[arg(long, value_name = "N", conflicts_with = "until", value_parser = clap::value_parser!(u16).range(1..=10000))]
+    pub count: Option<u16>,
+    /// All ticks up to here: RFC 3339.
+    #[arg(long, value_name = "RFC3339")]
+    pub until: Option<String>,
+    /// What becomes of a time that does not exist because clocks are put forward.
+    #[arg(long, value_name = "WHAT", default_value = "RunAfter")]
+    pub gap: Gap,
+    /// What becomes of a time that exists twice because clocks are put back.
+    #[arg(long, value_name = "WHAT", default_value = "First")]
+    pub fold: Fold,
+    /// Namespace and name of the object that H is hashed from.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub name: Option<String>,
+    /// How the answer looks: text has the zone's time and UTC; json is an array of instants in UTC.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: Output,
+}
+
+/// The flags of `pipekick simulate`.
+#[derive(Debug, Args)]
+pub struct Simulate {
+    /// Manifest of the PipelineSchedule; - is the standard input.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: std::path::PathBuf,
+    /// Start here: RFC 3339.
+    #[arg(long, value_name = "RFC3339")]
+    pub from: String,
+    /// End here: RFC 3339.
+    #[arg(long, value_name = "RFC3339")]
+    pub until: String,
+    /// How long every run takes.
+    #[arg(long, value_name = "DURATION", default_value = "10m")]
+    pub run_takes: Span,
+    /// The operator is down in this time. May be given several times, in their order.
+    #[arg(long, value_name = "FROM..TO")]
+    pub down: Vec<String>,
+    /// How the answer looks.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: Output,
+}
+
+/// What becomes of a time that does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+pub enum Gap {
+    /// It fires at the first instant after the gap.
+    RunAfter,
+    /// It does not fire that day.
+    Skip,
+}
+
+impl From<Gap> for pipekick_core::domain::schedule::Gap {
+    fn from(gap: Gap) -> Self {
+        match gap {
+            Gap::RunAfter => Self::RunAfter,
+            Gap::Skip => Self::Skip,
+        }
+    }
+}
+
+/// What becomes of a time that exists twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+pub enum Fold {
+    /// It fires the first time.
+    First,
+    /// It fires the second time.
+    Second,
+    /// It fires twice.
+    Both,
+}
+
+impl From<Fold> for pipekick_core::domain::schedule::Fold {
+    fn from(fold: Fold) -> Self {
+        match fold {
+            Fold::First => Self::First,
+            Fold::Second => Self::Second,
+            Fold::Both => Self::Both,
+        }
+    }
 }
 
 /// Print the CustomResourceDefinitions.

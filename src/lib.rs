@@ -8,6 +8,7 @@
 //! | [`gitlab`] | the client, and what GitLab's answers mean |
 //! | [`cluster`] | guarded statuses, Secrets, Events |
 //! | [`server`] | health and metrics |
+//! | [`preview`] | `pipekick next` and `pipekick simulate` |
 //! | [`cli`], [`config`], [`app`], [`log`] | from what was typed to a running operator |
 //! | [`clock`] | the only place that asks what time it is |
 
@@ -21,5 +22,6 @@ pub mod controllers;
 mod crash;
 pub mod gitlab;
 pub mod log;
+pub mod preview;
 pub mod runtime;
 pub mod server;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 use pipekick::cli::{Cli, Command};
-use pipekick::{api, app, cli, config, log};
+use pipekick::{api, app, cli, clock, config, log, preview};
 
 fn main() -> ExitCode {
     // kube and reqwest share one TLS stack; rustls panics later if nobody chose its crypto.
@@ -17,7 +17,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("pipekick: {error:#}");
-            ExitCode::FAILURE
+            // As clap does for what it refuses itself.
+            if error.is::<preview::BadInput>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -29,6 +30,11 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Reasons => {
             print!("{}", api::reasons_table());
             Ok(())
+        }
+        Command::Next(typed) => say(&preview::next(&typed, clock::now())?),
+        Command::Simulate(typed) => {
+            let manifest = read(&typed.file).map_err(|error| preview::BadInput(format!("{error:#}")))?;
+            say(&preview::simulate(&typed, &manifest)?)
         }
     }
 }
@@ -54,4 +60,20 @@ fn print_crds(flags: &cli::Crds) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Writes an answer; whoever reads it may have read enough.
+fn say(answer: &str) -> anyhow::Result<()> {
+    use std::io::{ErrorKind, Write as _};
+    match std::io::stdout().write_all(answer.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn read(file: &std::path::Path) -> anyhow::Result<String> {
+    if file.as_os_str() == "-" {
+        return std::io::read_to_string(std::io::stdin()).context("cannot read the standard input");
+    }
+    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }

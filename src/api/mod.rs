@@ -1,12 +1,14 @@
 //! The kinds that users write, and their CRDs.
 
 pub mod crd;
+pub mod schedule;
 pub mod trigger;
 
 use std::fmt::Write as _;
 
 use pipekick_core::domain::Reason;
 
+pub use schedule::{PipelineSchedule, PipelineScheduleSpec};
 pub use trigger::{PipelineTrigger, PipelineTriggerSpec};
 
 /// The reasons of conditions and Events, as the documentation shows them.

@@ -1,4 +1,5 @@
 //! Decisions: pure and total. Bad input is a status with a reason, never a `Result`.
 
+pub mod schedule;
 pub mod summary;
 pub mod trigger;

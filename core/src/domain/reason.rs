@@ -84,6 +84,15 @@ reasons! {
     VariablesRefused: "The project does not let this user set pipeline variables.",
     NoJobs: "By its rules the pipeline would have no jobs: GitLab created none.",
     NoCiConfig: "The project has no CI configuration on this ref.",
+    Scheduled: "The schedule is in order; the message names its next tick.",
+    ChildCreated: "A tick of the schedule, or a request, made a PipelineTrigger.",
+    TicksMissed: "Ticks of the schedule passed and did not fire; they are counted in `status.missed` and told once.",
+    StillActive: "A tick was dropped: an earlier run of the schedule is active and `concurrencyPolicy` is Forbid.",
+    TickQueued: "A tick waits until the active run of the schedule has ended.",
+    RunReplaced: "The active run is being cancelled in favour of a newer tick.",
+    NameTaken: "The name of a tick's PipelineTrigger belongs to something else, which is left alone.",
+    NameNotFree: "The name of a tick's PipelineTrigger still belongs to an earlier schedule of the same name.",
+    ChildRefused: "The Kubernetes API refused to create a tick's PipelineTrigger; the message quotes it.",
     Refused: "GitLab refused for another reason; the message quotes it.",
 }
 

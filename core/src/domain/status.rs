@@ -144,6 +144,8 @@ pub enum Answered {
     Canceling,
     /// Without an access token the run's pipeline can be neither followed nor cancelled.
     NotFollowed,
+    /// A run of the schedule is still active and its concurrencyPolicy is Forbid: dropped.
+    Forbidden,
 }
 
 /// The annotation values that were answered, and how.

@@ -1,0 +1,80 @@
+//! `pipekick.dev/fire` on a schedule: a run now, beside the clock. It counts for `concurrencyPolicy` and does not move
+//! the high-water mark.
+
+use super::{ChildCause, ChildOrder, Draft, request_name};
+use crate::domain::Reason;
+use crate::domain::schedule::{ConcurrencyPolicy, ScheduleSpec};
+use crate::domain::status::{Answered, Handled};
+
+/// Longest value that is told apart: status repeats it.
+const REQUEST_MAX: usize = 256;
+
+impl Draft<'_> {
+    /// The value of the annotation, if it was not answered yet.
+    pub(super) fn asked(&self) -> Option<String> {
+        let value: String = self.seen.schedule.fire.as_ref()?.chars().take(REQUEST_MAX).collect();
+        let answered = self.status.last_handled.fire.as_ref().is_some_and(|handled| handled.value == value);
+        (!value.is_empty() && !answered).then_some(value)
+    }
+
+    fn answer(&mut self, value: String, answer: Answered) {
+        self.status.last_handled.fire = Some(Handled { value, answer });
+    }
+
+    /// What stands there at first sight is no request: the object may come from a backup, or from git.
+    pub(super) fn record_request(&mut self) {
+        if let Some(value) = self.asked() {
+            self.answer(value, Answered::Recorded);
+        }
+    }
+
+    /// Suspended or paused: a child that was made before is told, anything else is dropped.
+    pub(super) fn answer_stopped(&mut self) {
+        if let Some(value) = self.asked() {
+            let made = self.has(&request_name(self.seen.schedule, &value));
+            self.answer(value, if made { Answered::Fired } else { Answered::Suspended });
+        }
+    }
+
+    pub(super) fn ask(&mut self, spec: &ScheduleSpec) {
+        let Some(value) = self.asked() else { return };
+        let name = request_name(self.seen.schedule, &value);
+        if self.has(&name) {
+            self.tell(
+                false,
+                Reason::ChildCreated,
+                format!("{name} was created because pipekick.dev/fire asked for it"),
+            );
+            self.answer(value, Answered::Fired);
+            return;
+        }
+        if self.is_busy(&name) || self.status.queued_tick.is_some() || !self.creates.is_empty() {
+            match spec.concurrency {
+                ConcurrencyPolicy::Allow => {}
+                // A tick that is being fired right now is active in the next decision.
+                ConcurrencyPolicy::Forbid if !self.creates.is_empty() => return,
+                ConcurrencyPolicy::Forbid => {
+                    let message = "the run that pipekick.dev/fire asked for was dropped: one is still active and concurrencyPolicy is Forbid";
+                    self.tell(true, Reason::StillActive, message.into());
+                    self.answer(value, Answered::Forbidden);
+                    return;
+                }
+                // The annotation itself waits: it stands there until it is answered.
+                ConcurrencyPolicy::Queue => return,
+                ConcurrencyPolicy::Replace => {
+                    if self.status.queued_tick.is_none() && self.creates.is_empty() {
+                        self.cancel_active(&name);
+                    }
+                    return;
+                }
+            }
+        }
+        if let Some(tried) = self.tried(&name)
+            && self.must_wait(&tried)
+        {
+            return;
+        }
+        self.confirm = true;
+        self.creates.push(ChildOrder { name, cause: ChildCause::Request { value } });
+    }
+}

@@ -1,0 +1,129 @@
+//! `pipekick.dev/fire` on a schedule.
+
+use super::*;
+use crate::domain::status::Answered;
+
+fn ask(world: &mut World, value: &str) {
+    world.schedule.fire = Some(value.to_owned());
+}
+
+fn answered(world: &World) -> Option<(String, Answered)> {
+    status(world).last_handled.fire.as_ref().map(|handled| (handled.value.clone(), handled.answer))
+}
+
+#[test]
+fn a_request_runs_now_once_and_does_not_move_the_mark() {
+    let mut world = world("0 * * * *", |_| {});
+    ask(&mut world, "please");
+    world.run_until(at("09:05")).unwrap();
+    assert_eq!(fired(&world), ["asked"]);
+    assert_eq!(world.ledger[0].1, request_name(&world.schedule, "please"));
+    assert_eq!(answered(&world), Some(("please".into(), Answered::Fired)));
+    assert_eq!((status(&world).last_handled_tick, status(&world).last_schedule_time), (None, None));
+    world.down_until(at("09:50"));
+    world.run_until(at("10:01")).unwrap();
+    assert_eq!(fired(&world), ["asked", "10:00"]);
+    ask(&mut world, "again");
+    world.run_until(at("10:02")).unwrap();
+    assert_eq!(fired(&world), ["asked", "10:00", "asked"]);
+}
+
+#[test]
+fn a_request_that_stands_there_at_first_sight_is_recorded() {
+    let mut schedule = schedule(spec("0 * * * *"));
+    schedule.fire = Some("old".into());
+    let mut world = World::new(schedule, at("09:00"), Span::from_secs(60));
+    world.run_until(at("09:30")).unwrap();
+    assert_eq!(fired(&world), [""; 0]);
+    assert_eq!(answered(&world), Some(("old".into(), Answered::Recorded)));
+}
+
+#[test]
+fn a_request_to_a_suspended_schedule_is_dropped() {
+    let mut world = world("0 * * * *", |_| {});
+    world.schedule.suspend = true;
+    ask(&mut world, "please");
+    world.run_until(at("09:05")).unwrap();
+    world.schedule.suspend = false;
+    world.run_until(at("09:06")).unwrap();
+    assert_eq!(fired(&world), [""; 0]);
+    assert_eq!(answered(&world), Some(("please".into(), Answered::Suspended)));
+}
+
+/// 09:20, and the run of 09:10 goes on until 09:40; then somebody asks.
+fn busy(policy: ConcurrencyPolicy) -> World {
+    let mut world = world("10 * * * *", |spec| spec.concurrency = policy);
+    world.run_takes = Span::from_secs(1800);
+    world.run_until(at("09:20")).unwrap();
+    ask(&mut world, "please");
+    world
+}
+
+#[test]
+fn a_request_counts_for_the_concurrency_policy() {
+    let mut world = busy(ConcurrencyPolicy::Allow);
+    world.run_until(at("09:21")).unwrap();
+    assert_eq!(fired(&world), ["09:10", "asked"]);
+
+    let mut world = busy(ConcurrencyPolicy::Forbid);
+    world.run_until(at("09:50")).unwrap();
+    assert_eq!(fired(&world), ["09:10"]);
+    assert_eq!(answered(&world), Some(("please".into(), Answered::Forbidden)));
+
+    let mut world = busy(ConcurrencyPolicy::Queue);
+    world.run_until(at("09:39")).unwrap();
+    assert_eq!((fired(&world).len(), answered(&world)), (1, None));
+    world.run_until(at("09:41")).unwrap();
+    assert_eq!(fired(&world), ["09:10", "asked"]);
+
+    let mut world = busy(ConcurrencyPolicy::Replace);
+    world.run_until(at("09:21")).unwrap();
+    assert_eq!(fired(&world), ["09:10", "asked"]);
+    assert_eq!(answered(&world), Some(("please".into(), Answered::Fired)));
+}
+
+#[test]
+fn a_run_that_was_asked_for_keeps_a_tick_waiting_like_any_other() {
+    let mut world = world("10 * * * *", |spec| spec.concurrency = ConcurrencyPolicy::Forbid);
+    ask(&mut world, "please");
+    world.run_until(at("09:05")).unwrap();
+    world.run_takes = Span::from_secs(60);
+    ask(&mut world, "more");
+    world.now = at("09:09");
+    world.run_takes = Span::from_secs(300);
+    world.run_until(at("09:11")).unwrap();
+    assert_eq!(fired(&world), ["asked", "asked"]);
+    assert_eq!(status(&world).missed.count, 1);
+}
+
+#[test]
+fn a_request_is_fired_only_on_a_schedule_that_was_just_read() {
+    let mut world = world("0 * * * *", |_| {});
+    ask(&mut world, "please");
+    let facts = Facts::default();
+    let observed =
+        Observed { now: world.now, paused: false, schedule: &world.schedule, children: &[], facts: &facts };
+    assert_eq!(decide(&observed).effects, [Effect::Confirm]);
+}
+
+#[test]
+fn a_tick_and_a_request_at_once_both_fire_where_both_may() {
+    let mut world = world("0 * * * *", |_| {});
+    world.now = at("10:00");
+    ask(&mut world, "please");
+    world.run_until(at("10:01")).unwrap();
+    assert_eq!(fired(&world), ["10:00", "asked"]);
+    assert_eq!(status(&world).last_handled_tick, Some(at("10:00")));
+}
+
+#[test]
+fn the_process_may_die_anywhere_and_a_request_fires_once() {
+    for point in 0..6 {
+        let mut world = world("0 * * * *", |_| {});
+        ask(&mut world, "please");
+        world.dies_after = Some(point);
+        let _ = world.turn();
+        world.run_until(at("09:30")).unwrap();
+        assert_eq!(fired(&world), ["asked"], "dies after {point}");
+    }
+}

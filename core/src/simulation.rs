@@ -1,0 +1,292 @@
+//! A schedule's life without a cluster: the very [`decide`] that the controller runs, in a world where a run takes a
+//! given time, the operator is down when it is told to be, and nothing else goes wrong.
+//!
+//! `pipekick simulate` shows its log; the tests of the decisions judge by its ledger.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::decide::schedule::{
+    ChildCause, ChildOrder, Created, Creation, Effect, Facts, Observed, Plan, decide,
+};
+use crate::domain::schedule::{Child, ChildOwner, Schedule};
+use crate::domain::{Phase, Reason, Span};
+
+/// A cancelled run has ended after this time.
+const CANCEL_TAKES: SignedDuration = SignedDuration::from_secs(10);
+/// More than anybody reads; a simulation that comes to it is refused.
+pub const MAX_LINES: usize = 100_000;
+/// A decision that leads to another one this often would never rest.
+const MAX_TURNS: usize = 1_000;
+
+/// One line of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Line {
+    /// When.
+    pub at: Timestamp,
+    /// One word.
+    pub what: &'static str,
+    /// A sentence.
+    pub message: String,
+    /// The child it speaks of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub child: Option<String>,
+    /// The tick it speaks of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tick: Option<Timestamp>,
+}
+
+/// More happens than can be shown.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("more than {MAX_LINES} things happen: choose a shorter time")]
+pub struct TooMuch;
+
+/// The process was made to die.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Died;
+
+/// A child and when its run ends.
+#[derive(Debug, Clone)]
+struct Running {
+    child: Child,
+    ends: Timestamp,
+}
+
+/// A schedule, its children, and the time.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// The object as the API server has it.
+    pub schedule: Schedule,
+    /// The time.
+    pub now: Timestamp,
+    /// Whether the operator runs with `--pause`.
+    pub paused: bool,
+    /// What the operator's process remembers.
+    pub facts: Facts,
+    /// How long a run takes.
+    pub run_takes: Span,
+    /// The process dies after this many more writes and effects, if set.
+    pub dies_after: Option<usize>,
+    /// Every child that was ever created: the tick, and its name.
+    pub ledger: Vec<(Option<Timestamp>, String)>,
+    /// What happened.
+    pub log: Vec<Line>,
+    children: Vec<Running>,
+}
+
+impl World {
+    /// `schedule` at `now`, without children.
+    #[must_use]
+    pub fn new(schedule: Schedule, now: Timestamp, run_takes: Span) -> Self {
+        Self {
+            schedule,
+            now,
+            paused: false,
+            facts: Facts::default(),
+            run_takes,
+            dies_after: None,
+            ledger: Vec::new(),
+            log: Vec::new(),
+            children: Vec::new(),
+        }
+    }
+
+    /// The children, as the watch shows them.
+    #[must_use]
+    pub fn children(&self) -> Vec<Child> {
+        self.children.iter().map(|running| running.child.clone()).collect()
+    }
+
+    /// Somebody deletes a child.
+    pub fn delete(&mut self, name: &str) {
+        self.children.retain(|running| running.child.name != name);
+    }
+
+    /// Decides and applies until nothing is left to do; answers when to decide again.
+    ///
+    /// # Errors
+    /// When the process was made to die on the way.
+    pub fn turn(&mut self) -> Result<Option<Timestamp>, Died> {
+        self.settle();
+        for _ in 0..MAX_TURNS {
+            let children = self.children();
+            let observed = Observed {
+                now: self.now,
+                paused: self.paused,
+                schedule: &self.schedule,
+                children: &children,
+                facts: &self.facts,
+            };
+            let plan = decide(&observed);
+            let (goes_on, wake) = (plan.goes_on(), plan.wake);
+            self.apply(plan)?;
+            if !goes_on {
+                self.facts.fresh = false;
+                return Ok(wake);
+            }
+        }
+        unreachable!("a decision rests once everything it asked for was done")
+    }
+
+    /// Lets time pass up to `until`, deciding whenever something happens.
+    ///
+    /// # Errors
+    /// When more happens than can be shown.
+    ///
+    /// # Panics
+    /// Never: nobody makes the process die here.
+    pub fn run_until(&mut self, until: Timestamp) -> Result<(), TooMuch> {
+        self.dies_after = None;
+        loop {
+            let wake = self.turn().unwrap_or(None);
+            if self.log.len() > MAX_LINES {
+                return Err(TooMuch);
+            }
+            let ends = self.children.iter().map(|running| running.ends).filter(|ends| *ends > self.now).min();
+            let next = [wake, ends].into_iter().flatten().filter(|next| *next > self.now).min();
+            match next.filter(|next| *next <= until) {
+                Some(next) => self.now = next,
+                None => break,
+            }
+        }
+        self.now = self.now.max(until);
+        self.settle();
+        Ok(())
+    }
+
+    /// The operator is down until `until`; its process forgets what it knew.
+    pub fn down_until(&mut self, until: Timestamp) {
+        self.say("Down", "the operator is down".into(), None, None);
+        self.facts = Facts::default();
+        self.now = self.now.max(until);
+        self.settle();
+        self.say("Up", "the operator is up again".into(), None, None);
+    }
+
+    /// Runs that have ended by now.
+    fn settle(&mut self) {
+        let now = self.now;
+        let mut ended: Vec<(Timestamp, String, Phase)> = Vec::new();
+        for running in &mut self.children {
+            let Running { child, ends } = running;
+            if *ends > now || child.finished_at.is_some() {
+                continue;
+            }
+            let phase = if child.cancel.is_some() { Phase::Canceled } else { Phase::Succeeded };
+            child.phase = Some(phase);
+            child.finished_at = Some(*ends);
+            ended.push((*ends, child.name.clone(), phase));
+        }
+        ended.sort_by_key(|(at, _, _)| *at);
+        for (at, name, phase) in ended {
+            let message = format!("{name} ended {phase:?}");
+            self.log.push(Line { at, what: "Ended", message, child: Some(name), tick: None });
+        }
+    }
+
+    fn apply(&mut self, plan: Plan) -> Result<(), Died> {
+        let Plan { status, effects, events, wake: _ } = plan;
+        if let Some(status) = status {
+            self.breathe()?;
+            self.schedule.status = status;
+            self.facts.fresh = true;
+        }
+        for note in events {
+            // A create was told when it was done.
+            if note.reason != Reason::ChildCreated {
+                self.say(note.reason.as_str(), note.message, None, None);
+            }
+        }
+        for effect in effects {
+            self.breathe()?;
+            match effect {
+                Effect::Confirm => self.facts.fresh = true,
+                Effect::Delete { name, uid } => {
+                    self.children.retain(|running| running.child.name != name || running.child.uid != uid);
+                    self.say("Trimmed", format!("{name} was deleted: the history limit"), Some(name), None);
+                }
+                Effect::Cancel { name, value } => {
+                    let ends = self.now + CANCEL_TAKES;
+                    if let Some(running) = self.children.iter_mut().find(|running| running.child.name == name)
+                    {
+                        running.child.cancel = Some(value);
+                        running.ends = running.ends.min(ends);
+                    }
+                    self.say("Cancelled", format!("{name} was asked to cancel its run"), Some(name), None);
+                }
+                Effect::Create(order) => self.create(order),
+            }
+        }
+        Ok(())
+    }
+
+    fn create(&mut self, order: ChildOrder) {
+        let ChildOrder { name, cause } = order;
+        let (tick, message) = match cause {
+            ChildCause::Tick { tick, release, scheduled_time } => {
+                let late = self.now.duration_since(release);
+                let late = if late.as_secs() < 1 { String::new() } else { format!(", {late:#} late") };
+                (Some(tick), format!("{name} for the tick of {scheduled_time}{late}"))
+            }
+            ChildCause::Request { value } => (None, format!("{name} for the request {value:?}")),
+        };
+        let outcome = match self.children.iter().find(|running| running.child.name == name) {
+            Some(running) => Creation::Ours { uid: running.child.uid.clone() },
+            None => {
+                let uid = format!("uid-{}", self.ledger.len());
+                self.ledger.push((tick, name.clone()));
+                self.children.push(Running { child: self.child(&name, &uid, tick), ends: self.run_ends() });
+                self.say("Fired", message, Some(name.clone()), tick);
+                Creation::Made { uid }
+            }
+        };
+        self.facts.creations.retain(|created| created.name != name);
+        let (first_at, at) = (self.now, self.now);
+        self.facts.creations = vec![Created { name, tick, first_at, at, times: 1, outcome }];
+    }
+
+    fn child(&self, name: &str, uid: &str, tick: Option<Timestamp>) -> Child {
+        Child {
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+            owner: ChildOwner::Schedule {
+                name: self.schedule.key.name.clone(),
+                uid: self.schedule.uid.clone(),
+            },
+            being_deleted: false,
+            created: self.now,
+            tick,
+            phase: Some(Phase::Running),
+            run_seq: Some(1),
+            cancel: None,
+            finished_at: None,
+        }
+    }
+
+    fn run_ends(&self) -> Timestamp {
+        let takes = SignedDuration::try_from(std::time::Duration::from(self.run_takes));
+        takes.ok().and_then(|takes| self.now.checked_add(takes).ok()).unwrap_or(Timestamp::MAX)
+    }
+
+    /// One more write or effect; the process may have been made to die before it.
+    fn breathe(&mut self) -> Result<(), Died> {
+        match &mut self.dies_after {
+            Some(0) => {
+                self.facts = Facts::default();
+                self.dies_after = None;
+                Err(Died)
+            }
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn say(&mut self, what: &'static str, message: String, child: Option<String>, tick: Option<Timestamp>) {
+        self.log.push(Line { at: self.now, what, message, child, tick });
+    }
+}

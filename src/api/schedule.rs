@@ -1,0 +1,393 @@
+//! `PipelineSchedule`: what users have in their git repositories. A field's comment is what `kubectl explain` shows; a
+//! rule's message says what to write instead. Its CRD is not installed yet: `pipekick simulate` reads it.
+//!
+//! Fields are as written: no schema default, optional means `Option`. What they mean is parsed once, by
+//! [`to_domain`].
+
+#![allow(clippy::duplicated_attributes, reason = "printer columns repeat keys by nature")]
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{CustomResource, KubeSchema};
+use pipekick_core::domain::schedule::{
+    Clock, ConcurrencyPolicy, DEFAULT_CATCH_UP, Dst, Fold, Gap, HashKey, MissedRuns, Pattern, Schedule,
+    ScheduleSpec, ScheduleStatus, Zone,
+};
+use pipekick_core::domain::{ObjectKey, Span, SpecProblem};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::trigger::{FIRE_ANNOTATION, PipelineTriggerSpec, UnreadableStatus};
+
+/// Children kept of each outcome where the limit is unset.
+pub const DEFAULT_RUNS_LIMIT: usize = 3;
+
+/// Makes a PipelineTrigger at every tick of a schedule, as a CronJob makes Jobs. Status tells when it ticked last, when
+/// it ticks next, and what was missed.
+#[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "pipekick.dev",
+    version = "v1alpha1",
+    kind = "PipelineSchedule",
+    plural = "pipelineschedules",
+    shortname = "psched",
+    category = "pipekick",
+    namespaced,
+    status = "ScheduleStatus",
+    derive = "PartialEq",
+    doc = "Makes a PipelineTrigger at every tick of a schedule, as a CronJob makes Jobs. Status tells when it ticked last, when it ticks next, and what was missed.",
+    validation = Rule::new("size(self.metadata.name) <= 52").message("metadata.name: at most 52 characters, since the children's names are made of it"),
+    printcolumn(name = "Schedule", type_ = "string", json_path = ".status.resolvedSchedules[*]"),
+    printcolumn(name = "Zone", type_ = "string", json_path = ".spec.timeZone"),
+    printcolumn(name = "Suspend", type_ = "boolean", json_path = ".spec.suspend"),
+    printcolumn(name = "Active", type_ = "string", json_path = ".status.active[*].name"),
+    printcolumn(name = "Last", type_ = "date", json_path = ".status.lastScheduleTime"),
+    printcolumn(name = "Next", type_ = "string", json_path = ".status.nextScheduleTime"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = "1")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.schedule) != has(self.schedules)").message("write either schedule or schedules"),
+    validation = Rule::new("(has(self.runBy) ? self.runBy : 'Cluster') == (has(oldSelf.runBy) ? oldSelf.runBy : 'Cluster')").message("runBy is immutable: delete the schedule and create it anew"),
+    validation = Rule::new("!has(self.missedRuns) || self.missedRuns != 'All' || (has(self.concurrencyPolicy) && self.concurrencyPolicy == 'Allow')").message("missedRuns: All fires several runs at once: write concurrencyPolicy: Allow beside it"),
+    validation = Rule::new("!has(self.maxCatchUp) || (has(self.missedRuns) && self.missedRuns == 'All')").message("maxCatchUp belongs to missedRuns: All"),
+    validation = Rule::new("!has(self.concurrencyPolicy) || self.concurrencyPolicy != 'Replace' || has(self.triggerTemplate.spec.gitlab.accessTokenRef)").message("concurrencyPolicy: Replace cancels pipelines: name an accessTokenRef in triggerTemplate.spec.gitlab"),
+    validation = Rule::new("!has(self.deletionPolicy) || (has(self.runBy) && self.runBy == 'GitLab')").message("deletionPolicy belongs to runBy: GitLab: what runBy: Cluster makes goes with the schedule"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !(has(self.schedules) || has(self.concurrencyPolicy) || has(self.missedRuns) || has(self.dst) || has(self.jitter) || has(self.startingDeadline) || has(self.successfulRunsHistoryLimit) || has(self.failedRunsHistoryLimit))").message("runBy: GitLab leaves the clock to GitLab, which cannot honour schedules, concurrencyPolicy, missedRuns, dst, jitter, startingDeadline and history limits: leave them out, or write runBy: Cluster"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.schedule) || !self.schedule.startsWith('@every')").message("schedule: GitLab knows no @every: write five fields, or runBy: Cluster"),
+)]
+pub struct PipelineScheduleSpec {
+    /// When it ticks: minute, hour, day of month, month, day of week, such as 30 2 * * MON-FRI. Also @hourly, @daily,
+    /// @weekly, @monthly, @yearly and @every 90m (counted from the creation, one minute at least). H stands for a
+    /// value hashed from namespace and name: H 2 * * * is some minute after two, always the same one, another one
+    /// for another object; H(0-29) and H/15 narrow it. L is the last day of the month, FRI#2 its second Friday,
+    /// FRI#L its last. Either of the two day fields may match where both are restricted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(
+        validation = Rule::new("!self.contains('TZ=')").message("schedule: write the zone into timeZone"),
+    )]
+    pub schedule: Option<String>,
+
+    /// Several schedules, at most 10, for what one cannot say. An instant that several name is one tick.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 10), inner(length(min = 1, max = 512)))]
+    pub schedules: Option<Vec<String>>,
+
+    /// Zone of the schedule, as the IANA database names it: Europe/Berlin. Unset: UTC. The database is part of the
+    /// operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_+/-]+$"))]
+    pub time_zone: Option<String>,
+
+    /// What becomes of times that do not exist, or exist twice, because clocks are put forward or back. Schedules whose
+    /// minute or hour begins with a star are not concerned: they follow the clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dst: Option<DstSpec>,
+
+    /// While true nothing is fired. Resuming never fires the past.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
+
+    /// A tick later than this does not fire any more and is counted as missed, such as 10m. Unset: there is no such
+    /// limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^([0-9]{1,7}(h|m|s))+$')").message("startingDeadline: write it like 90s, 30m or 1h30m"),
+        validation = Rule::new("self.matches('[1-9]')").message("startingDeadline: zero would miss every tick; leave it out for no limit"),
+    )]
+    pub starting_deadline: Option<String>,
+
+    /// Which of the ticks that passed while nobody looked are made up for. Latest (when unset): the newest. Skip: none;
+    /// a tick more than a minute late is dropped. All: each, in order, at most maxCatchUp; needs concurrencyPolicy
+    /// Allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed_runs: Option<MissedRunsSpec>,
+
+    /// How many ticks missedRuns: All makes up for; older ones are dropped and counted. Unset: 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub max_catch_up: Option<u8>,
+
+    /// What becomes of a tick while an earlier run of the schedule is active. Forbid (when unset): it is dropped and
+    /// counted. Allow: it fires beside the active run. Queue: it waits until the active run has ended; at most one
+    /// waits, the newest. Replace: the active run is cancelled, and the tick fires when it has ended; if it does not
+    /// end within five minutes the tick is dropped. A run that cannot be followed, for want of an access token,
+    /// counts as ended once it is fired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_policy: Option<ConcurrencyPolicy>,
+
+    /// Every tick fires up to this much later, always the same for one tick and never later than the next one, such as
+    /// 5m: so that many schedules on one minute do not fire at once. Unset: 0s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^([0-9]{1,7}(h|m|s))+$')").message("jitter: write it like 90s, 30m or 1h30m"),
+    )]
+    pub jitter: Option<String>,
+
+    /// How many children are kept that succeeded, or were fired and not followed. Unset: 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub successful_runs_history_limit: Option<u8>,
+
+    /// How many children are kept that ended in any other way. Unset: 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub failed_runs_history_limit: Option<u8>,
+
+    /// Who keeps the time. Cluster (when unset): this operator makes a PipelineTrigger at every tick. GitLab: a pipeline
+    /// schedule inside GitLab is kept equal to this spec, for pipelines whose rules ask for the source schedule.
+    /// Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_by: Option<RunBy>,
+
+    /// With runBy: GitLab, what becomes of the schedule inside GitLab when this object is deleted. Delete (when unset):
+    /// it is deleted. Orphan: it is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<ScheduleDeletion>,
+
+    /// What the children look like.
+    pub trigger_template: TriggerTemplate,
+}
+
+/// What becomes of times that do not exist, or exist twice.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DstSpec {
+    /// Of times that do not exist. RunAfter (when unset): they fire at the first instant after the gap. Skip: they do
+    /// not fire that day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<Gap>,
+    /// Of times that exist twice. First (when unset): they fire the first time. Second: they fire the second time.
+    /// Both: they fire twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fold: Option<Fold>,
+}
+
+/// Which of the ticks that passed while nobody looked are made up for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MissedRunsSpec {
+    /// The newest.
+    #[default]
+    Latest,
+    /// None.
+    Skip,
+    /// Each, in order.
+    All,
+}
+
+/// Who keeps the time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RunBy {
+    /// This operator.
+    #[default]
+    Cluster,
+    /// A pipeline schedule inside GitLab.
+    GitLab,
+}
+
+/// What becomes of the schedule inside GitLab.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ScheduleDeletion {
+    /// It is deleted.
+    #[default]
+    Delete,
+    /// It is left.
+    Orphan,
+}
+
+/// What the children look like.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.spec.fireOn)").message("triggerTemplate.spec.fireOn: a child fires once, when its tick creates it; leave fireOn out"),
+    validation = Rule::new("!has(self.spec.suspend)").message("triggerTemplate.spec.suspend: suspend the schedule itself, by spec.suspend"),
+)]
+pub struct TriggerTemplate {
+    /// Labels and annotations of the children, beside those that Pipekick adds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<TemplateMetadata>,
+    /// The spec of the children: as of a PipelineTrigger, without fireOn and suspend.
+    pub spec: PipelineTriggerSpec,
+}
+
+/// Labels and annotations of the children.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TemplateMetadata {
+    /// Labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Annotations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<BTreeMap<String, String>>,
+}
+
+/// Parses an object for decisions. What the schema let through and cannot be followed becomes a [`SpecProblem`].
+///
+/// # Errors
+/// When the status is not readable; a newer operator may have written it.
+pub fn to_domain(
+    metadata: &ObjectMeta,
+    spec: &Result<PipelineScheduleSpec, String>,
+    status: &Result<Option<ScheduleStatus>, String>,
+) -> Result<Schedule, UnreadableStatus> {
+    let status = status.as_ref().map_err(|error| UnreadableStatus(error.clone()))?;
+    let key = ObjectKey {
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+    };
+    let created = metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    Ok(Schedule {
+        uid: metadata.uid.clone().unwrap_or_default(),
+        generation: metadata.generation.unwrap_or_default(),
+        created,
+        being_deleted: metadata.deletion_timestamp.is_some(),
+        fire: metadata.annotations.as_ref().and_then(|map| map.get(FIRE_ANNOTATION)).cloned(),
+        suspend: spec.as_ref().ok().and_then(|spec| spec.suspend).unwrap_or(false),
+        spec: match spec {
+            Ok(spec) => spec.parse(&key, created),
+            Err(error) => Err(SpecProblem(format!("spec cannot be read: {error}"))),
+        },
+        status: status.clone().unwrap_or_default(),
+        key,
+    })
+}
+
+impl PipelineScheduleSpec {
+    fn parse(&self, key: &ObjectKey, created: Timestamp) -> Result<ScheduleSpec, SpecProblem> {
+        let Self {
+            schedule,
+            schedules,
+            time_zone,
+            dst,
+            suspend: _,
+            starting_deadline,
+            missed_runs,
+            max_catch_up,
+            concurrency_policy,
+            jitter,
+            successful_runs_history_limit,
+            failed_runs_history_limit,
+            run_by: _,
+            deletion_policy: _,
+            trigger_template: _,
+        } = self;
+        if key.name.len() > 52 {
+            return Err(SpecProblem("metadata.name: at most 52 characters".into()));
+        }
+        let texts: Vec<&String> = match (schedule, schedules) {
+            (Some(schedule), None) => vec![schedule],
+            (None, Some(schedules)) if !schedules.is_empty() => schedules.iter().collect(),
+            (None, Some(_) | None) | (Some(_), Some(_)) => {
+                return Err(SpecProblem("write either schedule or schedules".into()));
+            }
+        };
+        let hash_key = HashKey::new(&key.namespace, &key.name);
+        let patterns = texts
+            .into_iter()
+            .map(|text| Pattern::parse(text, Some(&hash_key)).map_err(|e| problem("schedule", &e)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let zone = match time_zone {
+            Some(name) => Zone::parse(name).map_err(|e| problem("timeZone", &e))?,
+            None => Zone::utc(),
+        };
+        let (gap, fold) = dst.as_ref().map_or((None, None), |DstSpec { gap, fold }| (*gap, *fold));
+        let concurrency = concurrency_policy.unwrap_or_default();
+        let missed_runs = match missed_runs.unwrap_or_default() {
+            MissedRunsSpec::Latest => MissedRuns::Latest,
+            MissedRunsSpec::Skip => MissedRuns::Skip,
+            MissedRunsSpec::All if concurrency != ConcurrencyPolicy::Allow => {
+                return Err(SpecProblem("missedRuns: All needs concurrencyPolicy: Allow".into()));
+            }
+            MissedRunsSpec::All => {
+                MissedRuns::All { max_catch_up: max_catch_up.map_or(DEFAULT_CATCH_UP, usize::from).max(1) }
+            }
+        };
+        let span = |field: &str, text: &Option<String>| {
+            text.as_deref().map(str::parse::<Span>).transpose().map_err(|e| problem(field, &e))
+        };
+        Ok(ScheduleSpec {
+            clock: Clock {
+                patterns,
+                zone,
+                dst: Dst { gap: gap.unwrap_or_default(), fold: fold.unwrap_or_default() },
+                anchor: created,
+            },
+            jitter: span("jitter", jitter)?.unwrap_or(Span::from_secs(0)),
+            starting_deadline: span("startingDeadline", starting_deadline)?,
+            missed_runs,
+            concurrency,
+            successful_limit: successful_runs_history_limit.map_or(DEFAULT_RUNS_LIMIT, usize::from),
+            failed_limit: failed_runs_history_limit.map_or(DEFAULT_RUNS_LIMIT, usize::from),
+        })
+    }
+}
+
+fn problem(field: &str, error: &impl std::fmt::Display) -> SpecProblem {
+    SpecProblem(format!("{field}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::CustomResourceExt as _;
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(change: serde_json::Value) -> Result<ScheduleSpec, SpecProblem> {
+        let mut spec = json!({
+            "schedule": "H 2 * * *",
+            "triggerTemplate": {"spec": {"gitlab": {"project": "shop/checkout"}, "ref": "main"}},
+        });
+        for (field, value) in change.as_object().unwrap() {
+            spec[field] = value.clone();
+        }
+        let spec: PipelineScheduleSpec = serde_json::from_value(spec).unwrap();
+        spec.parse(&ObjectKey { namespace: "shop".into(), name: "nightly".into() }, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn the_defaults_are_what_the_texts_say() {
+        let spec = parse(json!({})).unwrap();
+        assert_eq!(spec.clock.zone, Zone::utc());
+        assert_eq!(spec.clock.dst, Dst { gap: Gap::RunAfter, fold: Fold::First });
+        assert_eq!((spec.jitter, spec.starting_deadline), (Span::from_secs(0), None));
+        assert_eq!((spec.missed_runs, spec.concurrency), (MissedRuns::Latest, ConcurrencyPolicy::Forbid));
+        assert_eq!((spec.successful_limit, spec.failed_limit), (3, 3));
+        let all = parse(json!({"missedRuns": "All", "concurrencyPolicy": "Allow"})).unwrap();
+        assert_eq!(all.missed_runs, MissedRuns::All { max_catch_up: 10 });
+    }
+
+    #[test]
+    fn a_problem_names_its_field_and_says_what_to_write() {
+        for (change, says) in [
+            (json!({"schedule": "61 * * * *"}), "schedule: 61 in the minute field: 0-59"),
+            (
+                json!({"timeZone": "Mars"}),
+                "timeZone: \"Mars\" is no time zone: write a name of the IANA database, such as Europe/Berlin or UTC",
+            ),
+            (json!({"schedules": ["@daily"]}), "write either schedule or schedules"),
+            (json!({"missedRuns": "All"}), "missedRuns: All needs concurrencyPolicy: Allow"),
+            (
+                json!({"jitter": "soon"}),
+                "jitter: `soon` is no duration: write it like 90s, 30m or 1h30m (at most ten years)",
+            ),
+        ] {
+            assert_eq!(parse(change).unwrap_err().0, says);
+        }
+    }
+
+    #[test]
+    fn the_schema_can_be_made_and_its_rules_stand_in_it() {
+        let crd = serde_json::to_string(&PipelineSchedule::crd()).unwrap();
+        for rule in ["size(self.metadata.name) <= 52", "runBy is immutable", "leave fireOn out"] {
+            assert!(crd.contains(rule), "{rule}");
+        }
+    }
+}

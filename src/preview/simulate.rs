@@ -1,0 +1,117 @@
+//! `pipekick simulate`: what a `PipelineSchedule` would fire, skip, queue, replace and miss, and why.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use pipekick_core::domain::Schedule;
+use pipekick_core::domain::schedule::Zone;
+use pipekick_core::simulation::{Line, World};
+use serde_json::Value;
+
+use super::{BadInput, bad, instant};
+use crate::api::PipelineSchedule;
+use crate::api::schedule::{RunBy, to_domain};
+use crate::cli::{Output, Simulate};
+
+/// The answer to `pipekick simulate`, given the manifest that `--file` names.
+///
+/// # Errors
+/// Says what is wrong with what was typed, or with the manifest.
+pub fn simulate(typed: &Simulate, manifest: &str) -> Result<String, BadInput> {
+    let Simulate { file: _, from, until, run_takes, down, output } = typed;
+    let (from, until) = (instant("--from", from)?, instant("--until", until)?);
+    if until <= from {
+        return Err(BadInput("--until: write an instant later than --from".into()));
+    }
+    let schedule = read(manifest, from)?;
+    let zone = schedule.spec.as_ref().map_or_else(|_| Zone::utc(), |spec| spec.clock.zone.clone());
+    let mut world = World::new(schedule, from, *run_takes);
+    let mut checked = from;
+    for down in down {
+        let (start, end) =
+            down.split_once("..").ok_or_else(|| BadInput(format!("--down {down:?}: write FROM..TO")))?;
+        let (start, end) = (instant("--down", start)?, instant("--down", end)?);
+        if start < checked || end <= start || end > until {
+            return Err(BadInput(format!(
+                "--down {down:?}: write times of downtime in their order, between --from and --until"
+            )));
+        }
+        checked = end;
+        world.run_until(start).map_err(|error| bad("--until", &error))?;
+        world.down_until(end);
+    }
+    world.run_until(until).map_err(|error| bad("--until", &error))?;
+    Ok(match output {
+        Output::Text => text(&zone, &world),
+        Output::Json => json(&world.log),
+    })
+}
+
+/// The schedule of the manifest, as if it were created at `created`.
+fn read(manifest: &str, created: Timestamp) -> Result<Schedule, BadInput> {
+    let written: Value =
+        serde_saphyr::from_str(manifest).map_err(|error| bad("the manifest is no YAML", &error))?;
+    if written["kind"] != "PipelineSchedule" || written["apiVersion"] != "pipekick.dev/v1alpha1" {
+        return Err(BadInput("the manifest is no PipelineSchedule of pipekick.dev/v1alpha1".into()));
+    }
+    let mut object: PipelineSchedule =
+        serde_json::from_value(written.clone()).map_err(|error| bad("the manifest", &error))?;
+    let known = serde_json::to_value(&object.spec).map_err(|error| bad("the manifest", &error))?;
+    if let Some(unknown) = unknown_field(&written["spec"], &known, "spec") {
+        return Err(BadInput(format!("the manifest: there is no field {unknown}")));
+    }
+    if object.spec.run_by == Some(RunBy::GitLab) {
+        return Err(BadInput(
+            "spec.runBy is GitLab: GitLab keeps the time then, and only it knows what it will do".into(),
+        ));
+    }
+    object.metadata.creation_timestamp = Some(Time(created));
+    object.metadata.uid = Some("simulated".into());
+    object.metadata.namespace.get_or_insert_with(|| "default".into());
+    let schedule = to_domain(&object.metadata, &Ok(object.spec), &Ok(None))
+        .map_err(|error| bad("the manifest", &error))?;
+    match schedule.spec {
+        Ok(_) => Ok(schedule),
+        Err(problem) => Err(BadInput(format!("spec.{}", problem.0))),
+    }
+}
+
+/// A field of `written` that did not survive being read: a typing error would otherwise go unnoticed.
+fn unknown_field(written: &Value, known: &Value, path: &str) -> Option<String> {
+    match (written, known) {
+        (Value::Object(written), Value::Object(known)) => written.iter().find_map(|(field, value)| {
+            let path = format!("{path}.{field}");
+            match known.get(field) {
+                None => (!value.is_null()).then_some(path),
+                Some(known) => unknown_field(value, known, &path),
+            }
+        }),
+        (Value::Array(written), Value::Array(known)) => written
+            .iter()
+            .zip(known)
+            .enumerate()
+            .find_map(|(at, (value, known))| unknown_field(value, known, &format!("{path}[{at}]"))),
+        _ => None,
+    }
+}
+
+/// One line for each thing that happens, and what it came to.
+fn text(zone: &Zone, world: &World) -> String {
+    let mut text = String::new();
+    for Line { at, what, message, child: _, tick: _ } in &world.log {
+        let _ = writeln!(text, "{}  {what:<12} {message}", zone.rfc3339(*at));
+    }
+    let missed = world.schedule.status.missed.count;
+    let _ = writeln!(text, "{} fired, {missed} missed", world.ledger.len());
+    if let Some(message) = &world.schedule.status.message {
+        let _ = writeln!(text, "{message}");
+    }
+    text
+}
+
+fn json(log: &[Line]) -> String {
+    let mut json = serde_json::to_string_pretty(log).expect("lines of text are JSON");
+    json.push('\n');
+    json
+}

@@ -1,0 +1,144 @@
+use clap::Parser as _;
+
+use super::*;
+use crate::cli::{Cli, Command};
+
+/// The answer to a command line, as the binary gives it.
+fn answer(line: &[&str], manifest: &str) -> Result<String, BadInput> {
+    let typed = Cli::try_parse_from([&["pipekick"], line].concat()).unwrap();
+    match typed.command {
+        Command::Next(typed) => next(&typed, "2026-03-28T12:00:00Z".parse().unwrap()),
+        Command::Simulate(typed) => simulate(&typed, manifest),
+        Command::Run(_) | Command::Crds(_) | Command::Reasons => panic!("not a preview"),
+    }
+}
+
+fn refused(line: &[&str], manifest: &str) -> String {
+    answer(line, manifest).unwrap_err().0
+}
+
+#[test]
+fn next_shows_the_zones_time_and_utc() {
+    let said = answer(&["next", "30 2 * * *", "--time-zone", "Europe/Berlin", "--count", "2"], "").unwrap();
+    assert_eq!(
+        said,
+        "2026-03-29T03:00:00+02:00  Sun  2026-03-29T01:00:00Z\n2026-03-30T02:30:00+02:00  Mon  2026-03-30T00:30:00Z\n"
+    );
+    assert_eq!(answer(&["next", "@daily"], "").unwrap().lines().count(), 5);
+}
+
+#[test]
+fn next_as_json_is_an_array_of_instants_in_utc() {
+    let line = [
+        "next",
+        "0 2 * * *",
+        "--from",
+        "2026-01-01T00:00:00Z",
+        "--until",
+        "2026-01-02T02:00:00Z",
+        "-o",
+        "json",
+    ];
+    let said: Vec<String> = serde_json::from_str(&answer(&line, "").unwrap()).unwrap();
+    assert_eq!(said, ["2026-01-01T02:00:00Z", "2026-01-02T02:00:00Z"]);
+}
+
+#[test]
+fn next_takes_gap_fold_and_name() {
+    let berlin = ["next", "30 2 * * *", "--time-zone", "Europe/Berlin", "--count", "2", "--from"];
+    let said = answer(&[&berlin[..], &["2026-03-28T12:00:00Z", "--gap", "Skip"]].concat(), "").unwrap();
+    assert!(said.starts_with("2026-03-30T02:30:00+02:00"), "{said}");
+    let said = answer(&[&berlin[..], &["2026-10-24T12:00:00Z", "--fold", "Both"]].concat(), "").unwrap();
+    assert!(
+        said.contains("2026-10-25T02:30:00+02:00") && said.contains("2026-10-25T02:30:00+01:00"),
+        "{said}"
+    );
+    let said = answer(&["next", "H 2 * * *", "--name", "shop/nightly", "--count", "1"], "").unwrap();
+    assert_eq!(said, "2026-03-29T02:54:00Z  Sun\n");
+}
+
+#[test]
+fn next_says_what_is_wrong() {
+    assert_eq!(refused(&["next", "61 * * * *"], ""), "\"61 * * * *\": 61 in the minute field: 0-59");
+    assert!(refused(&["next", "H * * * *"], "").ends_with("add --name NAMESPACE/NAME"));
+    assert!(refused(&["next", "H * * * *", "--name", "nightly"], "").ends_with("write NAMESPACE/NAME"));
+    assert!(
+        refused(&["next", "@daily", "--time-zone", "Mars"], "")
+            .starts_with("--time-zone: \"Mars\" is no time zone")
+    );
+    assert!(
+        refused(&["next", "@daily", "--from", "today"], "").starts_with("--from \"today\": write an instant")
+    );
+    assert!(
+        refused(&["next", "* * * * *", "--until", "2027-01-01T00:00:00Z"], "")
+            .contains("more than 10000 ticks")
+    );
+}
+
+const MANIFEST: &str = "
+apiVersion: pipekick.dev/v1alpha1
+kind: PipelineSchedule
+metadata: {name: nightly, namespace: shop}
+spec:
+  schedule: '*/10 * * * *'
+  concurrencyPolicy: Queue
+  triggerTemplate:
+    spec:
+      gitlab: {project: shop/checkout, accessTokenRef: {name: gitlab, key: token}}
+      ref: main
+";
+
+const HOUR: [&str; 7] =
+    ["simulate", "-f", "x", "--from", "2026-11-02T09:00:00Z", "--until", "2026-11-02T10:00:00Z"];
+
+#[test]
+fn simulate_shows_what_fires_waits_and_is_missed() {
+    let down = ["--run-takes", "15m", "--down", "2026-11-02T09:21:00Z..2026-11-02T09:45:00Z"];
+    let said = answer(&[&HOUR[..], &down[..]].concat(), MANIFEST).unwrap();
+    let words: Vec<(&str, &str)> = said
+        .lines()
+        .filter_map(|line| Some((line.get(11..16)?, line.split_whitespace().nth(1)?)))
+        .filter(|(at, _)| at.contains(':'))
+        .collect();
+    let wanted = [
+        ("09:10", "Fired"),
+        ("09:20", "TickQueued"),
+        ("09:21", "Down"),
+        ("09:25", "Ended"),
+        ("09:45", "Up"),
+        ("09:45", "Fired"),
+        ("09:45", "TicksMissed"),
+        ("09:45", "TickQueued"),
+        ("09:50", "TicksMissed"),
+        ("09:50", "TickQueued"),
+        ("10:00", "Ended"),
+        ("10:00", "Fired"),
+    ];
+    assert_eq!(words[..wanted.len()], wanted, "{said}");
+    let lines: Vec<Value> =
+        serde_json::from_str(&answer(&[&HOUR[..], &["-o", "json"]].concat(), MANIFEST).unwrap()).unwrap();
+    assert_eq!(lines[0]["what"], "Fired");
+    assert_eq!(lines[0]["tick"], "2026-11-02T09:10:00Z");
+}
+
+use serde_json::Value;
+
+#[test]
+fn simulate_says_what_is_wrong() {
+    let with = |from: &str, to: &str| refused(&HOUR, &MANIFEST.replace(from, to));
+    assert_eq!(with("*/10 ", "61 "), "spec.schedule: 61 in the minute field: 0-59");
+    assert_eq!(
+        with("concurrencyPolicy", "concurencyPolicy"),
+        "the manifest: there is no field spec.concurencyPolicy"
+    );
+    assert!(with("Queue", "Whenever").starts_with("the manifest: unknown variant `Whenever`"));
+    assert!(with("kind: PipelineSchedule", "kind: CronJob").contains("no PipelineSchedule"));
+    assert!(with("  concurrencyPolicy: Queue", "  runBy: GitLab").starts_with("spec.runBy is GitLab"));
+    assert!(refused(&[&HOUR[..], &["--down", "x"]].concat(), MANIFEST).ends_with("write FROM..TO"));
+    let backwards =
+        ["simulate", "-f", "x", "--from", "2026-11-02T10:00:00Z", "--until", "2026-11-02T09:00:00Z"];
+    assert_eq!(refused(&backwards, MANIFEST), "--until: write an instant later than --from");
+    let century =
+        ["simulate", "-f", "x", "--from", "2026-11-02T10:00:00Z", "--until", "2126-11-02T09:00:00Z"];
+    assert!(refused(&century, MANIFEST).contains("choose a shorter time"));
+}
