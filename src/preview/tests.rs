@@ -1,4 +1,5 @@
 use clap::Parser as _;
+use serde_json::Value;
 
 use super::*;
 use crate::cli::{Cli, Command};
@@ -121,8 +122,6 @@ fn simulate_shows_what_fires_waits_and_is_missed() {
     assert_eq!(lines[0]["tick"], "2026-11-02T09:10:00Z");
 }
 
-use serde_json::Value;
-
 #[test]
 fn simulate_says_what_is_wrong() {
     let with = |from: &str, to: &str| refused(&HOUR, &MANIFEST.replace(from, to));
@@ -141,4 +140,87 @@ fn simulate_says_what_is_wrong() {
     let century =
         ["simulate", "-f", "x", "--from", "2026-11-02T10:00:00Z", "--until", "2126-11-02T09:00:00Z"];
     assert!(refused(&century, MANIFEST).contains("choose a shorter time"));
+}
+
+const PAGE: &str = include_str!("../../docs/schedules.md");
+
+/// The words of a command as a shell would split it: quotes of both kinds, no expansion.
+fn words(command: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for c in command.chars() {
+        match quote {
+            Some(q) if c == q => quote = None,
+            Some(_) => word.get_or_insert_default().push(c),
+            None if c == '\'' || c == '"' => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            None if c.is_whitespace() => words.extend(word.take()),
+            None => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+/// What the page says somebody would see, as (command, output).
+fn shown_on_the_page() -> Vec<(String, String)> {
+    let mut shown: Vec<(String, String)> = Vec::new();
+    for block in PAGE.split("```console\n").skip(1) {
+        let block = block.split("```").next().unwrap().replace("\\\n", " ");
+        for line in block.lines() {
+            match line.strip_prefix("$ ") {
+                Some(command) => shown.push((command.to_owned(), String::new())),
+                None => {
+                    let (_, output) = shown.last_mut().unwrap();
+                    output.push_str(line);
+                    output.push('\n');
+                }
+            }
+        }
+    }
+    shown
+}
+
+#[test]
+fn every_example_of_the_page_answers_what_the_page_says() {
+    let mut manifest = String::new();
+    let mut answered = 0;
+    for (command, output) in shown_on_the_page() {
+        if command.starts_with("cat ") {
+            manifest = output;
+            continue;
+        }
+        let (command, refused) = match command.split_once("; echo") {
+            Some((command, _)) => (command, true),
+            None => (command.as_str(), false),
+        };
+        let words = words(command.strip_prefix("pipekick ").unwrap());
+        let line: Vec<&str> = words.iter().map(String::as_str).collect();
+        let said = match answer(&line, &manifest) {
+            Err(error) => {
+                assert!(refused, "{command}: {error}");
+                format!("pipekick: {error}\nexit code 2\n")
+            }
+            Ok(said) => said,
+        };
+        assert_eq!(said, output, "{command}");
+        answered += 1;
+    }
+    assert!(answered >= 5, "the page lost its examples: {answered}");
+}
+
+#[test]
+fn every_command_in_the_pages_tables_can_be_run_as_it_stands() {
+    let mut run = 0;
+    for command in PAGE.split('`').filter_map(|text| text.strip_prefix("pipekick next ")) {
+        let mut words = words(command);
+        words.insert(0, "next".into());
+        let line: Vec<&str> = words.iter().map(String::as_str).collect();
+        if let Err(error) = answer(&line, "") {
+            assert!(error.0.contains("never fires"), "{command}: {error}");
+        }
+        run += 1;
+    }
+    assert!(run >= 5, "the page lost its commands: {run}");
 }

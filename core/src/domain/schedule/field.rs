@@ -159,10 +159,11 @@ impl Field {
             self.unrestricted |= step.unwrap_or(1) == 1;
             (min, max)
         } else if let Some((from, to)) = range.split_once('-') {
+            let to_sunday = kind == Kind::DayOfWeek && to.eq_ignore_ascii_case("SUN");
             let ends = kind.value(from).zip(kind.value(to));
             let Some((from, to)) = ends else { return Ok(None) };
             // A week that is written to its Sunday: FRI-SUN.
-            let to = if kind == Kind::DayOfWeek && to == 0 && from > 0 { 7 } else { to };
+            let to = if to_sunday && from > 0 { 7 } else { to };
             if from > to {
                 return Err(PatternError::Backwards { field: kind.to_string(), value: shown(item) });
             }

@@ -96,6 +96,10 @@ fn lists_ranges_and_steps() {
             "5-1 * * * *",
             "5-1 in the minute field: a range goes from the smaller to the larger; write the two parts as a list",
         ),
+        (
+            "0 0 * * 5-0",
+            "5-0 in the day-of-week field: a range goes from the smaller to the larger; write the two parts as a list",
+        ),
         ("*/0 * * * *", "*/0 in the minute field: a step is a number from 1 after one slash"),
         ("*/ * * * *", "*/ in the minute field: a step is a number from 1 after one slash"),
         ("*/2/3 * * * *", "*/2/3 in the minute field: a step is a number from 1 after one slash"),
