@@ -48,7 +48,9 @@ def field(at):
     return ",".join(item(at) for _ in range(rng.choices([1, 2, 3, 5], [70, 18, 8, 4])[0]))
 
 
-seen = dict.fromkeys(MACROS)
+NEVER = ["0 0 30 2 *", "0 0 30,31 feb *", "0 12 31 2,4,6,9,11 *"]
+
+seen = dict.fromkeys(MACROS + NEVER)
 while len(seen) < COUNT:
     fields = [field(at) for at in range(5)]
     if rng.random() < 0.01:
