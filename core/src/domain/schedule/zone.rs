@@ -58,9 +58,12 @@ impl Zone {
         &self.zone
     }
 
-    /// `instant` as RFC 3339 with the zone's offset then, in whole seconds.
+    /// `instant` as RFC 3339 with the zone's offset then; UTC's is `Z`.
     #[must_use]
     pub fn rfc3339(&self, instant: Timestamp) -> String {
+        if self.zone == TimeZone::UTC {
+            return instant.to_string();
+        }
         instant.display_with_offset(self.zone.to_offset(instant)).to_string()
     }
 
