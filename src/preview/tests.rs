@@ -137,9 +137,6 @@ fn simulate_says_what_is_wrong() {
     let backwards =
         ["simulate", "-f", "x", "--from", "2026-11-02T10:00:00Z", "--until", "2026-11-02T09:00:00Z"];
     assert_eq!(refused(&backwards, MANIFEST), "--until: write an instant later than --from");
-    let century =
-        ["simulate", "-f", "x", "--from", "2026-11-02T10:00:00Z", "--until", "2126-11-02T09:00:00Z"];
-    assert!(refused(&century, MANIFEST).contains("choose a shorter time"));
 }
 
 const PAGE: &str = include_str!("../../docs/schedules.md");
