@@ -1,7 +1,11 @@
 //! Every row of the table of answers is produced over HTTP at least once, in the shape the table says.
 #![allow(clippy::unwrap_used, reason = "the functions beside the tests are tests too")]
 
+#[path = "gitlab_rows/artifacts.rs"]
+mod artifacts;
 mod gitlab_client;
+#[path = "gitlab_rows/schedules.rs"]
+mod schedules;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +13,8 @@ use gitlab_client::{Client, SHOP, Seen, send, standing};
 use jiff::SignedDuration;
 use pipekick_sandbox::gitlab::{
     AccessTokenSeed, Ci, Fault, FaultRule, GitlabSim, Handle, JobPlay, JobState, JobTokenSeed, Limits, Play,
-    ProjectSeed, Protection, Role, Row, ScheduleSettings, Scope, Seed, Throttle, TriggerSeed, UserSeed,
-    VariablesRole, Version, Visibility, rows,
+    ProjectSeed, Protection, Role, Row, Scope, Seed, Throttle, TriggerSeed, UserSeed, VariablesRole, Version,
+    Visibility, rows,
 };
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
@@ -149,9 +153,9 @@ async fn every_row_is_reached_in_the_shape_the_table_says() {
     chain(&mut drive).await;
     creates(&mut drive).await;
     pipelines(&mut drive).await;
-    artifacts(&mut drive).await;
-    schedules(&mut drive).await;
-    schedule_variables(&mut drive).await;
+    artifacts::drive(&mut drive).await;
+    schedules::drive(&mut drive).await;
+    schedules::variables(&mut drive).await;
     instance(&mut drive).await;
     faults(&mut drive).await;
     limits(&mut drive).await;
@@ -338,112 +342,6 @@ async fn jobs(drive: &mut Drive, pipeline: &str) {
         ("JOB_RETRIED", format!("{build}/retry")),
     ] {
         let call = drive.client.api("POST", &path);
-        drive.expect(row, call).await;
-    }
-}
-
-async fn artifacts(drive: &mut Drive) {
-    let left = JobPlay::new("build", 1).leaving([("build.env", "TAG=1.2\n")]);
-    let members = BTreeMap::from([("alice".into(), Role::Maintainer)]);
-    let script = vec![Play::jobs([left, JobPlay::new("test", 1)])];
-    let path = "shop/built".to_owned();
-    let built = ProjectSeed { path, members, script, ..ProjectSeed::default() };
-    drive.sim.add(Seed { projects: vec![built], ..Seed::default() }).unwrap();
-    let project = "/projects/shop%2Fbuilt";
-    let call = drive.client.api("POST", &format!("{project}/pipeline")).json(&json!({ "ref": "main" }));
-    let id = drive.expect("CREATED", call).await.id();
-    drive.sim.advance(SignedDuration::from_secs(2));
-    let jobs = drive.get("JOBS", &format!("{project}/pipelines/{id}/jobs")).await.each("id");
-    let of_job = |at: usize, path: &str| format!("{project}/jobs/{}/artifacts/{path}", jobs[at]);
-    let of_ref = format!("{project}/jobs/artifacts/main/raw/build.env");
-    drive.get("ARTIFACT_SHOWN", &of_job(1, "build.env")).await;
-    drive.get("ARTIFACT_SHOWN", &format!("{of_ref}?job=build")).await;
-    drive.get("ARTIFACT_JOB_MISSING", &of_ref).await;
-    drive.get("ARTIFACTS_NONE", &of_job(0, "build.env")).await;
-    drive.get("ARTIFACT_ENTRY_MISSING", &of_job(1, "no/such/file")).await;
-    drive.get("ARTIFACT_PATH_INVALID", &of_job(1, "%2E%2E%2Fx")).await;
-    drive.sim.add(Seed { object_storage: Some(true), ..Seed::default() }).unwrap();
-    let moved = drive.get("ARTIFACT_REDIRECTED", &of_job(1, "build.env")).await;
-    let (_, stored) = moved.header("location").split_once("/-/").unwrap();
-    let stored = format!("/-/{stored}");
-    for (row, path, token) in [
-        ("STORAGE_SERVED", stored.clone(), None),
-        ("STORAGE_REFUSES_TOKEN", stored.clone(), Some(Seed::ACCESS_TOKEN)),
-        ("STORAGE_FORBIDDEN", stored.replace("simulated", "guessed"), None),
-    ] {
-        let mut call = drive.client.raw("GET", &path);
-        if let Some(token) = token {
-            call = call.header("PRIVATE-TOKEN", token);
-        }
-        drive.expect(row, call).await;
-    }
-}
-
-const SCHEDULES: &str = "/projects/shop%2Fnew/pipeline_schedules";
-
-async fn schedules(drive: &mut Drive) {
-    let main = json!({ "description": "x", "ref": "main", "cron": "0 * * * *" });
-    let with = |key: &str, value: &str| {
-        let mut body = main.clone();
-        body[key] = value.into();
-        body
-    };
-    let ambiguous = with("ref", "nope");
-    for (row, body) in [
-        ("SCHEDULE_PARAMETER", &json!({})),
-        ("SCHEDULE_REF_AMBIGUOUS", &ambiguous),
-        ("SCHEDULE_CRON_INVALID", &with("cron", "often")),
-        ("SCHEDULE_ZONE_INVALID", &with("cron_timezone", "Mars")),
-        ("SCHEDULE_DESCRIPTION_BLANK", &with("description", " ")),
-        ("SCHEDULE_CREATED", &main),
-    ] {
-        let call = drive.client.api("POST", SCHEDULES).json(body);
-        drive.expect(row, call).await;
-    }
-    let call = drive.client.api("POST", "/projects/shop%2Fprotected/pipeline_schedules").json(&main);
-    drive.expect("SCHEDULE_NOT_AUTHORIZED", call).await;
-    let call = drive.client.call("POST", SCHEDULES).header("PRIVATE-TOKEN", "dora").json(&main);
-    let doras = drive.expect("SCHEDULE_CREATED", call).await.id();
-    drive.get("SCHEDULES", SCHEDULES).await;
-    drive.get("SCHEDULE_NOT_FOUND", &format!("{SCHEDULES}/1000")).await;
-    let one = format!("{SCHEDULES}/{doras}");
-    for (row, method, action) in [
-        ("SCHEDULE_SHOWN", "GET", ""),
-        ("SCHEDULE_TAKEN", "POST", "/take_ownership"),
-        ("SCHEDULE_OWNED", "POST", "/take_ownership"),
-        ("SCHEDULE_UPDATED", "PUT", "?active=false"),
-        ("SCHEDULE_PLAYED", "POST", "/play"),
-    ] {
-        let call = drive.client.api(method, &format!("{one}{action}"));
-        drive.expect(row, call).await;
-    }
-    drive.sim.advance(SignedDuration::from_secs(1));
-    let played = drive.get("SCHEDULE_PIPELINES", &format!("{one}/pipelines")).await;
-    assert_eq!(played.each("source"), ["schedule"]);
-    let call = drive.client.api("DELETE", &one);
-    drive.expect("SCHEDULE_DELETED", call).await;
-    let settings = ScheduleSettings { per_project: 1, ..ScheduleSettings::default() };
-    drive.sim.add(Seed { scheduling: Some(settings), ..Seed::default() }).unwrap();
-    let call = drive.client.api("POST", SCHEDULES).json(&main);
-    drive.expect("SCHEDULE_LIMIT", call).await;
-}
-
-async fn schedule_variables(drive: &mut Drive) {
-    let id = drive.get("SCHEDULES", SCHEDULES).await.json()[0]["id"].clone();
-    let variables = format!("{SCHEDULES}/{id}/variables");
-    let long = "K".repeat(256);
-    for (row, method, path, key) in [
-        ("SCHEDULE_VARIABLE_KEY", "POST", "", "NOT-A-WORD"),
-        ("SCHEDULE_VARIABLE_KEY_LONG", "POST", "", long.as_str()),
-        ("SCHEDULE_VARIABLE_CREATED", "POST", "", "ENV"),
-        ("SCHEDULE_VARIABLE_TAKEN", "POST", "", "ENV"),
-        ("SCHEDULE_VARIABLE_SHOWN", "GET", "/ENV", "ENV"),
-        ("SCHEDULE_VARIABLE_UPDATED", "PUT", "/ENV", "ENV"),
-        ("SCHEDULE_VARIABLE_DELETED", "DELETE", "/ENV", "ENV"),
-        ("SCHEDULE_VARIABLE_NOT_FOUND", "GET", "/ENV", "ENV"),
-    ] {
-        let body = json!({ "key": key, "value": "prod" });
-        let call = drive.client.api(method, &format!("{variables}{path}")).json(&body);
         drive.expect(row, call).await;
     }
 }
