@@ -1,4 +1,4 @@
-//! What Pipekick decides: values ([`domain`]) and decisions ([`decide`]); and
+//! What Pipekick decides: values ([`domain`]), decisions ([`decide`]) and exact edits of files ([`yaml`]); and
 //! [`simulation`], which shows what the decisions about a schedule come to.
 //!
 //! No I/O, no clock, no client: the time is an argument, so every rule can be tested by a table.
@@ -7,3 +7,4 @@
 pub mod decide;
 pub mod domain;
 pub mod simulation;
+pub mod yaml;

@@ -7,12 +7,17 @@ pub mod duration;
 pub mod fire_id;
 pub mod git_ref;
 pub mod gitlab_url;
+pub mod image;
+pub mod image_update;
+pub mod output;
 pub mod pipeline;
 pub mod project;
 pub mod reason;
+pub mod repo_path;
 pub mod run;
 pub mod schedule;
 pub mod status;
+pub mod template;
 pub mod trigger;
 pub mod variable;
 
@@ -23,12 +28,17 @@ pub use duration::Span;
 pub use fire_id::FireId;
 pub use git_ref::GitRef;
 pub use gitlab_url::GitLabUrl;
+pub use image::{ImageDigest, ImageError, ImageName, ImageRef, ImageTag};
+pub use image_update::{ImageUpdate, UpdateState};
+pub use output::{Output, OutputError, OutputName, Pick};
 pub use pipeline::{FailedJob, Pipeline, PipelineStatus};
 pub use project::ProjectRef;
 pub use reason::Reason;
+pub use repo_path::{RepoPath, RepoPathError};
 pub use run::{Attempt, AttemptKey, Cause, LastAttempt, Run, SecretKeyRef, Target};
 pub use schedule::{Schedule, ScheduleSpec, ScheduleStatus};
 pub use status::{Condition, Phase, TriggerStatus};
+pub use template::{Context, Template, TemplateError};
 pub use trigger::{
     ConcurrencyPolicy, DeletionPolicy, FireOn, ObjectKey, OnUnknown, Spec, SpecProblem, Trigger,
 };

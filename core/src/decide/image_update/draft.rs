@@ -1,0 +1,282 @@
+//! From changes and a look at the branch to one commit, and to a verdict for every change that is not in it.
+//!
+//! | rule, in this order | verdict |
+//! | --- | --- |
+//! | a commit on the branch carries the change's fire id and entry's scalars | `Committed`: the reply to it was lost |
+//! | a file is missing, or an edit of it cannot be done exactly | `Refused`, by file and line |
+//! | two owners write one scalar, and not all of them allow that | `Refused`, told to each |
+//! | a later pipeline wrote one of its scalars, on the branch or in this batch | `Superseded` |
+//! | `dryRun` | `DryRun`, with what would change |
+//! | every scalar is as wanted | `UpToDate` |
+//! | else | in the commit |
+//!
+//! A change is all of its edits or none. That a file said already what a later pipeline wanted leaves no trace on
+//! the branch; an earlier pipeline that ends afterwards and wants something else is then not known to be late.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::message::{self, Entry};
+use super::{Change, CommitOrder, FileChange, FileSeen, Snapshot, Target, Verdict};
+use crate::domain::RepoPath;
+use crate::yaml::{Refusal, Site, Source};
+
+/// Longest text of a dry run, in bytes; it goes into a status.
+const MAX_DIFF: usize = 2048;
+
+/// What is to be committed, and what became of the rest; verdicts in the order of the changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// The commit, if anything is to be written.
+    pub commit: Option<CommitOrder>,
+    /// By the number of the change in the batch; one that is missing here is in the commit.
+    pub verdicts: BTreeMap<usize, Verdict>,
+}
+
+/// A change that is still in the running, with what its edits mean in the files as they are.
+struct Candidate<'a> {
+    number: usize,
+    change: &'a Change,
+    sites: Vec<(&'a RepoPath, Site)>,
+}
+
+impl Candidate<'_> {
+    fn scalars(&self) -> impl Iterator<Item = (&RepoPath, &str)> {
+        self.sites.iter().map(|(file, site)| (*file, site.address.as_str()))
+    }
+
+    fn writes(&self) -> bool {
+        self.sites.iter().any(|(_, site)| !site.is_up_to_date())
+    }
+}
+
+/// Decides on `changes` against the branch as `snapshot` shows it.
+#[must_use]
+pub fn draft(changes: &[Change], snapshot: &Snapshot) -> Draft {
+    let mut verdicts = BTreeMap::new();
+    let mut sources: BTreeMap<&RepoPath, Result<Source<'_>, String>> = BTreeMap::new();
+    for file in changes.iter().flat_map(|change| &change.edits).map(|edit| &edit.file) {
+        sources.entry(file).or_insert_with(|| read(file, snapshot));
+    }
+    let mut candidates = Vec::new();
+    for (number, change) in changes.iter().enumerate() {
+        match locate(change, &sources) {
+            Err(message) => {
+                // Sent before, and found on the branch, it is done whatever the files say now.
+                let verdict = match on_branch(change, None, snapshot) {
+                    Some(commit) => Verdict::Committed { commit },
+                    None => Verdict::Refused { message },
+                };
+                verdicts.insert(number, verdict);
+            }
+            Ok(sites) => match on_branch(change, Some(&sites), snapshot) {
+                Some(commit) => {
+                    verdicts.insert(number, Verdict::Committed { commit });
+                }
+                None => candidates.push(Candidate { number, change, sites }),
+            },
+        }
+    }
+    refuse_contention(&mut candidates, &mut verdicts);
+    supersede(&mut candidates, &mut verdicts, snapshot);
+    candidates.retain(|candidate| {
+        let verdict = if candidate.change.dry_run && candidate.writes() {
+            Verdict::DryRun { diff: diff(candidate) }
+        } else if candidate.writes() {
+            return true;
+        } else {
+            Verdict::UpToDate
+        };
+        verdicts.insert(candidate.number, verdict);
+        false
+    });
+    let commit = write(candidates, &sources, snapshot, &mut verdicts);
+    Draft { commit, verdicts }
+}
+
+fn read<'a>(file: &'a RepoPath, snapshot: &'a Snapshot) -> Result<Source<'a>, String> {
+    match snapshot.files.get(file) {
+        Some(FileSeen::Content(bytes)) => Source::read(file, bytes).map_err(|refusal| refusal.to_string()),
+        Some(FileSeen::Missing) | None => {
+            Err(format!("{file}: there is no such file on the branch: mend the path, or add the file first"))
+        }
+    }
+}
+
+fn locate<'a>(
+    change: &'a Change,
+    sources: &BTreeMap<&RepoPath, Result<Source<'_>, String>>,
+) -> Result<Vec<(&'a RepoPath, Site)>, String> {
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::new();
+    for edit in &change.edits {
+        let Some(source) = sources.get(&edit.file) else { continue };
+        let source = source.as_ref().map_err(Clone::clone)?;
+        for site in source.locate(&edit.edit).map_err(|refusal| refusal.to_string())? {
+            if !seen.insert((&edit.file, site.address.clone())) {
+                return Err(format!(
+                    "{}:{}: two edits write `{}`: keep one",
+                    edit.file, site.line, site.address
+                ));
+            }
+            found.push((&edit.file, site));
+        }
+    }
+    Ok(found)
+}
+
+/// The commit that carries this change: its run's name, and one of the scalars it means, since another entry
+/// of the same run may have been committed before it.
+fn on_branch(change: &Change, sites: Option<&[(&RepoPath, Site)]>, snapshot: &Snapshot) -> Option<String> {
+    let mine: Option<BTreeSet<String>> =
+        sites.map(|sites| sites.iter().map(|(file, site)| message::wrote(file, &site.address)).collect());
+    let files: BTreeSet<&RepoPath> = change.edits.iter().map(|edit| &edit.file).collect();
+    files.into_iter().filter_map(|file| snapshot.history.get(file).map(|commits| (file, commits))).find_map(
+        |(file, commits)| {
+            commits.iter().find_map(|commit| {
+                let carries = commit.written.iter().any(|written| {
+                    written.fire_id == change.key.fire_id
+                        && match &mine {
+                            Some(mine) => written.wrote.iter().any(|wrote| mine.contains(wrote)),
+                            None => written.wrote.iter().any(|wrote| wrote.starts_with(&format!("{file}:"))),
+                        }
+                });
+                carries.then(|| commit.id.clone())
+            })
+        },
+    )
+}
+
+fn refuse_contention(candidates: &mut Vec<Candidate<'_>>, verdicts: &mut BTreeMap<usize, Verdict>) {
+    let mut writers: HashMap<(&RepoPath, &str), Vec<&Change>> = HashMap::new();
+    for candidate in candidates.iter() {
+        for scalar in candidate.scalars() {
+            writers.entry(scalar).or_default().push(candidate.change);
+        }
+    }
+    let mut refused = Vec::new();
+    for candidate in candidates.iter() {
+        let clash = candidate.scalars().find_map(|(file, address)| {
+            let all = writers.get(&(file, address))?;
+            let other = all.iter().find(|other| other.owner != candidate.change.owner)?;
+            let allowed = all.iter().all(|change| change.allow_shared);
+            (!allowed).then(|| format!("{file}: `{address}` is written by {} as well: let one of them write it, or set `allowShared: true` on both", other.owner))
+        });
+        if let Some(message) = clash {
+            refused.push((candidate.number, Verdict::Refused { message }));
+        }
+    }
+    candidates.retain(|candidate| !refused.iter().any(|(number, _)| *number == candidate.number));
+    verdicts.extend(refused);
+}
+
+/// The later pipeline wins, whichever ends first.
+fn supersede(
+    candidates: &mut Vec<Candidate<'_>>,
+    verdicts: &mut BTreeMap<usize, Verdict>,
+    snapshot: &Snapshot,
+) {
+    // The last pipeline that wrote each scalar, as the branch tells.
+    let mut latest: HashMap<String, u64> = HashMap::new();
+    for commits in snapshot.history.values() {
+        for written in commits.iter().flat_map(|commit| &commit.written) {
+            for wrote in &written.wrote {
+                let known = latest.entry(wrote.clone()).or_default();
+                *known = written.pipeline.max(*known);
+            }
+        }
+    }
+    // Later pipelines first; of one pipeline, what came last.
+    let mut order: Vec<usize> = (0..candidates.len()).collect();
+    order.sort_by_key(|&i| std::cmp::Reverse((candidates[i].change.pipeline, candidates[i].number)));
+    let mut taken: HashMap<String, u64> = HashMap::new();
+    let mut late = BTreeSet::new();
+    for i in order {
+        let candidate = &candidates[i];
+        let names: Vec<String> =
+            candidate.scalars().map(|(file, address)| message::wrote(file, address)).collect();
+        let by_branch = names.iter().filter_map(|name| latest.get(name)).copied().max();
+        let by_batch = names.iter().filter_map(|name| taken.get(name)).copied().max();
+        let by = by_branch.filter(|by| *by > candidate.change.pipeline).or(by_batch);
+        if let Some(by) = by {
+            verdicts.insert(candidate.number, Verdict::Superseded { by });
+            late.insert(candidate.number);
+        } else if !candidate.change.dry_run {
+            taken.extend(names.into_iter().map(|name| (name, candidate.change.pipeline)));
+        }
+    }
+    candidates.retain(|candidate| !late.contains(&candidate.number));
+}
+
+/// One commit of all that is left. Should an edit turn out not to be exact beside the others, its change is
+/// refused and the others go on.
+fn write(
+    mut candidates: Vec<Candidate<'_>>,
+    sources: &BTreeMap<&RepoPath, Result<Source<'_>, String>>,
+    snapshot: &Snapshot,
+    verdicts: &mut BTreeMap<usize, Verdict>,
+) -> Option<CommitOrder> {
+    while !candidates.is_empty() {
+        let Err(_) = texts(&candidates, sources) else { break };
+        // One by one: the first that cannot be written with those before it is the one to drop.
+        let culprit = (0..candidates.len()).find_map(|i| Some((i, texts(&candidates[..=i], sources).err()?)));
+        let Some((i, refusal)) = culprit else { break };
+        let dropped = candidates.remove(i);
+        verdicts.insert(dropped.number, Verdict::Refused { message: refusal.to_string() });
+    }
+    let texts = texts(&candidates, sources).ok()?;
+    if texts.is_empty() {
+        return None;
+    }
+    let targets: Vec<Vec<Target>> = candidates.iter().map(targets).collect();
+    let entries: Vec<Entry<'_>> = candidates
+        .iter()
+        .zip(&targets)
+        .map(|(candidate, targets)| Entry { change: candidate.change, targets: targets.iter().collect() })
+        .collect();
+    let files = texts.into_iter().map(|(file, content)| FileChange { file: file.clone(), content }).collect();
+    Some(CommitOrder { head: snapshot.head.clone(), message: message::message(&entries), files })
+}
+
+fn texts<'a>(
+    candidates: &'a [Candidate<'_>],
+    sources: &BTreeMap<&RepoPath, Result<Source<'_>, String>>,
+) -> Result<BTreeMap<&'a RepoPath, String>, Refusal> {
+    let mut by_file: BTreeMap<&RepoPath, Vec<Site>> = BTreeMap::new();
+    for (file, site) in candidates.iter().flat_map(|candidate| &candidate.sites) {
+        by_file.entry(file).or_default().push(site.clone());
+    }
+    let mut texts = BTreeMap::new();
+    for (file, sites) in by_file {
+        // Located in it, so it was read.
+        let Some(Ok(source)) = sources.get(file) else { continue };
+        if let Some(text) = source.splice(&sites)? {
+            texts.insert(file, text);
+        }
+    }
+    Ok(texts)
+}
+
+fn targets(candidate: &Candidate<'_>) -> Vec<Target> {
+    let written = candidate.sites.iter().filter(|(_, site)| !site.is_up_to_date());
+    written
+        .map(|(file, site)| Target {
+            file: (*file).clone(),
+            address: site.address.clone(),
+            new: site.new.clone(),
+        })
+        .collect()
+}
+
+/// What a dry run would change, a line each.
+fn diff(candidate: &Candidate<'_>) -> String {
+    let mut out = String::new();
+    for (file, site) in candidate.sites.iter().filter(|(_, site)| !site.is_up_to_date()) {
+        let line = format!("{file}:{} {}: {} → {}\n", site.line, site.address, site.old, site.new);
+        if out.len() + line.len() > MAX_DIFF {
+            out.push_str("…\n");
+            break;
+        }
+        out.push_str(&line);
+    }
+    out
+}

@@ -1,0 +1,123 @@
+//! The message of a commit, and what can be read back from one.
+//!
+//! ```text
+//! checkout: v1.4.0                                     one change: its own first line
+//!
+//! Pipekick-Fire-Id: 7hq2m0v6x5t1c9abcdefghjkmn         which run; a lost reply is recognised by it
+//! Pipekick-Pipeline: 705                               which pipeline; the later one wins
+//! Pipekick-Wrote: apps/checkout/values.yaml:image.tag  which scalars of which files
+//! ```
+//!
+//! Several changes have a list above and one such group each. Trailers are read from the last paragraph alone,
+//! so that nothing a title says can pass for one.
+
+use std::fmt::Write as _;
+
+use super::{Change, Target};
+use crate::domain::{FireId, RepoPath};
+
+/// Longest title, in characters; git's tools show some 70.
+const MAX_TITLE: usize = 200;
+/// Longest address in a trailer, in characters; a longer one is cut and gets a hash.
+const MAX_ADDRESS: usize = 200;
+
+/// What one change wrote, as a commit's trailers tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The run.
+    pub fire_id: FireId,
+    /// Its pipeline.
+    pub pipeline: u64,
+    /// The scalars, as [`wrote`] writes them.
+    pub wrote: Vec<String>,
+}
+
+/// A change that goes into a commit, with the scalars it changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry<'a> {
+    pub change: &'a Change,
+    pub targets: Vec<&'a Target>,
+}
+
+/// The message of a commit of these changes.
+pub(super) fn message(entries: &[Entry<'_>]) -> String {
+    let mut out = String::new();
+    match entries {
+        [one] => {
+            out.push_str(&title(one));
+            out.push('\n');
+        }
+        many => {
+            let _ = writeln!(out, "Update images for {} runs\n", many.len());
+            for entry in many {
+                let _ = writeln!(out, "- {}: {}", entry.change.owner, title(entry));
+            }
+        }
+    }
+    out.push('\n');
+    for Entry { change, targets } in entries {
+        let _ = writeln!(out, "Pipekick-Fire-Id: {}", change.key.fire_id);
+        let _ = writeln!(out, "Pipekick-Pipeline: {}", change.pipeline);
+        for target in targets {
+            let _ = writeln!(out, "Pipekick-Wrote: {}", wrote(&target.file, &target.address));
+        }
+    }
+    out
+}
+
+/// A change in a line: as its trigger says, else what is written.
+fn title(entry: &Entry<'_>) -> String {
+    let own = entry.change.title.as_deref().map(one_line).filter(|title| !title.is_empty());
+    own.unwrap_or_else(|| {
+        let mut parts = entry.targets.iter().map(|target| format!("{} {}", target.address, target.new));
+        let first = parts.next().unwrap_or_default();
+        let more = parts.count();
+        let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
+        one_line(&format!("{first}{rest}"))
+    })
+}
+
+fn one_line(text: &str) -> String {
+    let words: Vec<&str> =
+        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
+    words.join(" ").chars().take(MAX_TITLE).collect()
+}
+
+/// A scalar of a file, as a trailer names it; on one line, and bounded.
+#[must_use]
+pub(super) fn wrote(file: &RepoPath, address: &str) -> String {
+    let line: String = address.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if line.chars().count() <= MAX_ADDRESS && line.trim() == line {
+        return format!("{file}:{line}");
+    }
+    let start: String = line.chars().take(MAX_ADDRESS / 2).collect();
+    format!("{file}:{}…{}", start.trim_start(), FireId::hash(&[address]))
+}
+
+/// What the trailers of a commit's message tell; nothing, if it has none of ours.
+#[must_use]
+pub fn written(message: &str) -> Vec<Written> {
+    let mut found: Vec<Written> = Vec::new();
+    let mut fire_id: Option<&str> = None;
+    let text = message.trim_end();
+    let last = text.rfind("\n\n").map_or("", |at| &text[at + 2..]);
+    for line in last.lines() {
+        let Some((key, value)) = line.split_once(':') else { continue };
+        let value = value.trim();
+        match key {
+            "Pipekick-Fire-Id" => fire_id = Some(value),
+            "Pipekick-Pipeline" => {
+                if let (Some(id), Ok(pipeline)) = (fire_id.take(), value.parse()) {
+                    found.push(Written { fire_id: FireId::from(id), pipeline, wrote: Vec::new() });
+                }
+            }
+            "Pipekick-Wrote" => {
+                if let Some(last) = found.last_mut().filter(|_| fire_id.is_none()) {
+                    last.wrote.push(value.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}

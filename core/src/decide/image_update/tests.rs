@@ -1,0 +1,60 @@
+//! Rules by example, and random walks against a branch that behaves as GitLab's does.
+
+mod rules;
+mod walks;
+
+use super::*;
+use crate::yaml::{Edit, Replacement};
+
+fn at(seconds: f64) -> Timestamp {
+    Timestamp::from_millisecond((seconds * 1000.0) as i64).unwrap()
+}
+
+fn path(text: &str) -> RepoPath {
+    text.parse().unwrap()
+}
+
+fn owner(name: &str) -> Owner {
+    Owner::Trigger(ObjectKey { namespace: "shop".into(), name: name.into() })
+}
+
+fn edit(file: &str, at: &str, value: &str) -> FileEdit {
+    let new = Replacement::Whole(value.parse().unwrap());
+    FileEdit { file: path(file), edit: Edit::Path { document: None, path: at.parse().unwrap(), new } }
+}
+
+/// The change of run `id` of trigger `name`, by this pipeline.
+fn change(name: &str, id: &str, pipeline: u64, edits: Vec<FileEdit>) -> Change {
+    Change {
+        key: ChangeKey { fire_id: FireId::from(id), entry: 0 },
+        owner: owner(name),
+        credential: CredentialKey {
+            namespace: "shop".into(),
+            secret: SecretKeyRef { name: "gitops".into(), key: "token".into() },
+        },
+        pipeline,
+        edits,
+        title: None,
+        allow_shared: false,
+        dry_run: false,
+        arrived_at: at(0.0),
+        sent_at: None,
+        not_before: None,
+    }
+}
+
+fn snapshot(files: &[(&str, &str)], history: &[(&str, &str, &str)]) -> Snapshot {
+    let mut by_file: BTreeMap<RepoPath, Vec<CommitSeen>> = BTreeMap::new();
+    for (file, id, message) in history {
+        let seen = CommitSeen { id: (*id).into(), written: written(message) };
+        by_file.entry(path(file)).or_default().push(seen);
+    }
+    Snapshot {
+        head: "head".into(),
+        files: files
+            .iter()
+            .map(|(file, text)| (path(file), FileSeen::Content(text.as_bytes().to_vec())))
+            .collect(),
+        history: by_file,
+    }
+}

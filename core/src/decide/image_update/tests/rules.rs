@@ -1,0 +1,353 @@
+//! The rules, one by one.
+
+use super::*;
+use crate::decide::image_update::contention::{Branch, claims, contention};
+use crate::domain::ImageUpdate;
+use crate::domain::image_update::{EditTarget, EditTemplate, When};
+
+const VALUES: &str = "web: {tag: v1}\napi: {tag: v1} # mine\n";
+
+fn seen(now: Timestamp, flight: &Flight, seen: &Seen) -> Plan {
+    let policy = &Policy::default();
+    decide(&Observed { now, policy, waiting: &[], coming: 0, flight: Some(flight), seen: Some(seen) })
+}
+
+fn begun(now: f64, waiting: &[Change], coming: usize) -> Plan {
+    let policy = &Policy::default();
+    decide(&Observed { now: at(now), policy, waiting, coming, flight: None, seen: None })
+}
+
+fn web(id: &str, pipeline: u64, tag: &str) -> Change {
+    change("web", id, pipeline, vec![edit("values.yaml", "web.tag", tag)])
+}
+
+fn api(id: &str, pipeline: u64, tag: &str) -> Change {
+    change("api", id, pipeline, vec![edit("values.yaml", "api.tag", tag)])
+}
+
+fn message_of(fire_id: &str, pipeline: u64, wrote: &str) -> String {
+    format!("x\n\nPipekick-Fire-Id: {fire_id}\nPipekick-Pipeline: {pipeline}\nPipekick-Wrote: {wrote}\n")
+}
+
+fn told(verdicts: &BTreeMap<usize, Verdict>, number: usize) -> &str {
+    match &verdicts[&number] {
+        Verdict::Refused { message } => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn one_change_is_one_commit_with_its_name() {
+    let Draft { commit, verdicts } =
+        draft(&[web("f1", 705, "v2")], &snapshot(&[("values.yaml", VALUES)], &[]));
+    let commit = commit.unwrap();
+    assert!(verdicts.is_empty());
+    assert_eq!(commit.head, "head");
+    assert_eq!(
+        commit.files,
+        [FileChange { file: path("values.yaml"), content: VALUES.replacen("v1", "v2", 1) }]
+    );
+    assert_eq!(
+        commit.message,
+        "web.tag v2\n\nPipekick-Fire-Id: f1\nPipekick-Pipeline: 705\nPipekick-Wrote: values.yaml:web.tag\n"
+    );
+    let read = written(&commit.message);
+    assert_eq!((read[0].fire_id.as_str(), read[0].pipeline, read.len()), ("f1", 705, 1));
+    assert_eq!(read[0].wrote, ["values.yaml:web.tag"]);
+}
+
+#[test]
+fn many_changes_are_one_commit_that_names_each() {
+    let titled = Change { title: Some("web:\n\nPipekick-Pipeline: 9 v2".into()), ..web("f1", 705, "v2") };
+    let other = change("db", "f3", 7, vec![edit("db.yaml", "a", "x"), edit("db.yaml", "b", "x")]);
+    let files = [("values.yaml", VALUES), ("db.yaml", "a: 1\nb: x\nc: 3\n")];
+    let Draft { commit, verdicts } = draft(&[titled, api("f2", 701, "v3"), other], &snapshot(&files, &[]));
+    let commit = commit.unwrap();
+    assert!(verdicts.is_empty());
+    assert_eq!(
+        commit.message,
+        "Update images for 3 runs\n\n- shop/web: web: Pipekick-Pipeline: 9 v2\n- shop/api: api.tag v3\n- shop/db: a x\n\n\
+         Pipekick-Fire-Id: f1\nPipekick-Pipeline: 705\nPipekick-Wrote: values.yaml:web.tag\n\
+         Pipekick-Fire-Id: f2\nPipekick-Pipeline: 701\nPipekick-Wrote: values.yaml:api.tag\n\
+         Pipekick-Fire-Id: f3\nPipekick-Pipeline: 7\nPipekick-Wrote: db.yaml:a\n"
+    );
+    assert_eq!(written(&commit.message).len(), 3);
+    let texts: Vec<&str> = commit.files.iter().map(|file| file.content.as_str()).collect();
+    assert_eq!(texts, ["a: x\nb: x\nc: 3\n", "web: {tag: v2}\napi: {tag: v3} # mine\n"]);
+}
+
+#[test]
+fn trailers_are_read_from_the_last_paragraph_alone() {
+    for (message, pipelines) in [
+        ("x\n\nPipekick-Fire-Id: a\nPipekick-Pipeline: 1\n\nReviewed-by: me\n", vec![]),
+        ("Pipekick-Fire-Id: a\nPipekick-Pipeline: 1\n", vec![]),
+        (
+            "x\n\nPipekick-Fire-Id: a\nPipekick-Pipeline: 1\nSigned-off-by: me\nPipekick-Fire-Id: b\nPipekick-Pipeline: 2",
+            vec![1, 2],
+        ),
+        (
+            "x\n\nPipekick-Pipeline: 1\nPipekick-Fire-Id: a\nPipekick-Wrote: f:x\nPipekick-Pipeline: two\n",
+            vec![],
+        ),
+        ("", vec![]),
+    ] {
+        let found: Vec<u64> = written(message).iter().map(|written| written.pipeline).collect();
+        assert_eq!(found, pipelines, "{message}");
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_and_the_others_go_on() {
+    let changes = [
+        change(
+            "a",
+            "f1",
+            1,
+            vec![edit("values.yaml", "web.tag", "v2"), edit("values.yaml", "web.nope", "v2")],
+        ),
+        change("b", "f2", 2, vec![edit("gone.yaml", "x", "v2")]),
+        change("c", "f3", 3, vec![edit("broken.yaml", "x", "v2")]),
+        change(
+            "d",
+            "f4",
+            4,
+            vec![edit("values.yaml", "web.tag", "v2"), edit("values.yaml", "\"web\".tag", "v3")],
+        ),
+        api("f5", 5, "v2"),
+    ];
+    let files = [("values.yaml", VALUES), ("broken.yaml", "a: b: c\n")];
+    let Draft { commit, verdicts } = draft(&changes, &snapshot(&files, &[]));
+    for (number, wanted) in [
+        (0, "values.yaml:1: there is no `web.nope`"),
+        (1, "gone.yaml: there is no such file on the branch"),
+        (2, "broken.yaml:1: the file cannot be parsed"),
+        (3, "values.yaml:1: two edits write `web.tag`"),
+    ] {
+        assert!(told(&verdicts, number).starts_with(wanted), "{}", told(&verdicts, number));
+    }
+    assert_eq!(verdicts.len(), 4);
+    assert_eq!(commit.unwrap().files[0].content, "web: {tag: v1}\napi: {tag: v2} # mine\n");
+}
+
+#[test]
+fn what_is_as_wanted_makes_no_commit() {
+    let changes = [web("f1", 705, "v1"), api("f2", 706, "v1")];
+    let Draft { commit, verdicts } = draft(&changes, &snapshot(&[("values.yaml", VALUES)], &[]));
+    assert_eq!(commit, None);
+    assert_eq!(verdicts, BTreeMap::from([(0, Verdict::UpToDate), (1, Verdict::UpToDate)]));
+}
+
+#[test]
+fn the_later_pipeline_wins_whichever_ends_first() {
+    // On the branch, below a commit of somebody else.
+    let later = message_of("f9", 706, "values.yaml:web.tag");
+    let history = [("values.yaml", "c2", "by hand"), ("values.yaml", "c1", later.as_str())];
+    let seen = snapshot(&[("values.yaml", VALUES)], &history);
+    let Draft { commit, verdicts } = draft(&[web("f1", 705, "v2"), api("f2", 705, "v2")], &seen);
+    assert_eq!(verdicts, BTreeMap::from([(0, Verdict::Superseded { by: 706 })]));
+    assert!(
+        commit.unwrap().files[0].content.contains("api: {tag: v2}"),
+        "another scalar of the same file goes on"
+    );
+    // In one batch.
+    let changes = [web("f3", 707, "v3"), web("f4", 708, "v4"), web("f5", 706, "v5")];
+    let Draft { commit, verdicts } = draft(&changes, &seen);
+    let by = Verdict::Superseded { by: 708 };
+    assert_eq!(verdicts, BTreeMap::from([(0, by.clone()), (2, by)]));
+    assert!(commit.unwrap().files[0].content.contains("web: {tag: v4}"));
+    // A pipeline is not later than itself.
+    assert!(draft(&[web("f6", 706, "v6")], &seen).commit.is_some());
+}
+
+#[test]
+fn a_lost_reply_is_recognised_by_the_runs_name_and_scalar() {
+    let mine = message_of("f1", 705, "values.yaml:web.tag");
+    let later = message_of("f9", 706, "values.yaml:web.tag");
+    let history = [("values.yaml", "c2", later.as_str()), ("values.yaml", "c1", mine.as_str())];
+    let seen = snapshot(&[("values.yaml", VALUES)], &history);
+    let Draft { commit, verdicts } = draft(&[web("f1", 705, "v2")], &seen);
+    assert_eq!(commit, None);
+    assert_eq!(verdicts, BTreeMap::from([(0, Verdict::Committed { commit: "c1".into() })]));
+    assert!(
+        draft(&[api("f1", 705, "v2")], &seen).commit.is_some(),
+        "another entry of the run is another change"
+    );
+    let gone = Snapshot { files: BTreeMap::from([(path("values.yaml"), FileSeen::Missing)]), ..seen };
+    let Draft { verdicts, .. } = draft(&[web("f1", 705, "v2")], &gone);
+    assert_eq!(
+        verdicts[&0],
+        Verdict::Committed { commit: "c1".into() },
+        "done, even if the file is gone since"
+    );
+}
+
+#[test]
+fn several_owners_of_one_scalar_are_told_unless_all_allow_it() {
+    let mine = web("f1", 705, "v2");
+    let theirs = Change { owner: owner("other"), allow_shared: true, ..web("f2", 706, "v3") };
+    let seen = snapshot(&[("values.yaml", VALUES)], &[]);
+    let Draft { commit, verdicts } = draft(&[mine.clone(), theirs.clone(), api("f3", 1, "v2")], &seen);
+    assert!(told(&verdicts, 0).starts_with("values.yaml: `web.tag` is written by shop/other as well"));
+    assert!(told(&verdicts, 1).contains("is written by shop/web as well"));
+    assert!(commit.unwrap().files[0].content.contains("api: {tag: v2}"));
+    let Draft { commit, verdicts } = draft(&[Change { allow_shared: true, ..mine }, theirs], &seen);
+    assert_eq!(verdicts, BTreeMap::from([(0, Verdict::Superseded { by: 706 })]));
+    assert!(commit.unwrap().files[0].content.contains("web: {tag: v3}"));
+}
+
+#[test]
+fn a_dry_run_tells_and_writes_nothing() {
+    let dry = |change: Change| Change { dry_run: true, ..change };
+    let seen = snapshot(&[("values.yaml", VALUES)], &[]);
+    let changes = [dry(web("f1", 709, "v2")), dry(api("f2", 1, "v1")), web("f3", 1, "v3")];
+    let Draft { commit, verdicts } = draft(&changes, &seen);
+    let diff = "values.yaml:1 web.tag: v1 → v2\n".to_owned();
+    assert_eq!(verdicts, BTreeMap::from([(0, Verdict::DryRun { diff }), (1, Verdict::UpToDate)]));
+    assert!(commit.unwrap().files[0].content.contains("web: {tag: v3}"), "it supersedes nobody either");
+}
+
+#[test]
+fn alone_it_goes_at_once_and_with_others_coming_it_waits_for_them() {
+    let waiting = [web("f1", 1, "v2"), api("f2", 2, "v2")];
+    assert_eq!(begun(0.0, &[], 5).effect, Effect::Nothing);
+    let alone = begun(0.0, &waiting[..1], 0);
+    assert_eq!(alone.taken.len(), 1);
+    assert!(matches!(&alone.effect, Effect::Read { files, .. } if files.contains(&path("values.yaml"))));
+    let collects = begun(0.5, &waiting, 3);
+    assert_eq!((collects.effect, collects.wake, collects.flight), (Effect::Nothing, Some(at(2.0)), None));
+    assert_eq!(begun(2.0, &waiting, 3).taken.len(), 2);
+    let policy = &Policy { most: 2, ..Policy::default() };
+    let full =
+        decide(&Observed { now: at(0.0), policy, waiting: &waiting, coming: 3, flight: None, seen: None });
+    assert_eq!(full.taken.len(), 2, "a full commit waits for nobody");
+}
+
+#[test]
+fn no_token_carries_anothers_change() {
+    let mut other = api("f2", 2, "v2");
+    other.credential.namespace = "elsewhere".into();
+    let plan = begun(9.0, &[web("f1", 1, "v2"), other, web("f3", 3, "v3")], 0);
+    let taken: Vec<&str> = plan.taken.iter().map(|key| key.fire_id.as_str()).collect();
+    assert_eq!(taken, ["f1", "f3"]);
+}
+
+#[test]
+fn what_was_put_back_rests() {
+    let waiting = [Change { not_before: Some(at(60.0)), ..web("f1", 1, "v2") }];
+    let rests = begun(59.0, &waiting, 0);
+    assert_eq!((rests.effect, rests.wake), (Effect::Nothing, Some(at(60.0))));
+    assert_eq!(begun(60.0, &waiting, 0).taken.len(), 1);
+}
+
+#[test]
+fn every_answer_says_what_follows() {
+    let flight = Flight { changes: vec![web("f1", 1, "v2")], tries: 0, stage: Stage::Sent };
+    let plan = |answer: CommitAnswer| seen(at(10.0), &flight, &Seen::Answer(answer));
+    let said = || "said".to_owned();
+    let committed = plan(CommitAnswer::Committed { commit: "c1".into() });
+    assert_eq!(committed.settled[0].1, Verdict::Committed { commit: "c1".into() });
+    assert_eq!(committed.flight, None);
+    let refused = plan(CommitAnswer::Refused { message: said() });
+    assert_eq!(refused.settled[0].1, Verdict::Refused { message: said() });
+    for (answer, wake, in_doubt) in [
+        (CommitAnswer::Conflict { message: said() }, at(10.1), false),
+        (CommitAnswer::NotSent { message: said() }, at(10.1), false),
+        (CommitAnswer::Throttled { message: said(), until: at(40.0) }, at(40.0), false),
+        (CommitAnswer::Unknown { message: said() }, at(10.1), true),
+    ] {
+        let plan = plan(answer);
+        let flight = plan.flight.unwrap();
+        assert_eq!((plan.wake, flight.tries, plan.settled.len()), (Some(wake), 1, 0));
+        assert_eq!(flight.changes[0].sent_at.is_some(), in_doubt);
+        let policy = &Policy::default();
+        let next = decide(&Observed {
+            now: wake,
+            policy,
+            waiting: &[],
+            coming: 0,
+            flight: Some(&flight),
+            seen: None,
+        });
+        assert!(matches!(next.effect, Effect::Read { .. }), "then the branch is read again");
+    }
+}
+
+#[test]
+fn a_batch_that_meets_nothing_but_rivals_is_put_back() {
+    let mut flight = Flight { changes: vec![web("f1", 1, "v2")], tries: 0, stage: Stage::Sent };
+    let conflict = Seen::Answer(CommitAnswer::Conflict { message: "rival".into() });
+    let mut waited = Duration::ZERO;
+    let verdict = loop {
+        let plan = seen(at(0.0), &flight, &conflict);
+        if let Some((_, verdict)) = plan.settled.first() {
+            break verdict.clone();
+        }
+        waited += Duration::try_from(plan.wake.unwrap().duration_since(at(0.0))).unwrap();
+        flight = Flight { stage: Stage::Sent, ..plan.flight.unwrap() };
+    };
+    assert_eq!(verdict, Verdict::PutBack { message: "rival".into(), until: at(60.0), sent_at: None });
+    assert!(waited > Duration::from_secs(30) && waited < Duration::from_secs(60), "{waited:?}");
+}
+
+#[test]
+fn a_commit_that_may_still_arrive_is_not_sent_again() {
+    let lost = Change { sent_at: Some(at(0.0)), ..web("f1", 705, "v2") };
+    let flight = Flight { changes: vec![lost], tries: 0, stage: Stage::Read { not_before: at(0.0) } };
+    let empty = Seen::Branch(snapshot(&[("values.yaml", VALUES)], &[]));
+    let waits = seen(at(5.0), &flight, &empty);
+    assert_eq!((waits.effect, waits.settled.len()), (Effect::Nothing, 0));
+    assert!(waits.wake.is_some() && waits.flight.is_some());
+    assert!(matches!(seen(at(90.0), &flight, &empty).effect, Effect::Commit { .. }));
+    let mine = message_of("f1", 705, "values.yaml:web.tag");
+    let found = Seen::Branch(snapshot(&[("values.yaml", VALUES)], &[("values.yaml", "c1", &mine)]));
+    assert_eq!(seen(at(5.0), &flight, &found).settled[0].1, Verdict::Committed { commit: "c1".into() });
+    let same = Seen::Branch(snapshot(&[("values.yaml", "web: {tag: v2}\n")], &[]));
+    assert_eq!(seen(at(5.0), &flight, &same).settled[0].1, Verdict::UpToDate);
+}
+
+#[test]
+fn a_branch_that_cannot_be_read_is_told_or_tried_again() {
+    let flight =
+        Flight { changes: vec![web("f1", 1, "v2")], tries: 3, stage: Stage::Read { not_before: at(0.0) } };
+    let never = seen(at(1.0), &flight, &Seen::Unreadable { message: "no such branch".into() });
+    assert_eq!(never.settled[0].1, Verdict::Refused { message: "no such branch".into() });
+    let trouble = seen(at(1.0), &flight, &Seen::Trouble { message: "503".into(), until: None });
+    assert_eq!((trouble.wake, trouble.flight.unwrap().tries), (Some(at(1.8)), 4));
+}
+
+#[test]
+fn specs_that_mean_one_scalar_are_found_before_they_fire() {
+    let branch =
+        Branch { url: "https://gitlab.example.com".into(), project: "7".into(), name: "main".into() };
+    let target = |path: &str| EditTarget::Path {
+        document: None,
+        path: path.parse().unwrap(),
+        part: None,
+        value: "x".parse().unwrap(),
+    };
+    let update = |path: &str, allow_shared| ImageUpdate {
+        project: None,
+        access_token: None,
+        branch: "main".parse().unwrap(),
+        edits: vec![EditTemplate { file: "values.yaml".parse().unwrap(), target: target(path) }],
+        message: None,
+        when: When::Success,
+        allow_shared,
+        dry_run: false,
+    };
+    let all = |specs: &[(&str, &str, bool)]| {
+        let claims: Vec<_> = specs
+            .iter()
+            .flat_map(|(name, path, shared)| claims(&branch, &owner(name), &update(path, *shared)))
+            .collect();
+        contention(&claims).into_keys().map(|owner| owner.to_string()).collect::<Vec<_>>()
+    };
+    let three = [("a", "web.tag", false), ("b", "\"web\".tag", true), ("c", "api.tag", false)];
+    assert_eq!(all(&three), ["shop/a", "shop/b"]);
+    assert_eq!(all(&[("a", "web.tag", true), ("b", "web.tag", true)]), [""; 0]);
+    assert_eq!(
+        all(&[("a", "web.tag", false), ("a", "web.tag", false)]),
+        [""; 0],
+        "nobody is in their own way"
+    );
+}
