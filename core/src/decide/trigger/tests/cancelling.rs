@@ -1,4 +1,5 @@
 //! Cancelling: who may ask, in which phase, and what each answer of GitLab's makes of the run.
+#![allow(clippy::type_complexity, reason = "a table's columns are told by its cases")]
 
 use super::scene::{
     DEADLINE, DELAY, PATIENCE, PATIENT, Scene, accepted, not_sent, refused, seen, taken, told, unknown,

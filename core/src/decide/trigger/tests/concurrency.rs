@@ -1,4 +1,5 @@
 //! A cause that comes while a run is under way: it waits or replaces, collapses, and is answered.
+#![allow(clippy::type_complexity, reason = "a table's columns are told by its cases")]
 
 use super::scene::{Move, PATIENT, Scene, accepted, fires, refused, seen, taken, told, unknown, wakes_in};
 use crate::decide::trigger::{Effect, Plan};

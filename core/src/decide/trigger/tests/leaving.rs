@@ -1,4 +1,5 @@
 //! `deletionPolicy: Cancel`: the finalizer, and what a deletion waits for.
+#![allow(clippy::type_complexity, reason = "a table's columns are told by its cases")]
 
 use super::scene::{
     PATIENCE, PATIENT, Scene, accepted, not_sent, pipeline, refused, seen, taken, told, unknown, wakes_in,
