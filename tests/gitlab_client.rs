@@ -5,6 +5,7 @@
 #[path = "gitlab_client/simulator.rs"]
 mod simulator;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -12,9 +13,9 @@ use std::time::Duration;
 
 use pipekick::gitlab::{
     Account, Class, Client, Endpoint, FireOrder, JobFilter, Options, Outcome, PipelineFilter, ReadKind,
-    Source, TestSummary,
+    SentVariable, Source, TestSummary, Trust,
 };
-use pipekick_core::domain::{Answer, FireId, GitLabUrl, ObjectKey, PipelineStatus, Reason, Variable};
+use pipekick_core::domain::{Answer, FireId, ObjectKey, PipelineStatus, Reason, VariableType};
 use secrecy::SecretString;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -133,14 +134,20 @@ fn client_with(options: Options) -> Client {
 }
 
 fn endpoint(base: &str) -> Endpoint {
-    Endpoint { url: base.parse().unwrap(), project: "shop/checkout".parse().unwrap() }
+    Endpoint { url: base.parse().unwrap(), project: "shop/checkout".parse().unwrap(), trust: Trust::System }
 }
 
 fn order(base: &str) -> FireOrder {
     FireOrder {
         endpoint: endpoint(base),
         git_ref: "main".parse().unwrap(),
-        variables: vec![Variable { name: "DEPLOY_ENV".parse().unwrap(), value: VALUE.into() }],
+        variables: vec![SentVariable {
+            name: "DEPLOY_ENV".parse().unwrap(),
+            kind: VariableType::EnvVar,
+            value: VALUE.into(),
+        }],
+        inputs: BTreeMap::new(),
+        payload: None,
         fire_id: FireId::from("7hq2m0v6x5t1c97hq2m0v6x5t1"),
         object: ObjectKey { namespace: "shop".into(), name: "release".into() },
     }
@@ -321,7 +328,7 @@ async fn a_redirect_is_not_followed() {
         let (answer, _) = client().fire_with_access(&order(&http(&server)), &access_token()).await;
         let Answer::Unknown { message } = answer else { panic!("{answer:?}") };
         assert!(message.contains("redirect"), "{message}");
-        let error = client().user(&http(&server).parse().unwrap(), &access_token()).await.unwrap_err();
+        let error = client().user(&endpoint(&http(&server)), &access_token()).await.unwrap_err();
         assert_eq!(error.kind, ReadKind::Trouble, "{error}");
     }
     assert_eq!(thief.seen(), Vec::<String>::new());
@@ -552,13 +559,10 @@ async fn the_hook_is_told_of_every_request() {
     let sink = Arc::clone(&told);
     let client =
         client().with_hook(Arc::new(move |route, outcome, _| sink.lock().unwrap().push((route, outcome))));
-    let url: GitLabUrl = http(&server).parse().unwrap();
-    assert_eq!(client.version(&url, &access_token()).await.unwrap().version, "18.5.1-ee");
-    client.user(&url, &access_token()).await.unwrap_err();
-    client
-        .user(&format!("http://{}", closed_port().await).parse().unwrap(), &access_token())
-        .await
-        .unwrap_err();
+    let at = endpoint(&http(&server));
+    assert_eq!(client.version(&at, &access_token()).await.unwrap().version, "18.5.1-ee");
+    client.user(&at, &access_token()).await.unwrap_err();
+    client.user(&endpoint(&format!("http://{}", closed_port().await)), &access_token()).await.unwrap_err();
     let expected =
         [("/version", Outcome::Status(200)), ("/user", Outcome::Lost), ("/user", Outcome::NotSent)];
     assert_eq!(*told.lock().unwrap(), expected);
@@ -630,7 +634,7 @@ async fn a_token_shows_up_in_no_answer_no_debug_output_and_no_log_line() {
     let order = order(&http(&server));
     let (echoed, _) = client().fire_with_access(&order, &access_token()).await;
     assert!(
-        matches!(&echoed, Answer::Refused { message, .. } if message.contains("[token]") && !message.contains(ACCESS_TOKEN))
+        matches!(&echoed, Answer::Refused { message, .. } if message.contains("[secret]") && !message.contains(ACCESS_TOKEN))
     );
     let logged = String::from_utf8_lossy(&logs.0.lock().unwrap()).into_owned();
     assert!(

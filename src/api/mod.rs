@@ -1,8 +1,10 @@
 //! The kinds that users write, and their CRDs.
 
 pub mod crd;
+pub mod json;
 pub mod schedule;
 pub mod trigger;
+pub mod variables;
 
 use std::fmt::Write as _;
 

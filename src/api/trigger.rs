@@ -11,10 +11,13 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{CustomResource, KubeSchema};
 use pipekick_core::domain::{
-    ConcurrencyPolicy, DeletionPolicy, FireOn, FiringFields, GitLabUrl, ObjectKey, OnUnknown, SecretKeyRef,
-    Span, Spec, SpecProblem, Trigger, TriggerStatus, Variable,
+    BundleKind, CaBundleRef, ConcurrencyPolicy, DeletionPolicy, Fields, FireOn, FiringFields, GitLabUrl,
+    ObjectKey, OnUnknown, SecretKeyRef, Span, Spec, SpecProblem, Trigger, TriggerStatus, VariableType,
 };
 use serde::{Deserialize, Serialize};
+
+use super::json::{Inputs, Payload};
+use super::variables::VariableSpec;
 
 /// The annotation that asks for a run; a new value asks anew.
 pub const FIRE_ANNOTATION: &str = "pipekick.dev/fire";
@@ -26,7 +29,7 @@ pub const CANCEL_ANNOTATION: &str = "pipekick.dev/cancel";
 pub const DEFAULT_HISTORY_LIMIT: usize = 5;
 
 /// Fires a GitLab pipeline: once when applied, and once again whenever a firing field is changed
-/// (gitlab.url, gitlab.project, ref, variables) or the annotation pipekick.dev/fire gets a new value.
+/// (gitlab.url, gitlab.project, ref, variables, inputs, payload) or the annotation pipekick.dev/fire gets a new value.
 /// Status tells how it went.
 #[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[kube(
@@ -39,7 +42,7 @@ pub const DEFAULT_HISTORY_LIMIT: usize = 5;
     namespaced,
     status = "TriggerStatus",
     derive = "PartialEq",
-    doc = "Fires a GitLab pipeline: once when applied, and once again whenever a firing field is changed (gitlab.url, gitlab.project, ref, variables) or the annotation pipekick.dev/fire gets a new value. Status tells how it went.",
+    doc = "Fires a GitLab pipeline: once when applied, and once again whenever a firing field is changed (gitlab.url, gitlab.project, ref, variables, inputs, payload) or the annotation pipekick.dev/fire gets a new value. Status tells how it went.",
     printcolumn(
         name = "Phase",
         type_ = "string",
@@ -70,7 +73,9 @@ pub const DEFAULT_HISTORY_LIMIT: usize = 5;
     validation = Rule::new("!has(self.concurrencyPolicy) || self.concurrencyPolicy != 'Replace' || has(self.gitlab.accessTokenRef)").message("concurrencyPolicy Replace needs gitlab.accessTokenRef: a trigger token can cancel nothing"),
     validation = Rule::new("!has(self.deletionPolicy) || self.deletionPolicy != 'Cancel' || has(self.gitlab.accessTokenRef)").message("deletionPolicy Cancel needs gitlab.accessTokenRef: a trigger token can cancel nothing"),
     validation = Rule::new("!has(self.cancelOnTimeout) || !self.cancelOnTimeout || has(self.timeout)").message("cancelOnTimeout needs timeout: say how long a run may take, such as timeout: 1h"),
-    validation = Rule::new("!has(self.variables) || self.variables.map(v, size(v.value)).sum() <= 131072").message("variables: all values together may have at most 131072 characters"),
+    validation = Rule::new("!has(self.variables) || self.variables.map(v, has(v.value) ? size(v.value) : 0).sum() <= 131072").message("variables: all values together may have at most 131072 characters"),
+    validation = Rule::new("!has(self.variables) || !has(self.gitlab.triggerTokenRef) || !self.variables.exists(v, has(v.type) && v.type == 'File')").message("variables: GitLab takes type File by access token only: leave out gitlab.triggerTokenRef, or the type"),
+    validation = Rule::new("!has(self.payload) || has(self.gitlab.triggerTokenRef)").message("payload needs gitlab.triggerTokenRef: GitLab keeps it for jobs only where a trigger token fires"),
 )]
 pub struct PipelineTriggerSpec {
     /// Which GitLab, which project, and the Secrets with the tokens for it.
@@ -94,6 +99,20 @@ pub struct PipelineTriggerSpec {
     #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub variables: Option<Vec<VariableSpec>>,
+
+    /// Inputs of the pipeline, at most 20, for a .gitlab-ci.yml with spec:inputs, such as {replicas: 3, regions: [eu]}.
+    /// Values are strings, numbers, booleans or arrays, and keep their type; at most 64 KiB of JSON. They take GitLab
+    /// 17.11 or later: an older one drops them without a word. With accessTokenRef that is found out, and the run is
+    /// Rejected; without it nobody can tell. A change fires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Inputs>,
+
+    /// A free object that jobs find under .payload of the JSON file that $TRIGGER_PAYLOAD names, such as {release:
+    /// {tag: v1}}; at most 64 KiB of JSON. It is no CI/CD variable, but whoever can read those can read it. GitLab may
+    /// expand $NAME in it. Quote numbers beyond 64 bits and those like 1.0: Kubernetes does not store them as written.
+    /// Needs gitlab.triggerTokenRef. A change fires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Payload>,
 
     /// What fires by itself. Apply (when unset): the first sight of this object, and every change of a firing
     /// field. Change: changes only; the first sight is the baseline. Request: nothing, only the annotation
@@ -185,6 +204,12 @@ pub struct GitLabSpec {
     /// pipekick.dev/credential: "true".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_token_ref: Option<SecretKeySelector>,
+
+    /// A key with the certificates (PEM) of the private CA that signed this GitLab's, such as {kind: ConfigMap, name:
+    /// corp-ca, key: ca.crt}. They are believed instead of the public CAs, for this object only. Read with each request:
+    /// a rotated bundle needs no restart. Unset: the public CAs of the operator's image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle_ref: Option<CaBundleSelector>,
 }
 
 /// A project as written: a number or a text.
@@ -220,21 +245,17 @@ pub struct SecretKeySelector {
     pub key: String,
 }
 
-/// One CI/CD variable.
+/// A key with CA certificates, in this object's namespace.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct VariableSpec {
-    /// Name of the variable: letters, digits and underscores.
-    #[schemars(length(min = 1, max = 255))]
-    #[x_kube(
-        validation = Rule::new("self.matches('^[A-Za-z0-9_]+$')").message("GitLab refuses this variable name: use letters, digits and underscores"),
-        validation = Rule::new("self != 'TRIGGER_PAYLOAD'").message("GitLab adds TRIGGER_PAYLOAD itself and fails a pipeline that has a second one: choose another name"),
-        validation = Rule::new("!self.startsWith('PIPEKICK_')").message("names that begin with PIPEKICK_ are Pipekick's own: choose another name"),
-    )]
+pub struct CaBundleSelector {
+    /// What holds it: ConfigMap or Secret. A Secret needs no label for this: certificates are sent nowhere.
+    pub kind: BundleKind,
+    /// Its name.
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))]
     pub name: String,
-    /// Its value, always text: quote numbers and booleans. At most 10000 characters. GitLab expands $NAME in
-    /// it; write $$ for a dollar sign. Never put a secret here.
-    #[schemars(length(max = 10000))]
-    pub value: String,
+    /// Key in its data.
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9._-]+$"))]
+    pub key: String,
 }
 
 /// A status that this build cannot read. Deciding without it could fire twice, so nothing is done.
@@ -256,16 +277,20 @@ pub fn to_domain(
     let status = status.as_ref().map_err(|error| UnreadableStatus(error.clone()))?;
     let annotation = |name: &str| metadata.annotations.as_ref().and_then(|map| map.get(name)).cloned();
     let written = spec.as_ref().ok();
+    let key = ObjectKey {
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+    };
+    let uid = metadata.uid.clone().unwrap_or_default();
+    let (labels, annotations) = (metadata.labels.as_ref(), metadata.annotations.as_ref());
+    let fields = Fields { key: &key, uid: &uid, labels, annotations };
     let (firing, spec) = match spec {
-        Ok(spec) => (spec.firing_fields(), spec.parse(default_url)),
+        Ok(spec) => (spec.firing_fields(), spec.parse(default_url, fields)),
         Err(error) => (FiringFields::default(), Err(SpecProblem(format!("spec cannot be read: {error}")))),
     };
     Ok(Trigger {
-        key: ObjectKey {
-            namespace: metadata.namespace.clone().unwrap_or_default(),
-            name: metadata.name.clone().unwrap_or_default(),
-        },
-        uid: metadata.uid.clone().unwrap_or_default(),
+        key,
+        uid,
         generation: metadata.generation.unwrap_or_default(),
         deleted_at: metadata.deletion_timestamp.as_ref().map(|time| time.0),
         finalizers: metadata.finalizers.clone().unwrap_or_default(),
@@ -286,21 +311,25 @@ impl PipelineTriggerSpec {
             .variables
             .iter()
             .flatten()
-            .map(|VariableSpec { name, value }| (name.clone(), serde_json::json!({ "value": value })))
+            .map(|variable| (variable.name.clone(), variable.written()))
             .collect();
         FiringFields {
             url: self.gitlab.url.clone(),
             project: project_text(&self.gitlab.project),
             git_ref: self.git_ref.clone(),
             variables,
+            inputs: self.inputs.clone().map(|Inputs(inputs)| inputs).unwrap_or_default(),
+            payload: self.payload.as_ref().map(Payload::written),
         }
     }
 
-    fn parse(&self, default_url: &GitLabUrl) -> Result<Spec, SpecProblem> {
+    fn parse(&self, default_url: &GitLabUrl, fields: Fields<'_>) -> Result<Spec, SpecProblem> {
         let Self {
             gitlab,
             git_ref,
             variables,
+            inputs,
+            payload,
             fire_on: _,
             concurrency_policy,
             suspend: _,
@@ -310,7 +339,7 @@ impl PipelineTriggerSpec {
             on_unknown,
             history_limit,
         } = self;
-        let GitLabSpec { url, project, trigger_token_ref, access_token_ref } = gitlab;
+        let GitLabSpec { url, project, trigger_token_ref, access_token_ref, ca_bundle_ref } = gitlab;
         let url = match url {
             Some(url) => url.parse().map_err(|e| problem("gitlab.url", &e))?,
             None => default_url.clone(),
@@ -318,10 +347,7 @@ impl PipelineTriggerSpec {
         let mut parsed = variables
             .iter()
             .flatten()
-            .map(|VariableSpec { name, value }| {
-                let name = name.parse().map_err(|e| problem("variables", &e))?;
-                Ok(Variable { name, value: value.clone() })
-            })
+            .map(|variable| variable.parse(fields))
             .collect::<Result<Vec<_>, SpecProblem>>()?;
         parsed.sort_by(|a, b| a.name.cmp(&b.name));
         let timeout: Option<Span> =
@@ -329,14 +355,26 @@ impl PipelineTriggerSpec {
         if trigger_token_ref.is_none() && access_token_ref.is_none() {
             return Err(SpecProblem("gitlab: name a Secret in triggerTokenRef or accessTokenRef".into()));
         }
+        if let Some(file) =
+            parsed.iter().find(|v| v.kind == VariableType::File && trigger_token_ref.is_some())
+        {
+            let name = &file.name;
+            return Err(SpecProblem(format!("variable {name}: GitLab takes type File by access token only")));
+        }
+        if payload.is_some() && trigger_token_ref.is_none() {
+            return Err(SpecProblem("payload needs gitlab.triggerTokenRef".into()));
+        }
         Ok(Spec {
             url,
             project: project_text(project).parse().map_err(|e| problem("gitlab.project", &e))?,
             git_ref: git_ref.parse().map_err(|e| problem("ref", &e))?,
             trigger_token: trigger_token_ref.as_ref().map(SecretKeySelector::to_domain),
             access_token: access_token_ref.as_ref().map(SecretKeySelector::to_domain),
+            ca_bundle: ca_bundle_ref.as_ref().map(CaBundleSelector::to_domain),
             variables: parsed,
             concurrency_policy: concurrency_policy.unwrap_or_default(),
+            inputs: inputs.as_ref().map(Inputs::parse).transpose()?.unwrap_or_default(),
+            payload: payload.as_ref().map(Payload::parse).transpose()?,
             timeout,
             cancel_on_timeout: cancel_on_timeout.unwrap_or(false),
             deletion_policy: deletion_policy.unwrap_or_default(),
@@ -352,7 +390,13 @@ impl SecretKeySelector {
     }
 }
 
-fn problem(field: &str, error: &impl std::fmt::Display) -> SpecProblem {
+impl CaBundleSelector {
+    fn to_domain(&self) -> CaBundleRef {
+        CaBundleRef { kind: self.kind, name: self.name.clone(), key: self.key.clone() }
+    }
+}
+
+pub(super) fn problem(field: &str, error: &impl std::fmt::Display) -> SpecProblem {
     SpecProblem(format!("{field}: {error}"))
 }
 

@@ -1,8 +1,12 @@
 //! What the operator does to the cluster, each call with a deadline of its own: statuses are written
-//! guarded, Secrets read one by one, Events told when there is time.
+//! guarded, Secrets and ConfigMaps read one by one, Events told when there is time.
 
+mod bundles;
 pub mod client;
 pub mod events;
 mod reads;
+mod refusals;
 pub mod secrets;
 pub mod status;
+mod stored;
+mod values;

@@ -85,9 +85,10 @@ impl Client {
         token: &SecretString,
     ) -> Result<Reply, ReadError> {
         let Deed { call, method, class, path, body } = deed;
-        let Endpoint { url, project } = at;
+        let Endpoint { url, project, trust } = at;
         let who = Account::access(url, self.fingerprint(token));
-        let request = Request { method, url, path, query: Vec::new(), token: Token::Header(token, body) };
+        let token = Token::Header(token, body);
+        let request = Request { method, url, trust, path, query: Vec::new(), token, hide: Vec::new() };
         let result = self.call(call, &who, class, request).await;
         accept(call, url, &project.to_string(), result)
     }

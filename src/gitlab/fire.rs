@@ -2,14 +2,18 @@
 //!
 //! Whatever is not known for certain is `Unknown`: a wrong "nothing exists" is a second pipeline.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
 use pipekick_core::domain::variable::FIRE_ID_VARIABLE;
-use pipekick_core::domain::{Answer, FireId, GitRef, ObjectKey, Pipeline, Reason, Variable};
+use pipekick_core::domain::{
+    Answer, FireId, GitRef, ObjectKey, Pipeline, Reason, VariableName, VariableType,
+};
 use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
 
 use super::explain::{About, Call, Meaning, explain};
 use super::http::{Reply, Request, SendError, Token};
@@ -25,21 +29,38 @@ pub struct FireOrder {
     /// The branch or tag, as the user wrote it.
     pub git_ref: GitRef,
     /// The pipeline's variables; names are unique.
-    pub variables: Vec<Variable>,
+    pub variables: Vec<SentVariable>,
+    /// The pipeline's inputs, by name.
+    pub inputs: BTreeMap<String, Value>,
+    /// What jobs find under `.payload` of `TRIGGER_PAYLOAD`. A request by access token has no place for it.
+    pub payload: Option<Value>,
     /// The name of the run.
     pub fire_id: FireId,
     /// The object that fires.
     pub object: ObjectKey,
 }
 
+/// A variable as it is sent.
+#[derive(Clone)]
+pub struct SentVariable {
+    /// Its name in jobs.
+    pub name: VariableName,
+    /// How jobs get it. A trigger token knows nothing but `EnvVar`.
+    pub kind: VariableType,
+    /// Its value, which may come from a Secret.
+    pub value: SecretString,
+}
+
 /// Without the values of variables: they may come from a Secret.
 impl fmt::Debug for FireOrder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { endpoint, git_ref, variables, fire_id, object } = self;
+        let Self { endpoint, git_ref, variables, inputs, payload, fire_id, object } = self;
         f.debug_struct("FireOrder")
             .field("endpoint", endpoint)
             .field("git_ref", git_ref)
             .field("variables", &variables.iter().map(|v| v.name.as_str()).collect::<Vec<_>>())
+            .field("inputs", &inputs.keys().collect::<Vec<_>>())
+            .field("payload", &payload.is_some())
             .field("fire_id", fire_id)
             .field("object", object)
             .finish()
@@ -52,7 +73,9 @@ impl Client {
         let body = TriggerBody {
             token: token.expose_secret(),
             git_ref: order.git_ref.as_str(),
-            variables: order.variables.iter().map(|v| (v.name.as_str(), v.value.as_str())).collect(),
+            variables: order.variables.iter().map(|v| (v.name.as_str(), v.value.expose_secret())).collect(),
+            inputs: &order.inputs,
+            payload: order.payload.as_ref(),
             pipekick: Mark { fire_id: order.fire_id.as_str(), object: order.object.to_string() },
         };
         let token = Token::Body(token, json(&body));
@@ -64,10 +87,18 @@ impl Client {
     /// `POST /projects/:id/pipeline`. The fire id travels as a variable if there are any variables; else the
     /// pipeline carries no mark, for a project may refuse every variable.
     pub async fn fire_with_access(&self, order: &FireOrder, token: &SecretString) -> (Answer, ResponseMeta) {
-        let own = order.variables.iter().map(|v| KeyValue { key: v.name.as_str(), value: &v.value });
-        let mark = KeyValue { key: FIRE_ID_VARIABLE, value: order.fire_id.as_str() };
+        let own = order.variables.iter().map(|v| KeyValue {
+            key: v.name.as_str(),
+            value: v.value.expose_secret(),
+            variable_type: (v.kind == VariableType::File).then_some("file"),
+        });
+        let mark = KeyValue { key: FIRE_ID_VARIABLE, value: order.fire_id.as_str(), variable_type: None };
         let marks = (!order.variables.is_empty()).then_some(mark);
-        let body = PipelineBody { git_ref: order.git_ref.as_str(), variables: own.chain(marks).collect() };
+        let body = PipelineBody {
+            git_ref: order.git_ref.as_str(),
+            variables: own.chain(marks).collect(),
+            inputs: &order.inputs,
+        };
         let who = Account::access(&order.endpoint.url, self.fingerprint(token));
         let token = Token::Header(token, Some(json(&body)));
         self.fire(Call::FireAccess, order, "pipeline", &who, token).await
@@ -81,9 +112,10 @@ impl Client {
         who: &Account,
         token: Token<'_>,
     ) -> (Answer, ResponseMeta) {
-        let Endpoint { url, project } = &order.endpoint;
+        let Endpoint { url, project, trust } = &order.endpoint;
         let path = format!("/projects/{}/{path}", project.path_segment());
-        let request = Request { method: Method::POST, url, path, query: Vec::new(), token };
+        let hide = order.variables.iter().map(|variable| &variable.value).collect();
+        let request = Request { method: Method::POST, url, trust, path, query: Vec::new(), token, hide };
         match self.call(call, who, Class::Firing, request).await {
             Ok(reply) => {
                 let project = project.to_string();
@@ -95,9 +127,9 @@ impl Client {
     }
 }
 
-/// Serialises a body of strings.
+/// Serialises a body.
 fn json(body: &impl serde::Serialize) -> Vec<u8> {
-    serde_json::to_vec(body).expect("a struct of strings and maps with string keys is always JSON")
+    serde_json::to_vec(body).expect("structs, strings and JSON values with string keys are always JSON")
 }
 
 fn unanswered(no_answer: NoAnswer, host: &str, now: Timestamp) -> Answer {

@@ -7,6 +7,7 @@
 //! written. That cannot be switched off here, and cannot send a request twice.
 
 use std::error::Error as _;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http::header::{ACCEPT, HeaderValue, LOCATION};
@@ -17,8 +18,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::ResponseMeta;
 use super::wire::{GitLabSays, printable};
+use super::{CaBundle, ResponseMeta, Trust};
 use crate::clock;
 
 /// The whole of a request, from the first lookup of the name to the last byte of the answer.
@@ -32,6 +33,10 @@ const POOL_IDLE: Duration = Duration::from_secs(30);
 const PING: Duration = Duration::from_secs(10);
 /// The largest answer wanted is a page of 100 pipelines, about 50 KiB; variables of a pipeline may take more.
 const MAX_BODY: usize = 1024 * 1024;
+/// Clients kept for CA bundles; each has a pool of connections.
+const MAX_BUNDLES: usize = 16;
+/// What stands in place of a secret.
+const HIDDEN: &str = "[secret]";
 /// Far above any token of GitLab's; a whole file mistaken for a token is refused.
 const MAX_TOKEN: usize = 4096;
 
@@ -65,10 +70,13 @@ pub enum BuildError {
 pub(super) struct Request<'a> {
     pub(super) method: Method,
     pub(super) url: &'a GitLabUrl,
+    pub(super) trust: &'a Trust,
     /// The path below `/api/v4`, percent-encoded.
     pub(super) path: String,
     pub(super) query: Vec<(&'static str, String)>,
     pub(super) token: Token<'a>,
+    /// What stands in the body and must not be told on, should GitLab repeat it.
+    pub(super) hide: Vec<&'a SecretString>,
 }
 
 /// The credential and where it goes.
@@ -175,6 +183,8 @@ pub(super) enum SendError {
 
 pub(super) struct Http {
     client: reqwest::Client,
+    /// One more for each CA bundle in use; the one used last stands at the end.
+    with_bundle: Mutex<Vec<(CaBundle, reqwest::Client)>>,
     options: Options,
 }
 
@@ -183,24 +193,29 @@ impl Http {
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             return Err(BuildError::NoCryptoProvider); // reqwest would panic
         }
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("pipekick/", env!("CARGO_PKG_VERSION")))
-            .default_headers(HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]))
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .referer(false)
-            .no_gzip()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(POOL_IDLE)
-            .http2_keep_alive_interval(PING)
-            .http2_keep_alive_timeout(CONNECT_TIMEOUT)
-            .build()
-            .map_err(|error| BuildError::Tls(causes(error)))?;
-        Ok(Self { client, options })
+        let client = builder().build().map_err(|error| BuildError::Tls(causes(error)))?;
+        Ok(Self { client, with_bundle: Mutex::default(), options })
+    }
+
+    /// The client that believes so. A rotated bundle is another bundle; the client of the old one goes once others
+    /// have pushed it out.
+    fn client(&self, trust: &Trust) -> Result<reqwest::Client, SendError> {
+        let Trust::Bundle(bundle) = trust else { return Ok(self.client.clone()) };
+        let mut clients = self.with_bundle.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = clients.iter().position(|(of, _)| of == bundle).map(|at| clients.remove(at));
+        let (bundle, client) = match known {
+            Some(known) => known,
+            None => (bundle.clone(), believing(bundle)?),
+        };
+        if clients.len() >= MAX_BUNDLES {
+            clients.remove(0);
+        }
+        clients.push((bundle, client.clone()));
+        Ok(client)
     }
 
     pub(super) async fn send(&self, request: Request<'_>) -> Result<Reply, SendError> {
-        let Request { method, url, path, query, token } = request;
+        let Request { method, url, trust, path, query, token, hide } = request;
         if !url.is_https() && !self.options.allow_http {
             return Err(SendError::NotSent {
                 reason: Reason::PlainHttpRefused,
@@ -217,7 +232,7 @@ impl Http {
         if !query.is_empty() {
             asked.query_pairs_mut().extend_pairs(query);
         }
-        let mut builder = self.client.request(method, asked.clone()).timeout(self.options.deadline);
+        let mut builder = self.client(trust)?.request(method, asked.clone()).timeout(self.options.deadline);
         let body = match &token {
             Token::Header(secret, body) => {
                 builder = builder.header("PRIVATE-TOKEN", sensitive(secret)?);
@@ -233,7 +248,8 @@ impl Http {
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let meta = ResponseMeta::read(status, &headers, clock::now());
-        let body = read(response).await.map(|body| scrub(body, token.secret()));
+        let hide = hide.iter().map(|secret| secret.expose_secret()).chain([token.secret()]);
+        let body = read(response).await.map(|body| hide.fold(body, scrub));
         Ok(Reply { status, meta, headers, body, asked })
     }
 
@@ -256,6 +272,35 @@ impl Http {
         };
         SendError::Lost { message }
     }
+}
+
+/// What all clients have in common.
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!("pipekick/", env!("CARGO_PKG_VERSION")))
+        .default_headers(HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]))
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .referer(false)
+        .no_gzip()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(POOL_IDLE)
+        .http2_keep_alive_interval(PING)
+        .http2_keep_alive_timeout(CONNECT_TIMEOUT)
+}
+
+/// A client that believes the certificates of this bundle and no others.
+fn believing(bundle: &CaBundle) -> Result<reqwest::Client, SendError> {
+    let unusable = |error: reqwest::Error| SendError::NotSent {
+        reason: Reason::CaBundleUnusable,
+        message: format!("the CA bundle cannot be used: {}. Nothing was sent", causes(error)),
+    };
+    let certificates = bundle
+        .certificates()
+        .map(reqwest::Certificate::from_der)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(unusable)?;
+    builder().tls_certs_only(certificates).build().map_err(unusable)
 }
 
 /// A token is refused rather than sent altered: a line break at the end is the usual slip.
@@ -293,16 +338,20 @@ async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, Unreadable> {
     Ok(body)
 }
 
-/// Takes the token out of an answer that echoes it, before anything is quoted or stored of it.
-fn scrub(body: Vec<u8>, token: &str) -> Vec<u8> {
-    if token.len() < 8 {
+/// Takes a secret out of an answer that echoes it, before anything is quoted or stored of it.
+fn scrub(body: Vec<u8>, secret: &str) -> Vec<u8> {
+    if secret.len() < 8 {
         return body; // no real token is that short, and replacing a few characters would garble the answer
     }
-    match String::from_utf8(body) {
-        Ok(text) if text.contains(token) => text.replace(token, "[token]").into_bytes(),
-        Ok(text) => text.into_bytes(),
-        Err(error) => error.into_bytes(), // not JSON, never quoted
-    }
+    let text = match String::from_utf8(body) {
+        Ok(text) => text,
+        Err(error) => return error.into_bytes(), // not JSON, never quoted
+    };
+    // As it stands in JSON, without the quotes around it.
+    let quoted = serde_json::Value::from(secret).to_string();
+    let quoted = &quoted[1..quoted.len() - 1];
+    let text = if text.contains(secret) { text.replace(secret, HIDDEN) } else { text };
+    if text.contains(quoted) { text.replace(quoted, HIDDEN) } else { text }.into_bytes()
 }
 
 /// The chain of causes without reqwest's own sentence, which says no more than that sending failed.
@@ -349,7 +398,11 @@ mod tests {
     fn an_echoed_token_is_taken_out() {
         assert_eq!(
             scrub(b"{\"message\":\"bad glpat-canary\"}".to_vec(), "glpat-canary"),
-            b"{\"message\":\"bad [token]\"}"
+            b"{\"message\":\"bad [secret]\"}"
+        );
+        assert_eq!(
+            scrub(br#"{"message":"no file a\"canary\nb"}"#.to_vec(), "a\"canary\nb"),
+            br#"{"message":"no file [secret]"}"#
         );
     }
 }

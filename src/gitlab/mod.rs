@@ -20,6 +20,8 @@ mod jobs;
 mod meta;
 mod read;
 mod schedules;
+mod trust;
+mod versions;
 mod wire;
 
 use std::fmt;
@@ -31,12 +33,13 @@ use pipekick_core::domain::{GitLabUrl, ProjectRef};
 use secrecy::SecretString;
 
 pub use budget::{Account, Budget, Class, Fingerprint};
-pub use fire::FireOrder;
+pub use fire::{FireOrder, SentVariable};
 pub use http::{BuildError, DEFAULT_DEADLINE, Options};
 pub use jobs::{Job, JobFilter, JobPage};
 pub use meta::{Rate, ResponseMeta};
 pub use read::{Page, PipelineFilter, ReadError, ReadKind, Source};
 pub use schedules::{PipelineSchedule, ScheduleFields, SchedulePage, ScheduleVariable, VariableKind};
+pub use trust::{CaBundle, Trust};
 pub use wire::{PipelineVariables, TestSummary, User, Version};
 
 use crate::clock;
@@ -50,6 +53,8 @@ pub struct Endpoint {
     pub url: GitLabUrl,
     /// The project; its number once it is known, for a path changes when the project is moved.
     pub project: ProjectRef,
+    /// Whom to believe that it is this instance.
+    pub trust: Trust,
 }
 
 /// How a request ended, for metrics.
@@ -72,6 +77,7 @@ pub type Hook = Arc<dyn Fn(&'static str, Outcome, Duration) + Send + Sync>;
 pub struct Client {
     http: Http,
     budget: Mutex<Budget>,
+    versions: versions::Versions,
     fingerprints: budget::Fingerprints,
     hook: Option<Hook>,
 }
@@ -93,6 +99,7 @@ impl Client {
         Ok(Self {
             http: Http::new(options)?,
             budget: Mutex::default(),
+            versions: versions::Versions::default(),
             fingerprints: budget::Fingerprints::default(),
             hook: None,
         })
@@ -119,13 +126,15 @@ impl Client {
     async fn get(
         &self,
         call: Call,
-        url: &GitLabUrl,
+        at: &Endpoint,
         path: String,
         query: Vec<(&'static str, String)>,
         token: &SecretString,
     ) -> Result<Reply, NoAnswer> {
+        let Endpoint { url, project: _, trust } = at;
         let who = Account::access(url, self.fingerprint(token));
-        let request = Request { method: Method::GET, url, path, query, token: Token::Header(token, None) };
+        let token = Token::Header(token, None);
+        let request = Request { method: Method::GET, url, trust, path, query, token, hide: Vec::new() };
         self.call(call, &who, Class::Following, request).await
     }
 

@@ -175,18 +175,18 @@ impl Client {
     ///
     /// # Errors
     /// See [`ReadKind`].
-    pub async fn version(&self, url: &GitLabUrl, token: &SecretString) -> Result<Version, ReadError> {
-        let result = self.get(Call::Version, url, "/version".into(), Vec::new(), token).await;
-        Ok(understand(Call::Version, url, "", result)?.0)
+    pub async fn version(&self, at: &Endpoint, token: &SecretString) -> Result<Version, ReadError> {
+        let result = self.get(Call::Version, at, "/version".into(), Vec::new(), token).await;
+        Ok(understand(Call::Version, &at.url, "", result)?.0)
     }
 
     /// Whom the token acts for.
     ///
     /// # Errors
     /// See [`ReadKind`].
-    pub async fn user(&self, url: &GitLabUrl, token: &SecretString) -> Result<User, ReadError> {
-        let result = self.get(Call::User, url, "/user".into(), Vec::new(), token).await;
-        Ok(understand(Call::User, url, "", result)?.0)
+    pub async fn user(&self, at: &Endpoint, token: &SecretString) -> Result<User, ReadError> {
+        let result = self.get(Call::User, at, "/user".into(), Vec::new(), token).await;
+        Ok(understand(Call::User, &at.url, "", result)?.0)
     }
 
     /// Names of branches that contain `search`, in any case; at most 100, in the order of the alphabet.
@@ -223,7 +223,7 @@ impl Client {
         query: Vec<(&'static str, String)>,
         token: &SecretString,
     ) -> Result<(T, Reply), ReadError> {
-        let result = self.get(call, &at.url, path, query, token).await;
+        let result = self.get(call, at, path, query, token).await;
         understand(call, &at.url, &at.project.to_string(), result)
     }
 }

@@ -33,6 +33,10 @@ pub(super) struct TriggerBody<'a> {
     pub(super) git_ref: &'a str,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) variables: BTreeMap<&'a str, &'a str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) inputs: &'a BTreeMap<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) payload: Option<&'a Value>,
     pub(super) pipekick: Mark<'a>,
 }
 
@@ -50,12 +54,17 @@ pub(super) struct PipelineBody<'a> {
     pub(super) git_ref: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) variables: Vec<KeyValue<'a>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) inputs: &'a BTreeMap<String, Value>,
 }
 
 #[derive(Serialize)]
 pub(super) struct KeyValue<'a> {
     pub(super) key: &'a str,
     pub(super) value: &'a str,
+    /// Unset: an environment variable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) variable_type: Option<&'static str>,
 }
 
 // ---- What is received ----------------------------------------------------------------------------------------

@@ -99,7 +99,7 @@ async fn who_may_not_is_told_who_may() {
     sim.add(old).unwrap();
     let error = client.name_pipeline(at, id, "x", token).await.unwrap_err();
     assert_eq!((error.kind, error.reason), (ReadKind::NotFound, Reason::Refused));
-    let version = client.version(&at.url, token).await.unwrap();
+    let version = client.version(at, token).await.unwrap();
     assert_eq!((version.at_least(16, 5), version.at_least(16, 6)), (Some(true), Some(false)));
 }
 

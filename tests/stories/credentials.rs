@@ -17,7 +17,7 @@ fn both_tokens(secret: Secret) -> Secret {
 }
 
 /// Waits until the object says what is missing, and checks that it says it as it should.
-async fn until_missing(story: &Story, name: &str, reason: &str, words: &[&str]) -> Seen {
+pub async fn until_missing(story: &Story, name: &str, reason: &str, words: &[&str]) -> Seen {
     let seen = story.until(name, &format!("say {reason}"), |seen| seen.reason() == reason).await;
     assert_eq!(seen.phase(), "Pending", "{name}");
     let truths = ["Ready", "Reconciling", "Fired", "Succeeded"].map(|kind| seen.truth(kind));

@@ -24,6 +24,7 @@ mod harness;
 
 mod apiserver;
 mod asking;
+mod ca_bundle;
 mod cancelling;
 mod crashes;
 mod credentials;
@@ -32,6 +33,7 @@ mod edits;
 mod endings;
 mod faults;
 mod firing;
+mod inputs;
 mod leaving;
 mod modes;
 mod neighbours;
@@ -41,6 +43,7 @@ mod refused_by_gitlab;
 mod replacing;
 mod suspension;
 mod unknown;
+mod variables;
 
 /// Stories that run at the same time: most of their time they wait.
 const AT_ONCE: usize = 4;

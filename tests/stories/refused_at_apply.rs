@@ -21,7 +21,23 @@ const REFUSED: &[Case] = &[
     ("a value of 10001 characters", |t| t.variables(&[("A", &"x".repeat(10_001))]), "10000"),
     ("values of more than 128 KiB", |t| t.with("spec.variables", many(14, 9_400)), "at most 131072 characters"),
     ("a number for a value", |t| t.with("spec.variables", json!([{"name": "A", "value": 1}])), "spec.variables[0].value"),
-    ("a variable without a value", |t| t.with("spec.variables", json!([{"name": "A"}])), "value: Required value"),
+    ("a variable without a value", |t| t.with("spec.variables", json!([{"name": "A"}])), "either value or valueFrom"),
+    ("a variable with two values", |t| t.with("spec.variables", json!([{"name": "A", "value": "", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}])), "either value or valueFrom"),
+    ("a value from nowhere", |t| t.with("spec.variables", json!([{"name": "A", "valueFrom": {}}])), "exactly one of secretKeyRef, configMapKeyRef and fieldRef"),
+    ("a value from two places", |t| t.with("spec.variables", json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}, "configMapKeyRef": {"name": "a", "key": "b"}}}])), "exactly one of"),
+    ("a field that cannot be read", |t| t.with("spec.variables", field("spec.ref")), "fieldPath: write metadata.name"),
+    ("a label in double quotes", |t| t.with("spec.variables", field("metadata.labels[\"team\"]")), "fieldPath: write metadata.name"),
+    ("all labels", |t| t.with("spec.variables", field("metadata.labels")), "fieldPath: write metadata.name"),
+    ("a Secret of another namespace", |t| t.with("spec.variables", json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "../b/c", "key": "b"}}}])), "secretKeyRef.name"),
+    ("an unknown type", |t| t.with("spec.variables", json!([{"name": "A", "value": "1", "type": "Secret"}])), "supported values"),
+    ("a file by trigger token", |t| t.with("spec.variables", json!([{"name": "A", "value": "1", "type": "File"}])), "type File by access token only"),
+    ("a file with both tokens, in the last place", |t| t.with("spec.variables", json!([{"name": "A", "value": "1", "type": "EnvVar"}, {"name": "B", "value": "1", "type": "File"}])), "leave out gitlab.triggerTokenRef"),
+    ("21 inputs", |t| t.with("spec.inputs", numbered(21)), "20 items"),
+    ("inputs as a list", |t| t.with("spec.inputs", json!([1])), "spec.inputs"),
+    ("a payload without a trigger token", |t| t.without("spec.gitlab.triggerTokenRef").with("spec.payload", json!({"a": 1})), "payload needs gitlab.triggerTokenRef"),
+    ("a payload that is no object", |t| t.with("spec.payload", "text"), "spec.payload"),
+    ("a CA bundle of another kind", |t| t.with("spec.gitlab.caBundleRef", json!({"kind": "File", "name": "a", "key": "b"})), "supported values"),
+    ("a CA bundle without a key", |t| t.with("spec.gitlab.caBundleRef", json!({"kind": "ConfigMap", "name": "a"})), "spec.gitlab.caBundleRef.key"),
     ("no ref", |t| t.without("spec.ref"), "spec.ref: Required value"),
     ("an empty ref", |t| t.with("spec.ref", ""), "name a branch or tag"),
     ("a blank ref", |t| t.with("spec.ref", "  "), "name a branch or tag"),
@@ -56,6 +72,57 @@ fn many(count: usize, length: usize) -> Value {
     (0..count).map(|number| json!({"name": format!("V{number}"), "value": "x".repeat(length)})).collect()
 }
 
+fn field(path: &str) -> Value {
+    json!([{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": path}}}])
+}
+
+fn numbered(count: usize) -> Value {
+    (0..count)
+        .map(|number| (format!("input{number}"), number.into()))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+/// As many as can be of all that can be, each as long as can be: CEL has a budget, and must not run out of it.
+fn everything(trigger: Trigger) -> Trigger {
+    let long = |prefix: &str, length: usize| format!("{prefix}{}", "x".repeat(length - prefix.len()));
+    let entry = |n: usize| {
+        let (name, object, key) =
+            (long(&format!("V{n}_"), 255), long(&format!("o{n}"), 253), long(&format!("k{n}"), 253));
+        let path = format!("metadata.annotations['{}/{}']", long("a", 253), long("b", 63));
+        match n % 4 {
+            0 => {
+                json!({"name": name, "type": "EnvVar", "raw": true, "valueFrom": {"secretKeyRef": {"name": object, "key": key, "optional": false}}})
+            }
+            1 => {
+                json!({"name": name, "type": "EnvVar", "raw": true, "valueFrom": {"configMapKeyRef": {"name": object, "key": key, "optional": true}}})
+            }
+            2 => {
+                json!({"name": name, "type": "EnvVar", "raw": false, "valueFrom": {"fieldRef": {"fieldPath": path, "optional": true}}})
+            }
+            _ => json!({"name": name, "type": "EnvVar", "raw": true, "value": "x".repeat(5_242)}),
+        }
+    };
+    let inputs: serde_json::Map<String, Value> =
+        (0..20).map(|n| (format!("input{n}"), "x".repeat(3_200).into())).collect();
+    let reference = |name: &str| json!({"name": long(name, 253), "key": long("k", 253)});
+    trigger
+        .with("spec.variables", (0..100).map(entry).collect::<Vec<_>>())
+        .with("spec.inputs", inputs)
+        .with("spec.payload", json!({"a": "x".repeat(65_528)}))
+        .with("spec.gitlab.url", long("https://a.example/", 255))
+        .with("spec.gitlab.project", long("g/", 512))
+        .with("spec.gitlab.triggerTokenRef", reference("t"))
+        .with("spec.gitlab.accessTokenRef", reference("a"))
+        .with(
+            "spec.gitlab.caBundleRef",
+            json!({"kind": "ConfigMap", "name": long("c", 253), "key": long("k", 253)}),
+        )
+        .with("spec.ref", long("r", 255))
+        .with("spec.timeout", "1h30m")
+        .with("spec.historyLimit", 20)
+}
+
 #[rustfmt::skip]
 const ACCEPTED: &[Case] = &[
     ("a project by number", |t| t.with("spec.gitlab.project", 42), ""),
@@ -69,6 +136,18 @@ const ACCEPTED: &[Case] = &[
     ("a value of 10000 characters", |t| t.variables(&[("A", &"x".repeat(10_000))]), ""),
     ("values of 128 KiB", |t| t.with("spec.variables", many(16, 8_192)), ""),
     ("an empty value", |t| t.variables(&[("A", "")]), ""),
+    ("the largest object", everything, ""),
+    ("values from everywhere", |t| t.with("spec.variables", json!([
+        {"name": "A", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b", "optional": true}}, "raw": false, "type": "EnvVar"},
+        {"name": "B", "valueFrom": {"configMapKeyRef": {"name": "a", "key": "b"}}, "raw": true},
+        {"name": "C", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['app.kubernetes.io/name']"}}},
+        {"name": "D", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid", "optional": false}}},
+    ])), ""),
+    ("files by access token", |t| t.without("spec.gitlab.triggerTokenRef").with("spec.variables", json!([{"name": "A", "value": "1", "type": "File"}])), ""),
+    ("20 inputs of every type", |t| t.with("spec.inputs", numbered(16)).with("spec.inputs.s", "x").with("spec.inputs.b", true).with("spec.inputs.f", 0.5).with("spec.inputs.a", json!([1, "x", [null, {"k": null}]])), ""),
+    ("empty inputs and an empty payload", |t| t.with("spec.inputs", json!({})).with("spec.payload", json!({})), ""),
+    ("a payload with nulls, three levels down", |t| t.with("spec.payload", json!({"a": {"b": {"c": null, "d": [null, {"e": null}]}}, "n": null})), ""),
+    ("a CA bundle", |t| t.with("spec.gitlab.caBundleRef", json!({"kind": "Secret", "name": "a", "key": "ca.crt"})), ""),
     ("a timeout of hours and minutes", |t| t.with("spec.timeout", "1h30m"), ""),
     ("Wait without an access token", |t| t.without("spec.gitlab.accessTokenRef").with("spec.concurrencyPolicy", "Wait"), ""),
     ("cancelOnTimeout, switched off, without a timeout", |t| t.with("spec.cancelOnTimeout", false), ""),

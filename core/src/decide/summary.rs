@@ -113,6 +113,10 @@ pub(super) const fn names_something_missing(reason: Reason) -> bool {
             | Reason::SecretNotForThisUrl
             | Reason::SecretNotForThisProject
             | Reason::SecretUnusable
+            | Reason::ValueMissing
+            | Reason::ValueUnusable
+            | Reason::CaBundleMissing
+            | Reason::CaBundleUnusable
             | Reason::InvalidSpec
             | Reason::PlainHttpRefused
     )

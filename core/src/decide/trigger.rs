@@ -35,8 +35,8 @@ use super::summary::{Standing, summarize};
 use crate::domain::digest::Compared;
 use crate::domain::run::CauseKind;
 use crate::domain::{
-    Answer, AttemptKey, Cancelled, Cause, Digest, FireId, LastAttempt, Lookup, Named, Phase, Reason, Run,
-    SecretKeyRef, Sighting, Spec, Target, Trigger, TriggerStatus, Variable,
+    Access, Answer, AttemptKey, Cancelled, Cause, Digest, FireId, LastAttempt, Lookup, Named, Phase, Reason,
+    Run, Sighting, Spec, Target, Trigger, TriggerStatus,
 };
 
 /// An intent older than this is not sent any more: the process may have slept since its write won.
@@ -85,7 +85,7 @@ pub struct CancelSent {
     pub again_at: Timestamp,
 }
 
-/// Whether the credentials that the next POST needs are at hand.
+/// Whether what the next POST needs is at hand: credentials, values of variables, the CA bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Credentials {
     /// Nobody has looked yet.
@@ -97,10 +97,17 @@ pub enum Credentials {
     Missing {
         /// Why.
         reason: Reason,
-        /// Names Secret and key.
+        /// Names object and key.
         message: String,
         /// When to look again.
         look_again: Timestamp,
+    },
+    /// This GitLab could not do what is asked, so it is not asked.
+    Refused {
+        /// Why.
+        reason: Reason,
+        /// What it would take.
+        message: String,
     },
 }
 
@@ -172,7 +179,7 @@ pub enum Effect {
     /// Nothing.
     Nothing,
     /// Read the credentials that the order of the next POST needs, then decide again.
-    ReadCredentials(Target),
+    ReadCredentials(Box<Target>),
     /// Look for the pipeline of a POST whose outcome is not known, then decide again.
     LookUp(Box<LookUp>),
     /// Look at the pipeline that a person named, then decide again.
@@ -198,8 +205,8 @@ pub struct CancelOrder {
     pub project: String,
     /// The project as the user named it: what a Secret's binding lists.
     pub named_project: String,
-    /// The access token.
-    pub access: SecretKeyRef,
+    /// What to ask with.
+    pub access: Access,
 }
 
 impl CancelOrder {
@@ -217,8 +224,8 @@ pub struct LookUp {
     pub key: AttemptKey,
     /// Where it went.
     pub target: Target,
-    /// The access token to look with.
-    pub access: SecretKeyRef,
+    /// What to look with.
+    pub access: Access,
     /// When its run was first intended: no pipeline of it is older, but for the clocks.
     pub intended_at: Timestamp,
     /// Whether it carried the run's name.
@@ -232,8 +239,8 @@ pub struct LookAt {
     pub pipeline_id: u64,
     /// Where the run went.
     pub target: Target,
-    /// The access token to look with.
-    pub access: SecretKeyRef,
+    /// What to look with.
+    pub access: Access,
 }
 
 /// One POST.
@@ -245,9 +252,7 @@ pub struct FireOrder {
     pub target: Target,
     /// The parsed form of the same.
     pub spec: Spec,
-    /// Variables to send.
-    pub variables: Vec<Variable>,
-    /// Whether the credentials are read beside the write of the intent (a first POST) or were read before.
+    /// Whether credentials and values are read beside the write of the intent (a first POST) or were read before.
     pub read_beside: bool,
 }
 
@@ -264,8 +269,8 @@ pub struct Follow {
     pub project: String,
     /// The project as the user named it: what a Secret's binding lists.
     pub named_project: String,
-    /// The access token.
-    pub access: SecretKeyRef,
+    /// What to look with.
+    pub access: Access,
     /// When it was fired, or last asked to be cancelled: young pipelines are looked at more often.
     pub since: Timestamp,
 }
@@ -415,11 +420,12 @@ impl<'a> Draft<'a> {
         }
         let target = begin::target_of(&spec);
         match &seen.facts.credentials {
-            Credentials::Unread => self.effect = Effect::ReadCredentials(target),
+            Credentials::Unread => self.effect = Effect::ReadCredentials(Box::new(target)),
             Credentials::Missing { reason, message, look_again } => {
                 self.say(*reason, message.clone());
                 self.wake_at(*look_again);
             }
+            Credentials::Refused { reason, message } => self.refuse(*reason, message.clone()),
             Credentials::Ready => self.intend_again(spec, target),
         }
     }
@@ -437,13 +443,7 @@ impl<'a> Draft<'a> {
     fn fire(&mut self, spec: Spec, read_beside: bool) {
         let Some(run) = &self.status.run else { return };
         let Some(key) = run.attempt_key() else { return };
-        let order = FireOrder {
-            key,
-            target: run.target.clone(),
-            variables: spec.variables.clone(),
-            spec,
-            read_beside,
-        };
+        let order = FireOrder { key, target: run.target.clone(), spec, read_beside };
         self.effect = Effect::Fire(Box::new(order));
         // Should this process lose track of it, somebody looks again.
         self.wake_after(INTENT_MAX_AGE + self.seen.policy.request_deadline);
@@ -605,14 +605,15 @@ fn follow_of(run: &Run, trigger: &Trigger) -> Option<Follow> {
     })
 }
 
-/// The access token for a run: spec's, while spec still names the run's GitLab and project, so that a
-/// credential moved to another Secret is found; else the one the run was fired with.
-fn access_of(run: &Run, trigger: &Trigger) -> Option<SecretKeyRef> {
-    match &trigger.spec {
-        Ok(spec) if spec.url.as_str() == run.target.url && spec.project.to_string() == run.target.project => {
-            spec.access_token.clone()
+/// What to look at a run with: spec's, while spec still names the run's GitLab and project, so that a credential moved
+/// to another Secret is found; else what the run was fired with.
+fn access_of(run: &Run, trigger: &Trigger) -> Option<Access> {
+    let target = &run.target;
+    let (token, ca_bundle) = match &trigger.spec {
+        Ok(spec) if spec.url.as_str() == target.url && spec.project.to_string() == target.project => {
+            (spec.access_token.clone().or_else(|| target.access.clone()), &spec.ca_bundle)
         }
-        Ok(_) | Err(_) => None,
-    }
-    .or_else(|| run.target.access.clone())
+        Ok(_) | Err(_) => (target.access.clone(), &target.ca_bundle),
+    };
+    Some(Access { token: token?, ca_bundle: ca_bundle.clone() })
 }

@@ -9,12 +9,23 @@ use super::{GitLabUrl, ProjectRef, Reason};
 
 /// The label that makes a Secret usable as a credential.
 pub const CREDENTIAL_LABEL: &str = "pipekick.dev/credential";
+/// The label that lets values of a Secret become pipeline variables.
+pub const VARIABLES_LABEL: &str = "pipekick.dev/variables";
 /// The annotation with the GitLab URL a Secret may be sent to, beside the operator's default.
 pub const URL_ANNOTATION: &str = "pipekick.dev/gitlab-url";
 /// The annotation with the projects a Secret may be used for: `shop/checkout, shop/*, 42`.
 pub const PROJECTS_ANNOTATION: &str = "pipekick.dev/projects";
 
-/// What a use needs: where the credential would be sent and for which project.
+/// What a value of a Secret is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// To authenticate.
+    Credential,
+    /// To become a pipeline variable, which people can read in GitLab.
+    Variable,
+}
+
+/// What a use needs: where the value would be sent and for which project.
 #[derive(Debug, Clone, Copy)]
 pub struct CredentialUse<'a> {
     /// The GitLab it would be sent to.
@@ -29,6 +40,7 @@ pub struct CredentialUse<'a> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SecretBinding {
     credential: bool,
+    variables: bool,
     url: Option<String>,
     projects: Option<String>,
 }
@@ -39,6 +51,7 @@ impl SecretBinding {
     pub fn new(labels: &BTreeMap<String, String>, annotations: &BTreeMap<String, String>) -> Self {
         Self {
             credential: labels.get(CREDENTIAL_LABEL).is_some_and(|value| value == "true"),
+            variables: labels.get(VARIABLES_LABEL).is_some_and(|value| value == "true"),
             url: annotations.get(URL_ANNOTATION).cloned(),
             projects: annotations.get(PROJECTS_ANNOTATION).cloned(),
         }
@@ -48,12 +61,19 @@ impl SecretBinding {
     ///
     /// # Errors
     /// The reason and a sentence that says which label or annotation to set.
-    pub fn allows(&self, secret: &str, wanted: CredentialUse<'_>) -> Result<(), (Reason, String)> {
-        if !self.credential {
-            return Err((
-                Reason::SecretNotLabelled,
-                format!("Secret {secret} is not marked as a credential: label it {CREDENTIAL_LABEL}=true"),
-            ));
+    pub fn allows(
+        &self,
+        secret: &str,
+        purpose: Purpose,
+        wanted: CredentialUse<'_>,
+    ) -> Result<(), (Reason, String)> {
+        let (labelled, label, what) = match purpose {
+            Purpose::Credential => (self.credential, CREDENTIAL_LABEL, "a credential"),
+            Purpose::Variable => (self.variables, VARIABLES_LABEL, "one whose values may become variables"),
+        };
+        if !labelled {
+            let message = format!("Secret {secret} is not marked as {what}: label it {label}=true");
+            return Err((Reason::SecretNotLabelled, message));
         }
         self.allows_url(secret, wanted)?;
         self.allows_project(secret, wanted.project)
@@ -192,8 +212,36 @@ mod tests {
             ),
         ];
         for (sentence, binding, url, refused) in cases {
-            let answer = binding.allows("s", CredentialUse { url, default_url: &home, project: &project });
+            let answer = binding.allows(
+                "s",
+                Purpose::Credential,
+                CredentialUse { url, default_url: &home, project: &project },
+            );
             assert_eq!(answer.err().map(|(reason, _)| reason), *refused, "{sentence}");
         }
+    }
+
+    #[test]
+    fn a_secret_is_used_for_what_it_is_labelled_for_and_nothing_else() {
+        let home: GitLabUrl = "https://gitlab.example.com".parse().unwrap();
+        let project: ProjectRef = "shop/checkout".parse().unwrap();
+        let wanted = CredentialUse { url: &home, default_url: &home, project: &project };
+        let labelled = |labels: &[&str]| {
+            let labels = labels.iter().map(|label| ((*label).to_owned(), "true".to_owned())).collect();
+            SecretBinding::new(&labels, &BTreeMap::new())
+        };
+        let both = [CREDENTIAL_LABEL, VARIABLES_LABEL];
+        for (labels, credential, variable) in [
+            (&both[..0], false, false),
+            (&both[..1], true, false),
+            (&both[1..], false, true),
+            (&both, true, true),
+        ] {
+            let binding = labelled(labels);
+            assert_eq!(binding.allows("s", Purpose::Credential, wanted).is_ok(), credential, "{labels:?}");
+            assert_eq!(binding.allows("s", Purpose::Variable, wanted).is_ok(), variable, "{labels:?}");
+        }
+        let (_, message) = labelled(&[]).allows("s", Purpose::Variable, wanted).unwrap_err();
+        assert!(message.contains("label it pipekick.dev/variables=true"), "{message}");
     }
 }

@@ -29,6 +29,10 @@ pub struct FiringFields {
     pub git_ref: String,
     /// `variables` by name; each value is the entry as written, without its name.
     pub variables: BTreeMap<String, Value>,
+    /// `inputs` by name, as they are stored.
+    pub inputs: BTreeMap<String, Value>,
+    /// `payload`, as it is stored.
+    pub payload: Option<Value>,
 }
 
 /// How a stored digest stands to the fields of today.
@@ -64,16 +68,24 @@ impl FiringFields {
     fn v1(&self) -> Digest {
         let mut text = String::new();
         text.push('{');
-        let mut fields: Vec<(&str, Value)> = vec![
-            ("project", Value::String(self.project.clone())),
-            ("ref", Value::String(self.git_ref.clone())),
-        ];
+        let object = |map: &BTreeMap<String, Value>| {
+            Value::Object(map.iter().map(|(name, value)| (name.clone(), value.clone())).collect())
+        };
+        // What was added later stands before the rest, in the order of the names, and is left out where unset.
+        let mut fields: Vec<(&str, Value)> = Vec::new();
+        if !self.inputs.is_empty() {
+            fields.push(("inputs", object(&self.inputs)));
+        }
+        if let Some(payload) = &self.payload {
+            fields.push(("payload", payload.clone()));
+        }
+        fields.push(("project", Value::String(self.project.clone())));
+        fields.push(("ref", Value::String(self.git_ref.clone())));
         if let Some(url) = &self.url {
             fields.push(("url", Value::String(url.clone())));
         }
         if !self.variables.is_empty() {
-            let map = self.variables.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-            fields.push(("variables", Value::Object(map)));
+            fields.push(("variables", object(&self.variables)));
         }
         for (i, (name, value)) in fields.iter().enumerate() {
             if i > 0 {
@@ -99,6 +111,7 @@ impl FiringFields {
                 ("DEPLOY_ENV".into(), serde_json::json!({"value": "production"})),
                 ("NOTES".into(), serde_json::json!({"value": "a \"quoted\" ünïcode\nline"})),
             ]),
+            ..Self::default()
         }
     }
 }
@@ -129,9 +142,13 @@ fn write_canonical(value: &Value, out: &mut String) {
             }
             out.push(']');
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            out.push_str(&value.to_string());
+        // A feature of serde_json that a dependency may switch on keeps numbers as they were spelt.
+        Value::Number(number) => {
+            let spelt = number.to_string();
+            let plain = number.as_f64().filter(|_| !number.is_i64() && !number.is_u64());
+            out.push_str(&plain.and_then(serde_json::Number::from_f64).map_or(spelt, |n| n.to_string()));
         }
+        Value::Null | Value::Bool(_) | Value::String(_) => out.push_str(&value.to_string()),
     }
 }
 
@@ -172,6 +189,21 @@ mod tests {
         assert_eq!(FiringFields::example().v1().as_str(), "v1:b5d128ff2e6d4180aa0e85e8f52577fa");
         let small = FiringFields { project: "42".into(), git_ref: "main".into(), ..FiringFields::default() };
         assert_eq!(small.v1().as_str(), "v1:35ac880c154ac478bb4986ffc938efbb");
+        // Recorded when these fields were added.
+        let whole = FiringFields {
+            variables: BTreeMap::from([(
+                "LICENSE".into(),
+                serde_json::json!({"type": "File", "raw": true, "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}),
+            )]),
+            inputs: BTreeMap::from([
+                ("replicas".into(), serde_json::json!(3)),
+                ("ratio".into(), serde_json::json!(0.5)),
+                ("regions".into(), serde_json::json!(["eu", "us"])),
+            ]),
+            payload: Some(serde_json::json!({"release": {"tag": null, "parts": [1, -2, 1e30]}})),
+            ..FiringFields::example()
+        };
+        assert_eq!(whole.v1().as_str(), "v1:0b806265fe17e0935343558007b42e19");
     }
 
     #[test]
@@ -180,6 +212,29 @@ mod tests {
         write_canonical(&serde_json::json!({"b": [1, {"d": null, "c": "x"}, []], "a": true}), &mut text);
         assert_eq!(text, r#"{"a":true,"b":[1,{"c":"x","d":null},[]]}"#);
         assert_eq!(Digest::from("v1:abc").to_string(), "v1:abc");
+    }
+
+    #[test]
+    fn what_is_unset_is_not_part_of_it_and_what_is_set_is() {
+        let plain = FiringFields::example();
+        let with = |edit: fn(&mut FiringFields)| {
+            let mut fields = plain.clone();
+            edit(&mut fields);
+            fields.digest()
+        };
+        assert_eq!(with(|f| f.inputs.clear()), plain.digest());
+        let changed = [
+            with(|f| drop(f.inputs.insert("a".into(), serde_json::json!(1)))),
+            with(|f| drop(f.inputs.insert("a".into(), serde_json::json!("1")))),
+            with(|f| f.payload = Some(serde_json::json!({}))),
+            with(|f| f.payload = Some(serde_json::json!({"a": null}))),
+            with(|f| drop(f.variables.insert("X".into(), serde_json::json!({"value": ""})))),
+            with(|f| drop(f.variables.insert("X".into(), serde_json::json!({"value": "", "type": "File"})))),
+            plain.digest(),
+        ];
+        for (i, one) in changed.iter().enumerate() {
+            assert!(!changed[i + 1..].contains(one), "number {i}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod duration;
 pub mod fire_id;
 pub mod git_ref;
 pub mod gitlab_url;
+pub mod gitlab_version;
 pub mod image;
 pub mod image_update;
 pub mod output;
@@ -19,15 +20,17 @@ pub mod schedule;
 pub mod status;
 pub mod template;
 pub mod trigger;
+pub mod value_source;
 pub mod variable;
 
 pub use answer::{Answer, Cancelled, Lookup, Named, Sighting};
-pub use binding::{CredentialUse, SecretBinding};
+pub use binding::{CredentialUse, Purpose, SecretBinding};
 pub use digest::{Digest, FiringFields};
 pub use duration::Span;
 pub use fire_id::FireId;
 pub use git_ref::GitRef;
 pub use gitlab_url::GitLabUrl;
+pub use gitlab_version::GitLabVersion;
 pub use image::{ImageDigest, ImageError, ImageName, ImageRef, ImageTag};
 pub use image_update::{ImageUpdate, UpdateState};
 pub use output::{Output, OutputError, OutputName, Pick};
@@ -35,11 +38,14 @@ pub use pipeline::{FailedJob, Pipeline, PipelineStatus};
 pub use project::ProjectRef;
 pub use reason::Reason;
 pub use repo_path::{RepoPath, RepoPathError};
-pub use run::{Attempt, AttemptKey, Cause, LastAttempt, Run, SecretKeyRef, Target};
+pub use run::{
+    Access, Attempt, AttemptKey, BundleKind, CaBundleRef, Cause, LastAttempt, Run, SecretKeyRef, Target,
+};
 pub use schedule::{Schedule, ScheduleSpec, ScheduleStatus};
 pub use status::{Condition, Phase, TriggerStatus};
 pub use template::{Context, Template, TemplateError};
 pub use trigger::{
     ConcurrencyPolicy, DeletionPolicy, FireOn, ObjectKey, OnUnknown, Spec, SpecProblem, Trigger,
 };
-pub use variable::{Variable, VariableName};
+pub use value_source::{FieldPath, Fields, ValueSource};
+pub use variable::{Variable, VariableName, VariableType, VariableValue};

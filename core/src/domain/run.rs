@@ -63,8 +63,49 @@ pub struct SecretKeyRef {
     pub key: String,
 }
 
+/// What kind of object holds a CA bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum BundleKind {
+    /// A `ConfigMap`: certificates are no secret.
+    ConfigMap,
+    /// A Secret, where the bundle stands beside other things.
+    Secret,
+}
+
+impl BundleKind {
+    /// The kind's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ConfigMap => "ConfigMap",
+            Self::Secret => "Secret",
+        }
+    }
+}
+
+/// One key, in the object's namespace, with the certificates of the CAs that a GitLab's own is signed by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct CaBundleRef {
+    /// `ConfigMap` or Secret.
+    pub kind: BundleKind,
+    /// Its name.
+    pub name: String,
+    /// Key in its data.
+    pub key: String,
+}
+
+/// What a GitLab is asked with, beside firing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Access {
+    /// The access token.
+    pub token: SecretKeyRef,
+    /// Whom to believe that it is this GitLab; the system's CAs without one.
+    pub ca_bundle: Option<CaBundleRef>,
+}
+
 /// Where a run went: it is followed there whatever spec says later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Target {
     /// The GitLab instance.
     pub url: String,
@@ -79,6 +120,18 @@ pub struct Target {
     /// The Secret key of the access token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<SecretKeyRef>,
+    /// The CA bundle that GitLab was believed by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle: Option<CaBundleRef>,
+}
+
+impl Target {
+    /// From now on it is looked at with this, whatever becomes of spec.
+    pub fn look_with(&mut self, access: Option<Access>) {
+        let (token, ca_bundle) =
+            access.map_or((None, None), |Access { token, ca_bundle }| (Some(token), ca_bundle));
+        (self.access, self.ca_bundle) = (token, ca_bundle);
+    }
 }
 
 /// What is known of the last POST of a run.

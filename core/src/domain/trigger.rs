@@ -1,12 +1,16 @@
 //! A `PipelineTrigger` as the decision sees it: parsed once, at the border.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{FiringFields, GitLabUrl, GitRef, ProjectRef, SecretKeyRef, Span, TriggerStatus, Variable};
+use super::{
+    CaBundleRef, FiringFields, GitLabUrl, GitRef, ProjectRef, SecretKeyRef, Span, TriggerStatus, Variable,
+};
 
 /// Namespace and name of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -86,12 +90,18 @@ pub struct Spec {
     pub trigger_token: Option<SecretKeyRef>,
     /// The access token, if one is named. At least one of the two is.
     pub access_token: Option<SecretKeyRef>,
+    /// Whose certificates are believed; the system's CAs without one.
+    pub ca_bundle: Option<CaBundleRef>,
     /// Variables in the order of their names.
     pub variables: Vec<Variable>,
     /// What a new cause does to a run under way.
     pub concurrency_policy: ConcurrencyPolicy,
     /// What becomes of its pipeline when the object is deleted.
     pub deletion_policy: DeletionPolicy,
+    /// Inputs of the pipeline, by name.
+    pub inputs: BTreeMap<String, Value>,
+    /// What jobs find under `.payload` of `TRIGGER_PAYLOAD`; only with a trigger token.
+    pub payload: Option<Value>,
     /// How long a run may be active, from `firedAt`.
     pub timeout: Option<Span>,
     /// Whether a run that takes longer has its pipeline cancelled.

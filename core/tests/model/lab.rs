@@ -185,9 +185,12 @@ impl Lab {
             git_ref: name_of(seen.content).parse().expect("a ref"),
             trigger_token: token("trigger").filter(|_| self.config.tokens.trigger),
             access_token: token("access").filter(|_| self.config.tokens.access),
+            ca_bundle: None,
             variables: vec![],
             concurrency_policy: ConcurrencyPolicy::Wait,
             deletion_policy: DeletionPolicy::Orphan,
+            inputs: BTreeMap::new(),
+            payload: None,
             timeout: None,
             cancel_on_timeout: false,
             history_limit: 5,
@@ -322,7 +325,7 @@ pub fn firing_fields(content: Content) -> FiringFields {
         url: None,
         project: "shop/checkout".into(),
         git_ref: name_of(content).into(),
-        variables: BTreeMap::new(),
+        ..FiringFields::default()
     }
 }
 

@@ -62,7 +62,7 @@ impl Certificates {
     }
 }
 
-fn authority() -> Result<CertifiedIssuer<'static, KeyPair>, Error> {
+pub(crate) fn authority() -> Result<CertifiedIssuer<'static, KeyPair>, Error> {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, "pipekick-sandbox-ca");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -71,7 +71,7 @@ fn authority() -> Result<CertifiedIssuer<'static, KeyPair>, Error> {
 }
 
 /// Kubernetes reads the common name as the user and the organization as the group.
-fn issue(
+pub(crate) fn issue(
     authority: &CertifiedIssuer<'_, KeyPair>,
     user: &str,
     group: Option<&str>,

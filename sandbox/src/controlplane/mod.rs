@@ -17,7 +17,7 @@
 mod apply;
 pub mod archive;
 mod binaries;
-mod certs;
+pub(crate) mod certs;
 pub mod download;
 mod error;
 mod golang;

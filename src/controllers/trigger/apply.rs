@@ -4,16 +4,16 @@
 //! write is young. What became of a POST is remembered until it stands in status.
 
 use pipekick_core::decide::trigger::{Credentials, Effect, FireOrder, INTENT_MAX_AGE, Note, Plan};
-use pipekick_core::domain::{Answer, CredentialUse, Lookup, ObjectKey, Reason, Spec, TriggerStatus};
-use secrecy::SecretString;
+use pipekick_core::domain::{Answer, Lookup, ObjectKey, Reason, TriggerStatus};
 
+use super::freight::Freight;
 use super::{Object, Record, TriggerController, Turn};
 use crate::api::PipelineTrigger;
 use crate::clock;
 use crate::cluster::events::Subject;
 use crate::cluster::secrets::Unavailable;
 use crate::cluster::status::{self, Guard, WriteError};
-use crate::gitlab::{self, Endpoint};
+use crate::gitlab;
 use crate::runtime::{Outcome, Rank, Sighted};
 
 /// After a write that was not confirmed, the object is looked at again this soon.
@@ -133,17 +133,16 @@ impl TriggerController {
     ) -> Next {
         let (began, began_at) = (clock::instant(), clock::now());
         let namespace = key.namespace.clone();
-        let (written, token) = if order.read_beside {
-            let spec = order.spec.clone();
-            tokio::join!(self.write(turn, intent), self.token(&namespace, &spec))
+        let (written, freight) = if order.read_beside {
+            tokio::join!(self.write(turn, intent), self.load(&namespace, &order.spec))
         } else {
-            let token = turn.token.take();
+            let freight = turn.freight.take();
             let missing = || Unavailable {
                 reason: Reason::SecretMissing,
                 message: "the credential was not read".into(),
                 look_again: UNCONFIRMED,
             };
-            (self.write(turn, intent).await, token.ok_or_else(missing))
+            (self.write(turn, intent).await, freight.ok_or_else(|| missing().into()))
         };
         if let Err(error) = written {
             if matches!(error, WriteError::Unconfirmed(_)) {
@@ -158,25 +157,28 @@ impl TriggerController {
         // The monotonic clock stands still while the whole machine is suspended; the wall clock then tells.
         let by_wall = clock::now().duration_since(began_at).try_into().unwrap_or_default();
         let age = clock::instant().saturating_duration_since(began).max(by_wall);
-        let answer = match token {
-            Err(Unavailable { reason, message, look_again: _ }) => Answer::NotSent { reason, message },
+        let answer = match freight {
+            Err(short) => short.into_answer(),
             Ok(_) if age >= INTENT_MAX_AGE => Answer::NotSent {
                 reason: Reason::Waiting,
                 message: "the process slept after it had recorded the intent, so nothing was sent".into(),
             },
-            Ok(token) => self.post(key, turn, &order, &token).await,
+            Ok(freight) => self.post(key, turn, &order, freight).await,
         };
         self.memories.answered(key, order.key, answer);
         self.tell(key, turn, events);
         Next::Decide
     }
 
-    async fn post(&self, key: &ObjectKey, turn: &Turn, order: &FireOrder, token: &SecretString) -> Answer {
+    async fn post(&self, key: &ObjectKey, turn: &Turn, order: &FireOrder, freight: Freight) -> Answer {
         let fire_id = order.key.fire_id.clone();
+        let Freight { endpoint, token, variables } = freight;
         let request = gitlab::FireOrder {
-            endpoint: Endpoint { url: order.spec.url.clone(), project: order.spec.project.clone() },
+            endpoint,
             git_ref: order.spec.git_ref.clone(),
-            variables: order.variables.clone(),
+            variables,
+            inputs: order.spec.inputs.clone(),
+            payload: order.spec.payload.clone(),
             fire_id: fire_id.clone(),
             object: key.clone(),
         };
@@ -184,9 +186,9 @@ impl TriggerController {
             self.metrics.cause_to_post(clock::instant().saturating_duration_since(turn.seen_at));
         }
         let (answer, _) = if order.spec.trigger_token.is_some() {
-            self.gitlab.fire_with_trigger(&request, token).await
+            self.gitlab.fire_with_trigger(&request, &token).await
         } else {
-            self.gitlab.fire_with_access(&request, token).await
+            self.gitlab.fire_with_access(&request, &token).await
         };
         self.metrics.fired(&answer);
         match &answer {
@@ -214,36 +216,13 @@ impl TriggerController {
 
     async fn read_credentials(&self, key: &ObjectKey, turn: &mut Turn) {
         let Ok(spec) = &turn.trigger.spec else { return };
-        turn.credentials = match self.token(&key.namespace, spec).await {
-            Ok(token) => {
-                turn.token = Some(token);
+        turn.credentials = match self.load(&key.namespace, spec).await {
+            Ok(freight) => {
+                turn.freight = Some(freight);
                 Credentials::Ready
             }
-            Err(Unavailable { reason, message, look_again }) => {
-                let wait = jiff::SignedDuration::try_from(look_again).unwrap_or_default();
-                let now = clock::now();
-                Credentials::Missing { reason, message, look_again: now.checked_add(wait).unwrap_or(now) }
-            }
+            Err(short) => short.into_credentials(),
         };
-    }
-
-    /// The token that fires: the trigger token where one is named, else the access token.
-    async fn token(&self, namespace: &str, spec: &Spec) -> Result<SecretString, Unavailable> {
-        let to =
-            CredentialUse { url: &spec.url, default_url: &self.config.gitlab_url, project: &spec.project };
-        match (&spec.trigger_token, &spec.access_token) {
-            (Some(trigger), _) => self.secrets.token(namespace, trigger, to).await,
-            (None, Some(access)) => {
-                let token = self.secrets.token(namespace, access, to).await?;
-                self.follower.remember_fingerprint(namespace, access, self.gitlab.fingerprint(&token));
-                Ok(token)
-            }
-            (None, None) => Err(Unavailable {
-                reason: Reason::InvalidSpec,
-                message: "no credential is named".into(),
-                look_again: REFUSED,
-            }),
-        }
     }
 
     /// Writes the status, guarded, and goes on with the object as it stands then.

@@ -7,10 +7,11 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use pipekick_core::decide::trigger::CancelOrder;
-use pipekick_core::domain::{Cancelled, CredentialUse, GitLabUrl, ObjectKey, ProjectRef, Reason};
+use pipekick_core::domain::{Access, Cancelled, CredentialUse, GitLabUrl, ObjectKey, ProjectRef, Reason};
 use secrecy::SecretString;
 
 use super::TriggerController;
+use crate::cluster::secrets::Unavailable;
 use crate::gitlab::{Endpoint, ReadError, ReadKind};
 
 impl TriggerController {
@@ -73,11 +74,14 @@ impl TriggerController {
         let project: ProjectRef = project.parse().map_err(|e| nonsense(&e))?;
         let named: ProjectRef = named_project.parse().map_err(|e| nonsense(&e))?;
         let to = CredentialUse { url: &url, default_url: &self.config.gitlab_url, project: &named };
-        let token = self.secrets.token(&key.namespace, access, to).await.map_err(|missing| {
+        let unavailable = |missing: Unavailable| {
             let trouble = Cancelled::Trouble { reason: missing.reason, message: missing.message };
             (trouble, missing.look_again)
-        })?;
+        };
+        let Access { token: access, ca_bundle } = access;
+        let token = self.secrets.token(&key.namespace, access, to).await.map_err(unavailable)?;
         self.follower.remember_fingerprint(&key.namespace, access, self.gitlab.fingerprint(&token));
-        Ok((Endpoint { url, project }, token))
+        let trust = self.secrets.trust(&key.namespace, ca_bundle.as_ref()).await.map_err(unavailable)?;
+        Ok((Endpoint { url, project, trust }, token))
     }
 }

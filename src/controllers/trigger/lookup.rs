@@ -12,13 +12,13 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use pipekick_core::decide::trigger::{LookAt, LookUp};
 use pipekick_core::domain::{
-    CredentialUse, FireId, GitLabUrl, GitRef, Lookup, Named, Pipeline, PipelineStatus, ProjectRef, Reason,
-    SecretKeyRef, Target,
+    Access, CredentialUse, FireId, GitLabUrl, GitRef, Lookup, Named, Pipeline, PipelineStatus, ProjectRef,
+    Reason, Target,
 };
 use secrecy::SecretString;
 
 use crate::clock;
-use crate::cluster::secrets::Secrets;
+use crate::cluster::secrets::{Secrets, Unavailable};
 use crate::gitlab::{self, Endpoint, PipelineFilter, ReadError, ReadKind, Source};
 
 /// How far before the intent a pipeline may seem to have been made: clocks differ.
@@ -96,14 +96,17 @@ impl Looker {
         &self,
         namespace: &str,
         target: &Target,
-        access: &SecretKeyRef,
+        access: &Access,
     ) -> Result<(Endpoint, SecretString), (Reason, String)> {
         let nonsense = |e: &dyn Display| (Reason::CannotFollow, format!("status.run.target: {e}"));
         let url: GitLabUrl = target.url.parse().map_err(|e| nonsense(&e))?;
         let project: ProjectRef = target.project.parse().map_err(|e| nonsense(&e))?;
         let to = CredentialUse { url: &url, default_url: &self.default_url, project: &project };
-        let token = self.secrets.token(namespace, access, to).await.map_err(|e| (e.reason, e.message))?;
-        Ok((Endpoint { url, project }, token))
+        let Access { token, ca_bundle } = access;
+        let unavailable = |e: Unavailable| (e.reason, e.message);
+        let token = self.secrets.token(namespace, token, to).await.map_err(unavailable)?;
+        let trust = self.secrets.trust(namespace, ca_bundle.as_ref()).await.map_err(unavailable)?;
+        Ok((Endpoint { url, project, trust }, token))
     }
 
     /// Every pipeline of the run's ref and source that may have been made since the intent, newest first.
@@ -206,8 +209,8 @@ impl Looker {
             });
         };
         let id = Endpoint {
-            url: at.url.clone(),
             project: first.project_id.map_or_else(|| at.project.clone(), ProjectRef::Id),
+            ..at.clone()
         };
         // A list leaves out most of what the run tells of its pipeline.
         let whole = self.gitlab.pipeline(&id, first.id, token).await;
@@ -232,7 +235,7 @@ impl Looker {
             return Ok(known.clone());
         }
         let project = candidate.project_id.map_or_else(|| at.project.clone(), ProjectRef::Id);
-        let at = Endpoint { url: at.url.clone(), project };
+        let at = Endpoint { project, ..at.clone() };
         let variables = self.gitlab.pipeline_variables(&at, candidate.id, token).await?;
         let mark = match variables.fire_id() {
             Some(id) => Mark::Run(id),

@@ -10,6 +10,7 @@
 mod apply;
 mod cancel;
 mod follow;
+mod freight;
 mod gate;
 mod lookup;
 mod memory;
@@ -36,6 +37,7 @@ use crate::gitlab;
 use crate::runtime::{Body, Entry, Handle, Lenient, Outcome, Rank, Version, Worker};
 use crate::server::Metrics;
 use apply::Next;
+use freight::Freight;
 use gate::Gate;
 use lookup::Looker;
 use memory::Memories;
@@ -88,7 +90,7 @@ struct Turn {
     /// When the version that is worked on was seen.
     seen_at: tokio::time::Instant,
     credentials: Credentials,
-    token: Option<secrecy::SecretString>,
+    freight: Option<Freight>,
     /// What a look brought; decided on in this turn or not at all.
     lookup: Option<(AttemptKey, Lookup)>,
     look_began: Option<tokio::time::Instant>,
@@ -171,7 +173,7 @@ impl Worker for TriggerController {
             resource_version: record.resource_version.clone(),
             seen_at: record.seen_at,
             credentials: Credentials::Unread,
-            token: None,
+            freight: None,
             lookup: None,
             look_began: None,
             named: None,

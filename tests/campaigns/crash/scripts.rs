@@ -1,13 +1,16 @@
 //! The stories to crash in. Each tale ends when nothing is under way any more; an operator that died is started
 //! again by whatever waits next.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
-use pipekick_sandbox::gitlab::{Ci, Fault, FaultRule, Seed, Status};
+use pipekick_sandbox::gitlab::{Ci, Fault, FaultRule, InputSpec, Seed, Status};
+use serde_json::json;
 
 use super::CrashStory;
 use super::Sight::{Blind, Looks};
 use crate::harness::gitlab::{failing, long, playing, quick};
-use crate::harness::{Secret, Seen, Story, Trigger};
+use crate::harness::{ConfigMap, Secret, Seen, Story, Trigger};
 use crate::plan::settled;
 
 const RESOLVE: &str = "pipekick.dev/resolve";
@@ -41,6 +44,9 @@ pub(super) const STORIES: &[CrashStory] = &[
     CrashStory { name: "held-then-refired", seed: all_well, flags: &[], sight: Blind, tale: |s| Box::pin(held_then_refired(s)) },
     CrashStory { name: "held-then-abandoned", seed: all_well, flags: &[], sight: Blind, tale: |s| Box::pin(held_then_abandoned(s)) },
     CrashStory { name: "held-then-adopted", seed: all_well, flags: &[], sight: Blind, tale: |s| Box::pin(held_then_adopted(s)) },
+    CrashStory { name: "value-comes-later", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(value_comes_later(s)) },
+    CrashStory { name: "inputs-and-payload", seed: takes_inputs, flags: &[], sight: Looks, tale: |s| Box::pin(inputs_and_payload(s)) },
+    CrashStory { name: "gitlab-too-old", seed: too_old, flags: &[], sight: Looks, tale: |s| Box::pin(inputs_by_access(s)) },
     CrashStory { name: "born-failed", seed: bad_ci, flags: &[], sight: Looks, tale: |s| Box::pin(applied(s)) },
 ];
 
@@ -60,6 +66,16 @@ fn bad_ci() -> Seed {
     let mut seed = all_well();
     seed.projects[0].ci = Ci::Invalid("jobs:build config should contain a script".into());
     seed
+}
+
+fn takes_inputs() -> Seed {
+    let mut seed = all_well();
+    seed.projects[0].inputs = BTreeMap::from([("tier".into(), InputSpec::default())]);
+    seed
+}
+
+fn too_old() -> Seed {
+    Seed { version: Some("17.9".parse().unwrap()), ..takes_inputs() }
 }
 
 fn checkout() -> Trigger {
@@ -115,6 +131,27 @@ async fn secret_comes_later(story: &Story) {
     story.apply(&checkout().with("spec.gitlab.triggerTokenRef.name", "later")).await;
     story.until("checkout", "miss its Secret", |seen| seen.reason() == "SecretMissing").await;
     story.secret(Secret::new("later").key("trigger-token", Seed::TRIGGER_TOKEN)).await;
+    settled(story, "checkout").await;
+}
+
+async fn value_comes_later(story: &Story) {
+    let source = json!({"name": "NOTES", "valueFrom": {"configMapKeyRef": {"name": "notes", "key": "text"}}});
+    story.apply(&checkout().with("spec.variables", json!([source]))).await;
+    story.until("checkout", "miss a value", |seen| seen.reason() == "ValueMissing").await;
+    story.config_map(&ConfigMap::new("notes").text("text", "later")).await;
+    settled(story, "checkout").await;
+}
+
+async fn inputs_and_payload(story: &Story) {
+    let trigger = checkout().with("spec.inputs", json!({"tier": "gold"}));
+    story.apply(&trigger.with("spec.payload", json!({"a": {"b": null}}))).await;
+    settled(story, "checkout").await;
+}
+
+/// Ends Rejected, with nothing sent but the question for the version.
+async fn inputs_by_access(story: &Story) {
+    let trigger = checkout().without("spec.gitlab.triggerTokenRef");
+    story.apply(&trigger.with("spec.inputs", json!({"tier": "gold"}))).await;
     settled(story, "checkout").await;
 }
 

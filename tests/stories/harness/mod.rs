@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::{Namespace, Secret as StoredSecret};
+use k8s_openapi::api::core::v1::{ConfigMap as StoredConfigMap, Namespace, Secret as StoredSecret};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -21,7 +21,7 @@ use pipekick_sandbox::apiproxy::ApiProxy;
 use pipekick_sandbox::gitlab::{GitlabSim, Handle, Ledger, PipelineRecord, Seed};
 use serde_json::{Value, json};
 
-pub use objects::{FIRE, Secret, Trigger};
+pub use objects::{ConfigMap, FIRE, Secret, Trigger};
 pub use seen::Seen;
 pub use versions::{Versions, status_writes};
 
@@ -272,6 +272,11 @@ impl Story {
         self.tokens.borrow_mut().extend(secret.values.iter().map(|(_, value)| value.trim().to_owned()));
         let api: Api<StoredSecret> = Api::namespaced(self.client.clone(), &self.namespace);
         api.patch(&secret.name, &gitops(), &Patch::Apply(secret.manifest())).await.unwrap();
+    }
+
+    pub async fn config_map(&self, map: &ConfigMap) {
+        let api: Api<StoredConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+        api.patch(&map.name, &gitops(), &Patch::Apply(map.manifest())).await.unwrap();
     }
 
     pub async fn delete_secret(&self, name: &str) {

@@ -104,3 +104,37 @@ impl Secret {
         })
     }
 }
+
+/// A `ConfigMap` to apply.
+#[derive(Debug, Clone)]
+pub struct ConfigMap {
+    pub name: String,
+    data: Map<String, Value>,
+    binary: Map<String, Value>,
+}
+
+impl ConfigMap {
+    pub fn new(name: &str) -> Self {
+        Self { name: name.into(), data: Map::new(), binary: Map::new() }
+    }
+
+    pub fn text(mut self, key: &str, value: &str) -> Self {
+        self.data.insert(key.into(), value.into());
+        self
+    }
+
+    pub fn binary(mut self, key: &str, value: &[u8]) -> Self {
+        self.binary.insert(key.into(), data_encoding::BASE64.encode(value).into());
+        self
+    }
+
+    pub fn manifest(&self) -> Value {
+        json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": self.name},
+            "data": self.data,
+            "binaryData": self.binary,
+        })
+    }
+}

@@ -39,6 +39,7 @@ fn run(phase: Phase, last: Option<LastAttempt>) -> Run {
             git_ref: String::new(),
             trigger: None,
             access: None,
+            ca_bundle: None,
         },
         phase,
         reason: None,

@@ -78,6 +78,11 @@ impl Draft<'_> {
         });
     }
 
+    /// Nobody was asked, for GitLab could not do it: as if it had refused.
+    pub(super) fn refuse(&mut self, reason: Reason, message: String) {
+        self.take(Answer::Refused { reason, message });
+    }
+
     fn take(&mut self, answer: Answer) {
         let (now, edited) = (self.seen.now, self.edited());
         let Some(run) = &mut self.status.run else { return };

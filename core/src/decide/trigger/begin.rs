@@ -9,7 +9,7 @@ use crate::domain::digest::Compared;
 use crate::domain::run::CauseKind;
 use crate::domain::status::{Answered, Handled};
 use crate::domain::{
-    Attempt, Cause, FireId, FireOn, LastAttempt, Phase, Reason, Run, Spec, Target, TriggerStatus,
+    Attempt, Cause, FireId, FireOn, LastAttempt, Phase, Reason, Run, Spec, Target, TriggerStatus, Variable,
 };
 
 /// Longest value of `pipekick.dev/fire` that is told apart: status repeats it.
@@ -197,8 +197,9 @@ pub(super) fn intend(run: &mut Run, count: u32, now: Timestamp, writer: String, 
         at: now,
         by: writer,
         next_at: None,
-        // With an access token the mark is a variable, and travels only beside others.
-        marked: spec.trigger_token.is_some() || !spec.variables.is_empty(),
+        // With an access token the mark is a variable, and travels only beside others. Those that may turn out to be
+        // left out promise nothing.
+        marked: spec.trigger_token.is_some() || spec.variables.iter().any(Variable::is_certain),
         trouble: run.attempt.as_ref().and_then(|attempt| attempt.trouble),
         absent_at: None,
     });
@@ -212,5 +213,6 @@ pub(super) fn target_of(spec: &Spec) -> Target {
         git_ref: spec.git_ref.to_string(),
         trigger: spec.trigger_token.clone(),
         access: spec.access_token.clone(),
+        ca_bundle: spec.ca_bundle.clone(),
     }
 }

@@ -89,7 +89,7 @@ impl Draft<'_> {
         let now = self.seen.now;
         let Some(run) = &mut self.status.run else { return };
         // What it was found with, it is followed with, whatever becomes of spec.
-        run.target.access = access_of(run, self.seen.trigger);
+        run.target.look_with(access_of(run, self.seen.trigger));
         let Some(attempt) = &mut run.attempt else { return };
         attempt.last = LastAttempt::Accepted;
         attempt.absent_at = None;

@@ -117,7 +117,7 @@ impl Draft<'_> {
     fn take_as_own(&mut self, pipeline: Pipeline, followed: bool) {
         let now = self.seen.now;
         let Some(run) = self.status.run.as_mut() else { return };
-        run.target.access = access_of(run, self.seen.trigger);
+        run.target.look_with(access_of(run, self.seen.trigger));
         run.finished_at = None;
         run.fired_at = Some(pipeline.created_at.unwrap_or(now).clamp(run.intended_at.min(now), now));
         if let Some(attempt) = &mut run.attempt {

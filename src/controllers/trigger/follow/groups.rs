@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use pipekick_core::decide::trigger::Follow;
-use pipekick_core::domain::{ObjectKey, PipelineStatus, Reason, SecretKeyRef, Sighting};
+use pipekick_core::domain::{Access, ObjectKey, PipelineStatus, Reason, Sighting};
 use tokio::time::Instant;
 
 use super::look::Look;
@@ -26,7 +26,7 @@ pub(super) struct GroupKey {
     pub(super) url: String,
     pub(super) project: String,
     pub(super) named_project: String,
-    pub(super) access: SecretKeyRef,
+    pub(super) access: Access,
 }
 
 struct Group {

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use pipekick_core::domain::{
-    CredentialUse, GitLabUrl, Pipeline, PipelineStatus, ProjectRef, Reason, Sighting,
+    Access, CredentialUse, GitLabUrl, Pipeline, PipelineStatus, ProjectRef, Reason, Sighting,
 };
 use secrecy::SecretString;
 
 use super::Follower;
 use super::groups::GroupKey;
+use crate::cluster::secrets::Unavailable;
 use crate::gitlab::{self, Endpoint, PipelineFilter, ReadKind};
 
 /// Pages of 100 read in one look; what is older is asked one by one.
@@ -80,10 +81,12 @@ impl Follower {
         let project: ProjectRef = key.project.parse().map_err(|e| parsed(&e))?;
         let named: ProjectRef = key.named_project.parse().map_err(|e| parsed(&e))?;
         let to = CredentialUse { url: &url, default_url: &self.default_url, project: &named };
-        let token =
-            self.secrets.token(&key.namespace, &key.access, to).await.map_err(|e| (e.reason, e.message))?;
-        self.remember_fingerprint(&key.namespace, &key.access, self.gitlab.fingerprint(&token));
-        Ok((Endpoint { url, project }, token))
+        let Access { token: access, ca_bundle } = &key.access;
+        let unavailable = |e: Unavailable| (e.reason, e.message);
+        let token = self.secrets.token(&key.namespace, access, to).await.map_err(unavailable)?;
+        self.remember_fingerprint(&key.namespace, access, self.gitlab.fingerprint(&token));
+        let trust = self.secrets.trust(&key.namespace, ca_bundle.as_ref()).await.map_err(unavailable)?;
+        Ok((Endpoint { url, project, trust }, token))
     }
 
     /// The wanted pipelines that are found in the project's list, from the newest back to the oldest wanted.

@@ -139,7 +139,10 @@ fn the_wish_is_on_record_before_gitlab_is_asked_and_its_end_is_seen_by_following
     let written = plan.status.as_ref().unwrap().run.as_ref().unwrap();
     assert_eq!(written.cancel_request(), Some((scene.now, CancelCause::Action)));
     let sent = order(&plan).unwrap();
-    assert_eq!((sent.pipeline_id, sent.project.as_str(), sent.access.key.as_str()), (700, "7", "access"));
+    assert_eq!(
+        (sent.pipeline_id, sent.project.as_str(), sent.access.token.key.as_str()),
+        (700, "7", "access")
+    );
     assert_eq!(said(&scene).1, Reason::CancelRequested);
     assert_eq!(said(&scene).2, "pipeline 700 is being cancelled, as pipekick.dev/cancel asked");
     assert_eq!(told(&plan), ["CancelRequested"]);

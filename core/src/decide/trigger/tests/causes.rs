@@ -4,7 +4,9 @@ use super::scene::{MODES, Move, Scene, accepted, fires, seen};
 use crate::decide::trigger::FirstSight;
 use crate::domain::run::CauseKind::{self, Apply, Change, Request};
 use crate::domain::status::Answered;
-use crate::domain::{FireOn, Phase, PipelineStatus, Reason};
+use crate::domain::{
+    FireOn, Phase, PipelineStatus, Reason, ValueSource, Variable, VariableType, VariableValue,
+};
 
 struct Case {
     sentence: &'static str,
@@ -289,5 +291,37 @@ fn what_was_edited_in_request_mode_fires_nothing_in_another() {
         let mut scene = Scene::new(FireOn::Request);
         scene.settle().git_ref("B").settle();
         assert!(fires(&scene.fire_on(mode).step()).is_none(), "{mode:?}");
+    }
+}
+
+#[test]
+fn a_request_is_marked_only_where_the_mark_is_certain_to_travel() {
+    let text = || VariableValue::Text(String::new());
+    let from = |optional| VariableValue::From {
+        source: ValueSource::ConfigMap { name: "notes".into(), key: "text".into() },
+        optional,
+    };
+    let cases = [
+        ("a trigger token always carries it", true, vec![], true),
+        ("an access token has no place for it but beside variables", false, vec![], false),
+        ("beside one with a value", false, vec![text()], true),
+        ("beside one that is waited for", false, vec![from(false)], true),
+        ("not beside one that may be left out", false, vec![from(true)], false),
+        ("unless another one stays", false, vec![from(true), text()], true),
+    ];
+    for (sentence, by_trigger, values, marked) in cases {
+        let mut scene = Scene::new(FireOn::Apply);
+        scene.edit(|spec| {
+            spec.trigger_token = spec.trigger_token.take().filter(|_| by_trigger);
+            let variable = |(n, value)| Variable {
+                name: format!("V{n}").parse().unwrap(),
+                kind: VariableType::EnvVar,
+                raw: false,
+                value,
+            };
+            spec.variables = values.into_iter().enumerate().map(variable).collect();
+        });
+        scene.step();
+        assert_eq!(scene.run().attempt.as_ref().unwrap().marked, marked, "{sentence}");
     }
 }

@@ -1,7 +1,9 @@
 //! A run whose pipeline is under way: what each look at it makes of the run, and its time.
 
 use super::scene::{Scene, accepted, failed_job, pipeline, seen, told, wakes_in};
-use crate::domain::{FireOn, Phase, PipelineStatus, Reason, SecretKeyRef, Sighting, Span};
+use crate::domain::{
+    BundleKind, CaBundleRef, FireOn, Phase, PipelineStatus, Reason, SecretKeyRef, Sighting, Span,
+};
 
 struct Case {
     sentence: &'static str,
@@ -130,7 +132,7 @@ fn a_pipeline_is_followed_where_it_was_fired() {
     assert_eq!((follow.pipeline_id, follow.project.as_str()), (700, "7"));
     assert_eq!((follow.since, &follow.fire_id), (scene.now, &scene.run().fire_id));
 
-    let access = |scene: &Scene| scene.decide().follow.unwrap().access.name;
+    let access = |scene: &Scene| scene.decide().follow.unwrap().access.token.name;
     scene.other_token();
     assert_eq!(access(&scene), "other", "a credential that moved is found");
     scene.edit(|spec| spec.project = "shop/elsewhere".parse().unwrap());
@@ -177,5 +179,23 @@ fn a_credential_of_the_same_name_but_another_key_is_another() {
     let mut scene = Scene::running();
     let key = SecretKeyRef { name: "gitlab".into(), key: "read-only".into() };
     scene.edit(|spec| spec.access_token = Some(key.clone()));
-    assert_eq!(scene.decide().follow.unwrap().access, key);
+    assert_eq!(scene.decide().follow.unwrap().access.token, key);
+}
+
+#[test]
+fn whose_certificates_are_believed_is_said_by_spec_while_it_speaks_of_the_run_and_then_by_the_run() {
+    let bundle = |name: &str| {
+        Some(CaBundleRef { kind: BundleKind::ConfigMap, name: name.into(), key: "ca.crt".into() })
+    };
+    let mut scene = Scene::new(FireOn::Apply);
+    scene.edit(|spec| spec.ca_bundle = bundle("old")).step();
+    scene.answer(accepted());
+    assert_eq!(scene.run().target.ca_bundle, bundle("old"));
+    let believed = |scene: &Scene| scene.decide().follow.unwrap().access.ca_bundle;
+    scene.edit(|spec| spec.ca_bundle = bundle("new"));
+    assert_eq!(believed(&scene), bundle("new"));
+    scene.edit(|spec| spec.ca_bundle = None);
+    assert_eq!(believed(&scene), None, "the public CAs, as spec says");
+    scene.edit(|spec| spec.project = "shop/other".parse().unwrap());
+    assert_eq!(believed(&scene), bundle("old"), "spec speaks of another project");
 }

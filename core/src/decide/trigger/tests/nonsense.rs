@@ -167,6 +167,7 @@ fn facts() -> impl Strategy<Value = (Facts, Option<Answer>)> {
     let credentials = prop_oneof![
         Just(Credentials::Unread),
         Just(Credentials::Ready),
+        Just(Credentials::Refused { reason: Reason::Refused, message: "too old".into() }),
         time().prop_map(|look_again| Credentials::Missing {
             reason: Reason::SecretMissing,
             message: "missing".into(),

@@ -52,9 +52,12 @@ impl Scene {
             git_ref: "A".parse().unwrap(),
             trigger_token: token("trigger"),
             access_token: token("access"),
+            ca_bundle: None,
             variables: vec![],
             concurrency_policy: ConcurrencyPolicy::Wait,
             deletion_policy: DeletionPolicy::Orphan,
+            inputs: BTreeMap::new(),
+            payload: None,
             timeout: None,
             cancel_on_timeout: false,
             history_limit: 5,
@@ -354,6 +357,6 @@ fn written(spec: &Spec) -> FiringFields {
         url: None,
         project: spec.project.to_string(),
         git_ref: spec.git_ref.to_string(),
-        variables: BTreeMap::new(),
+        ..FiringFields::default()
     }
 }

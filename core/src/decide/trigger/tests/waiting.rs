@@ -18,7 +18,7 @@ fn a_repeat_reads_its_credentials_first_and_writes_only_when_they_are_there() {
     let mut scene = Scene::pending();
     scene.wait(5);
     let plan = scene.step();
-    assert_eq!(plan.effect, Effect::ReadCredentials(scene.run().target.clone()));
+    assert_eq!(plan.effect, Effect::ReadCredentials(Box::new(scene.run().target.clone())));
     assert!(plan.status.is_none());
 
     let look_again = scene.now + Duration::from_secs(9);
@@ -202,4 +202,27 @@ fn a_request_made_after_a_broken_first_sight_is_fired() {
     scene.break_spec().step();
     scene.ask("v").step();
     assert_eq!(fires(&scene.mend_spec().step()), Some(CauseKind::Request));
+}
+
+#[test]
+fn what_this_gitlab_cannot_do_is_rejected_without_a_post_and_tried_again_as_any_refusal() {
+    let too_old =
+        || Credentials::Refused { reason: Reason::GitLabTooOld, message: "inputs take 17.11".into() };
+    let mut scene = Scene::pending();
+    scene.wait(5).credentials(too_old());
+    let plan = scene.step();
+    assert_eq!((wakes_in(&scene, &plan), plan.effect), (Some(600), Effect::Nothing));
+    assert_eq!((scene.phase(), scene.run().reason), (Phase::Rejected, Some(Reason::GitLabTooOld)));
+    assert_eq!((scene.run().attempt.as_ref().unwrap().count, scene.posts.len()), (1, 1), "nothing was sent");
+    assert!(scene.credentials(Credentials::Unread).step().status.is_none(), "and it is told once");
+
+    scene.wait(600);
+    assert!(matches!(scene.step().effect, Effect::ReadCredentials(_)));
+    assert!(scene.credentials(too_old()).step().events.is_empty(), "told before");
+    assert_eq!(scene.phase(), Phase::Rejected);
+    scene.wait(600);
+    assert!(
+        matches!(scene.credentials(Credentials::Ready).step().effect, Effect::Fire(_)),
+        "it was upgraded"
+    );
 }
