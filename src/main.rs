@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 use pipekick::cli::{Cli, Command};
-use pipekick::{api, app, cli, clock, config, log, preview};
+use pipekick::{api, app, cli, clock, config, gitlab, log, preview};
 
 fn main() -> ExitCode {
     // kube and reqwest share one TLS stack; rustls panics later if nobody chose its crypto.
@@ -29,6 +29,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Crds(flags) => print_crds(&flags),
         Command::Reasons => {
             print!("{}", api::reasons_table());
+            Ok(())
+        }
+        Command::Troubleshooting => {
+            print!("{}", gitlab::troubleshooting());
             Ok(())
         }
         Command::Next(typed) => say(&preview::next(&typed, clock::now())?),

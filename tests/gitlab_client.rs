@@ -284,21 +284,58 @@ async fn what_gitlab_did_not_do_is_refused_or_throttled() {
     assert!(matches!(answer, Answer::Accepted(p) if p.status == PipelineStatus::Failed));
 }
 
+/// Where a server turns away what is no request, as web servers do with a TLS handshake.
+fn plain_http() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let _ = io::Write::write_all(&mut stream.unwrap(), b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    });
+    address.to_string()
+}
+
+/// Where a server speaks TLS with a certificate that it signed itself, as long as the process lives.
+fn private_ca(name: &str) -> String {
+    let signed = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(signed.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder().with_no_client_auth();
+    let config = Arc::new(config.with_single_cert(vec![signed.cert.der().clone()], key).unwrap());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut tls = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            // The client breaks it off.
+            let _ = tls.complete_io(&mut stream.unwrap());
+        }
+    });
+    format!("{name}:{port}")
+}
+
 #[tokio::test]
 async fn what_never_left_is_known_not_to_have_been_sent() {
     let client = client_with(Options { allow_http: true, deadline: Duration::from_secs(20) });
     let plain = Server::start(vec![Do::Say("not TLS\r\n".into())]).await;
     let silent = Server::start(vec![Do::Ignore]).await;
     let cases = [
-        ("a closed port", format!("http://{}", closed_port().await)),
-        ("a name that does not exist", "http://gitlab.invalid".to_owned()),
-        ("a server that speaks no TLS", format!("https://{}", plain.addr)),
-        ("a TLS handshake without an answer", format!("https://{}", silent.addr)),
+        ("a closed port", format!("http://{}", closed_port().await), "nothing listens at 127.0.0.1"),
+        ("a name that does not exist", "http://gitlab.invalid".to_owned(), "cannot be resolved"),
+        ("a server that waits for a request", format!("https://{}", plain.addr), "get no answer"),
+        ("a server that speaks no TLS", format!("https://{}", plain_http()), "no TLS is spoken"),
+        ("a TLS handshake without an answer", format!("https://{}", silent.addr), "get no answer"),
+        (
+            "a private CA",
+            format!("https://{}", private_ca("localhost")),
+            "a CA that the operator does not know",
+        ),
     ];
-    for (sentence, base) in cases {
+    for (sentence, base, words) in cases {
         let (answer, _) = client.fire_with_trigger(&order(&base), &trigger_token()).await;
         let Answer::NotSent { reason, message } = answer else { panic!("{sentence}: {answer:?}") };
         assert_eq!(reason, Reason::Unreachable, "{sentence}: {message}");
+        assert!(message.contains("Nothing was sent") && message.contains(words), "{sentence}: {message}");
     }
     assert!(plain.seen().iter().all(|bytes| !bytes.contains("canary")));
 }
@@ -419,7 +456,12 @@ async fn jobs_come_newest_first_and_those_that_may_fail_are_left_out() {
     let failed = client.failed_jobs(&at, 9, &access_token()).await.unwrap();
     let names: Vec<_> = failed.iter().map(|job| job.name.as_str()).collect();
     assert_eq!(names, ["job-7", "job-5", "job-4", "job-3", "job-2"]);
-    assert_eq!(client.manual_jobs(&at, 9, &access_token()).await.unwrap().len(), 7);
+    let manual = client.manual_jobs(&at, 9, &access_token()).await.unwrap();
+    assert_eq!(
+        manual,
+        ["job-1", "job-2", "job-3", "job-4", "job-5", "job-7"],
+        "those that block, oldest first"
+    );
     let seen = server.seen();
     assert!(
         seen[0].starts_with(

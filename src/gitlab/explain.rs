@@ -1,9 +1,15 @@
-//! What an error of GitLab's means, and what to do about it: one table.
+//! What an error of GitLab's means, and what to do about it: one table, printed into `docs/troubleshooting.md`.
 //!
 //! Status and route are looked at first; the text only where nothing else tells two causes apart, and then by its
 //! distinctive words in any case, for GitLab rewords its messages every few releases. What the table does not
 //! know is quoted.
+//!
+//! ```text
+//! what came ── table.rs: the first row that fits ──▶ Meaning ──▶ fire.rs, read.rs
+//!                          └── page.rs ──▶ docs/troubleshooting.md
+//! ```
 
+mod page;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -14,8 +20,10 @@ use pipekick_core::domain::Reason;
 
 use super::ResponseMeta;
 use super::budget::UNNAMED_WAIT;
-use super::wire::{GitLabSays, Shape};
-use table::{Row, TABLE, Then};
+use super::http::SendError;
+use super::wire::GitLabSays;
+pub use page::troubleshooting;
+use table::{Came, On, Then, find};
 
 /// Which request an answer belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +40,7 @@ pub(super) enum Call {
     RetryPipeline,
     DeletePipeline,
     NamePipeline,
+    Project,
     Branches,
     Schedules,
     Schedule,
@@ -61,6 +70,7 @@ impl Call {
             Self::Cancel => "/projects/:id/pipelines/:pipeline_id/cancel",
             Self::RetryPipeline => "/projects/:id/pipelines/:pipeline_id/retry",
             Self::NamePipeline => "/projects/:id/pipelines/:pipeline_id/metadata",
+            Self::Project => "/projects/:id",
             Self::Branches => "/projects/:id/repository/branches",
             Self::Schedules | Self::CreateSchedule => "/projects/:id/pipeline_schedules",
             Self::Schedule | Self::UpdateSchedule | Self::DeleteSchedule => {
@@ -105,54 +115,49 @@ pub(super) fn explain(
     meta: &ResponseMeta,
     body: Result<&GitLabSays, &str>,
 ) -> Meaning {
-    let answer = match body {
-        Ok(GitLabSays { text, .. }) if text.is_empty() => {
-            format!("GitLab answered {status} without a reason")
-        }
-        Ok(GitLabSays { text, .. }) => format!("GitLab answered {status} \"{text}\""),
-        Err(instead) => format!("{status} with {instead}"),
-    };
-    match (status, body) {
-        (429, _) => {
-            // Turned away before anything was done; the plain text that comes with it is GitLab's too.
-            let wait = meta.asked_wait().unwrap_or(UNNAMED_WAIT).max(Duration::from_secs(1));
-            let message = match body.map(|said| said.shape) {
-                Ok(Shape::Limiter) => format!("{answer}: a limit of this one route is used up."),
-                _ => "GitLab answered 429: the rate limit is used up.".to_owned(),
+    let (came, answer) = match body {
+        Ok(GitLabSays { shape, text }) => {
+            let answer = if text.is_empty() {
+                format!("GitLab answered {status} without a reason")
+            } else {
+                format!("GitLab answered {status} \"{text}\"")
             };
-            Meaning::Throttled { reason: Reason::RateLimited, message, wait }
+            (Came::Said { status, shape: *shape, text }, answer)
         }
-        (400 | 401 | 403 | 404 | 405, Ok(said)) => by_table(about, status, meta, said, &answer),
-        // The other create route stores nothing that failed, so there a 422 is not understood.
-        (422, Ok(said)) if about.call == Call::FireTrigger => {
-            Meaning::FailedAtBirth { message: if said.text.is_empty() { answer } else { said.text.clone() } }
+        Err(instead) => (Came::Foreign { status }, format!("{status} with {instead}")),
+    };
+    let row = find(about.call, came);
+    // What came with it may be a proxy's, and is not quoted.
+    let answer = if row.on == On::Status(status) { format!("GitLab answered {status}") } else { answer };
+    let fill = |text: &str| text.replace("{project}", about.project).replace("{ref}", about.git_ref);
+    let message = || format!("{answer}: {}. {}", fill(row.means), fill(row.help));
+    let throttled = |wait| Meaning::Throttled { reason: row.reason, message: message(), wait };
+    match row.then {
+        Then::Refuse => Meaning::Refused { reason: row.reason, message: message() },
+        Then::Minute => throttled(Duration::from_secs(60)),
+        Then::NextMinute => throttled(to_next_minute(meta)),
+        Then::Asked => throttled(meta.asked_wait().unwrap_or(UNNAMED_WAIT).max(Duration::from_secs(1))),
+        Then::FailedAtBirth => {
+            let said = body.ok().map(|said| said.text.clone()).filter(|text| !text.is_empty());
+            Meaning::FailedAtBirth { message: said.unwrap_or(answer) }
         }
-        _ => Meaning::Unclear { message: answer },
+        // What was done has to be looked up, and what is seen then says more than the table can.
+        Then::Unclear | Then::NotSent => Meaning::Unclear { message: answer },
     }
 }
 
-fn by_table(about: About<'_>, status: u16, meta: &ResponseMeta, said: &GitLabSays, answer: &str) -> Meaning {
-    let text = said.text.to_lowercase();
-    let fits = |row: &&Row| {
-        row.status == status
-            && row.calls.contains(&about.call)
-            && (row.words.is_empty()
-                || row.words.iter().any(|all| all.iter().all(|word| text.contains(word))))
-    };
-    let Some(row) = TABLE.iter().find(fits) else {
-        return Meaning::Refused { reason: Reason::Refused, message: format!("{answer}.") };
-    };
-    let message = row
-        .says
-        .replace("{project}", about.project)
-        .replace("{ref}", about.git_ref)
-        .replace("{answer}", answer);
-    let wait = match row.then {
-        Then::Refuse => return Meaning::Refused { reason: row.reason, message },
-        Then::Minute => Duration::from_secs(60),
-        Then::NextMinute => to_next_minute(meta),
-    };
-    Meaning::Throttled { reason: row.reason, message, wait }
+/// Why nothing was sent to `host`, and what to do about it. Only the network's own words need the table: other
+/// messages are ours and say it themselves.
+pub(super) fn unsent(call: Call, host: &str, error: SendError) -> SendError {
+    match error {
+        SendError::NotSent { reason: Reason::Unreachable, message } => {
+            let row = find(call, Came::NotSent { why: &message });
+            let [means, help] = [row.means, row.help].map(|text| text.replace("{host}", host));
+            let message = format!("{message}: {means}. {help}");
+            SendError::NotSent { reason: Reason::Unreachable, message }
+        }
+        error @ (SendError::NotSent { .. } | SendError::Lost { .. }) => error,
+    }
 }
 
 /// Two seconds into the next minute of GitLab's clock, which its `Date` tells to the second.

@@ -15,7 +15,7 @@ use pipekick_core::domain::{
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
-use super::explain::{About, Call, Meaning, explain};
+use super::explain::{About, Call, Meaning, explain, unsent};
 use super::http::{Reply, Request, SendError, Token};
 use super::wire::{KeyValue, Mark, PipelineBody, PipelineWire, TriggerBody};
 use super::{Account, Class, Client, Endpoint, NoAnswer, ResponseMeta};
@@ -122,7 +122,9 @@ impl Client {
                 let about = About { call, project: &project, git_ref: order.git_ref.as_str() };
                 (classify(about, &reply, clock::now()), reply.meta)
             }
-            Err(no_answer) => (unanswered(no_answer, url.authority(), clock::now()), ResponseMeta::default()),
+            Err(no_answer) => {
+                (unanswered(call, no_answer, url.authority(), clock::now()), ResponseMeta::default())
+            }
         }
     }
 }
@@ -132,15 +134,17 @@ fn json(body: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(body).expect("structs, strings and JSON values with string keys are always JSON")
 }
 
-fn unanswered(no_answer: NoAnswer, host: &str, now: Timestamp) -> Answer {
+fn unanswered(call: Call, no_answer: NoAnswer, host: &str, now: Timestamp) -> Answer {
     match no_answer {
         NoAnswer::HeldBack(wait) => Answer::Throttled {
             reason: Reason::RateLimited,
             message: format!("the rate limit of {host} is used up. Nothing was sent"),
             until: later(now, wait),
         },
-        NoAnswer::Failed(SendError::NotSent { reason, message }) => Answer::NotSent { reason, message },
-        NoAnswer::Failed(SendError::Lost { message }) => Answer::Unknown { message },
+        NoAnswer::Failed(error) => match unsent(call, host, error) {
+            SendError::NotSent { reason, message } => Answer::NotSent { reason, message },
+            SendError::Lost { message } => Answer::Unknown { message },
+        },
     }
 }
 

@@ -105,7 +105,8 @@ impl Client {
         Ok(counted.take(MAX_FAILED_JOBS).map(|job| job.shown).collect())
     }
 
-    /// The names of the jobs that wait for a person, at most 20, newest first.
+    /// The names of the jobs that wait for a person, at most 20, oldest first: those that block the pipeline, or all
+    /// if none does.
     ///
     /// # Errors
     /// See [`ReadKind`](super::ReadKind).
@@ -116,7 +117,10 @@ impl Client {
         token: &SecretString,
     ) -> Result<Vec<String>, ReadError> {
         let page = self.jobs(at, id, &JobFilter::of(PipelineStatus::Manual), token).await?;
-        Ok(page.jobs.into_iter().map(|job| job.shown.name).collect())
+        let blocks = |job: &Job| job.allow_failure != Some(true);
+        let any_blocks = page.jobs.iter().any(blocks);
+        let named = page.jobs.into_iter().rev().filter(|job| blocks(job) || !any_blocks);
+        Ok(named.map(|job| job.shown.name).collect())
     }
 
     /// The pipelines that a pipeline's bridges have made, in its project or in others; of its newest 20 bridges.

@@ -33,6 +33,7 @@ use pipekick_core::domain::{GitLabUrl, ProjectRef};
 use secrecy::SecretString;
 
 pub use budget::{Account, Budget, Class, Fingerprint};
+pub use explain::troubleshooting;
 pub use fire::{FireOrder, SentVariable};
 pub use http::{BuildError, DEFAULT_DEADLINE, Options};
 pub use jobs::{Job, JobFilter, JobPage};
@@ -40,7 +41,7 @@ pub use meta::{Rate, ResponseMeta};
 pub use read::{Page, PipelineFilter, ReadError, ReadKind, Source};
 pub use schedules::{PipelineSchedule, ScheduleFields, SchedulePage, ScheduleVariable, VariableKind};
 pub use trust::{CaBundle, Trust};
-pub use wire::{PipelineVariables, TestSummary, User, Version};
+pub use wire::{PipelineVariables, Project, TestSummary, User, Version};
 
 use crate::clock;
 use explain::Call;

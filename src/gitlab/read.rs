@@ -7,9 +7,9 @@ use serde::de::DeserializeOwned;
 use std::time::Duration;
 use thiserror::Error;
 
-use super::explain::{About, Call, Meaning, explain};
+use super::explain::{About, Call, Meaning, explain, unsent};
 use super::http::{Redirect, Reply, SendError};
-use super::wire::{BranchWire, PipelineVariables, PipelineWire, User, Version};
+use super::wire::{BranchWire, PipelineVariables, PipelineWire, Project, User, Version};
 use super::{Client, Endpoint, NoAnswer, ResponseMeta};
 
 /// GitLab's largest page.
@@ -189,6 +189,14 @@ impl Client {
         Ok(understand(Call::User, &at.url, "", result)?.0)
     }
 
+    /// A project, if the token sees it.
+    ///
+    /// # Errors
+    /// See [`ReadKind`].
+    pub async fn project(&self, at: &Endpoint, token: &SecretString) -> Result<Project, ReadError> {
+        Ok(self.read(Call::Project, at, None, Vec::new(), token).await?.0)
+    }
+
     /// Names of branches that contain `search`, in any case; at most 100, in the order of the alphabet.
     ///
     /// # Errors
@@ -256,7 +264,7 @@ pub(super) fn accept(
     project: &str,
     result: Result<Reply, NoAnswer>,
 ) -> Result<Reply, ReadError> {
-    let reply = result.map_err(|no_answer| unanswered(no_answer, url.authority()))?;
+    let reply = result.map_err(|no_answer| unanswered(call, no_answer, url.authority()))?;
     if (200..300).contains(&reply.status) {
         return Ok(reply);
     }
@@ -301,7 +309,7 @@ fn failed(about: About<'_>, reply: &Reply) -> ReadError {
     }
 }
 
-fn unanswered(no_answer: NoAnswer, host: &str) -> ReadError {
+fn unanswered(call: Call, no_answer: NoAnswer, host: &str) -> ReadError {
     match no_answer {
         NoAnswer::HeldBack(wait) => ReadError {
             kind: ReadKind::Throttled { wait },
@@ -309,12 +317,14 @@ fn unanswered(no_answer: NoAnswer, host: &str) -> ReadError {
             message: format!("the rate limit of {host} is used up, or what is left is kept for firing"),
             moved_to: None,
         },
-        NoAnswer::Failed(SendError::NotSent { reason, message }) => {
-            let unusable = reason == Reason::SecretUnusable;
-            let kind = if unusable { ReadKind::Unauthorized } else { ReadKind::Unreachable };
-            ReadError { kind, reason, message, moved_to: None }
-        }
-        NoAnswer::Failed(SendError::Lost { message }) => trouble(message),
+        NoAnswer::Failed(error) => match unsent(call, host, error) {
+            SendError::NotSent { reason, message } => {
+                let unusable = reason == Reason::SecretUnusable;
+                let kind = if unusable { ReadKind::Unauthorized } else { ReadKind::Unreachable };
+                ReadError { kind, reason, message, moved_to: None }
+            }
+            SendError::Lost { message } => trouble(message),
+        },
     }
 }
 

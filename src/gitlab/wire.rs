@@ -247,6 +247,13 @@ impl fmt::Debug for PipelineVariables {
     }
 }
 
+/// `GET /projects/:id`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Project {
+    /// The project's id, which survives renames.
+    pub id: u64,
+}
+
 /// `GET /version`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Version {

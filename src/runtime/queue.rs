@@ -273,6 +273,40 @@ mod tests {
     }
 
     #[test]
+    fn five_thousand_in_one_namespace_delay_none_in_another_beyond_its_turn() {
+        let mut queue = Queue::default();
+        for key in 0..5_000_u32 {
+            queue.push(key, "crowd", Rank::Firing);
+        }
+        // It works through the crowd when the others come.
+        for _ in 0..64 {
+            queue.pop();
+        }
+        queue.push(10_000, "quiet", Rank::Firing);
+        queue.push(10_001, "quiet", Rank::Firing);
+        queue.push(20_000, "third", Rank::Firing);
+        let next: Vec<u32> = (0..5).map(|_| queue.pop().unwrap().0).collect();
+        assert_eq!(next, [64, 10_000, 20_000, 65, 10_001]);
+        // The crowd itself goes on in its order, and nobody of it is lost.
+        let rest: Vec<u32> = std::iter::from_fn(|| queue.pop().map(|(key, _)| key)).collect();
+        assert_eq!(rest, (66..5_000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_crowd_that_is_followed_or_tidied_up_does_not_delay_a_firing() {
+        let mut queue = Queue::default();
+        for key in 0..5_000_u32 {
+            queue.push(key, "crowd", Rank::Following);
+            queue.push(10_000 + key, "crowd", Rank::Bookkeeping);
+        }
+        for _ in 0..LEAP {
+            queue.pop();
+        }
+        queue.push(20_000, "crowd", Rank::Firing);
+        assert_eq!(queue.pop(), Some((20_000, Rank::Firing)));
+    }
+
+    #[test]
     fn a_second_push_keeps_the_better_rank_and_one_place() {
         let mut queue = Queue::default();
         queue.push("x", "ns", Rank::Following);

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use pipekick_sandbox::gitlab::{JobPlay, Play, Status};
 
 use crate::harness::gitlab::{LONG, failing, long, playing};
-use crate::harness::{Story, Trigger, story};
+use crate::harness::{Seen, Story, Trigger, story};
 
 /// Applies a trigger and waits for its pipeline, whose id is given back.
 async fn running(story: &Story) -> u64 {
@@ -74,7 +74,8 @@ fn a_manual_job_is_waited_for_and_said_so() {
         let seen =
             story.until("checkout", "wait for a person", |seen| seen.reason() == "PipelineManual").await;
         assert_eq!((seen.phase(), seen.truth("Reconciling")), ("Running", "True"));
-        assert!(seen.message().contains("manual job"), "{}", seen.message());
+        let named = |seen: &Seen| seen.message().contains("waits for a person to play job deploy");
+        story.until("checkout", "name the job", named).await;
         assert!(story.gitlab.play_job(id, "deploy"));
         story.until_phase("checkout", "Succeeded").await;
         assert_eq!(story.fired("checkout"), 1);

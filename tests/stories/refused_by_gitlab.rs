@@ -36,11 +36,26 @@ fn by_access(trigger: Trigger) -> Trigger {
 #[rustfmt::skip]
 const CASES: &[Case] = &[
     Case { name: "wrong-token", project: same, trigger: |t| t.with("spec.gitlab.triggerTokenRef.key", "wrong"),
-           reason: "NotFoundByTrigger", words: &["404", "shop/wrong-token", "does not say which"] },
+           reason: "TriggerTokenUnknown", words: &["404", "shop/wrong-token is there", "Pipeline trigger tokens"] },
+    Case { name: "wrong-token-alone", project: same,
+           trigger: |t| t.without("spec.gitlab.accessTokenRef").with("spec.gitlab.triggerTokenRef.key", "wrong"),
+           reason: "NotFoundByTrigger", words: &["404", "shop/wrong-token-alone", "does not say which", "accessTokenRef"] },
+    Case { name: "wrong-tokens", project: same,
+           trigger: |t| t.with("spec.gitlab.triggerTokenRef.key", "wrong").with("spec.gitlab.accessTokenRef.key", "wrong"),
+           reason: "NotFoundByTrigger", words: &["404", "could not tell", "401"] },
+    Case { name: "hidden", project: |p| ProjectSeed { members: BTreeMap::from([("bob".into(), Role::Owner)]), ..p },
+           trigger: |t| t.with("spec.gitlab.triggerTokenRef.key", "wrong"),
+           reason: "ProjectNotFound", words: &["404", "shop/hidden does not exist", "may not see it either"] },
     Case { name: "no-project", project: same, trigger: |t| t.with("spec.gitlab.project", "shop/nowhere"),
-           reason: "NotFoundByTrigger", words: &["404", "shop/nowhere"] },
+           reason: "ProjectNotFound", words: &["404", "shop/nowhere does not exist", "Correct the project"] },
     Case { name: "no-ref", project: same, trigger: |t| t.with("spec.ref", "mian"),
-           reason: "RefNotFound", words: &["Reference not found", "\"mian\"", "correct the ref"] },
+           reason: "RefNotFound", words: &["Reference not found", "\"mian\"", "correct the ref", "Did you mean \"main\"?"] },
+    Case { name: "no-ref-of-many", project: |p| ProjectSeed { branches: many_branches(), ..p },
+           trigger: |t| t.with("spec.ref", "relaese/2026.11"),
+           reason: "RefNotFound", words: &["Did you mean \"release/2026.11\"?"] },
+    Case { name: "no-ref-unread", project: same,
+           trigger: |t| t.without("spec.gitlab.accessTokenRef").with("spec.ref", "mian"),
+           reason: "RefNotFound", words: &["correct the ref"] },
     Case { name: "protected", project: |p| ProjectSeed {
                protected: vec![Protection { pattern: "main".into(), role: Role::Maintainer }], ..owned_by_bob(p) },
            trigger: |t| t.with("spec.gitlab.triggerTokenRef.key", "bob"),
@@ -68,6 +83,12 @@ const CASES: &[Case] = &[
     Case { name: "bad-yaml-by-access", project: |p| ProjectSeed { ci: Ci::Invalid("jobs:build config contains unknown keys: scirpt".into()), ..p }, trigger: by_access,
            reason: "Refused", words: &["jobs:build config contains unknown keys: scirpt"] },
 ];
+
+/// More than a page, and the one that is meant on neither the first nor the second.
+fn many_branches() -> BTreeMap<String, Option<String>> {
+    let names = (0..250).map(|number| format!("feature/{number:03}"));
+    names.chain(["main".into(), "release/2026.11".into()]).map(|name| (name, None)).collect()
+}
 
 fn owned_by_bob(project: ProjectSeed) -> ProjectSeed {
     let members = BTreeMap::from([("alice".into(), Role::Owner), ("bob".into(), Role::Developer)]);
@@ -130,7 +151,10 @@ fn each_refusal_is_explained_once_and_not_hammered() {
         }
         tokio::time::sleep(A_WHILE).await;
         assert_eq!(story.ledger().pipelines.len(), 0);
-        assert_eq!(story.ledger().calls.len(), CASES.len(), "each was sent once");
+        let posts = story.ledger().calls.iter().filter(|call| call.method == "POST").count();
+        assert_eq!(posts, CASES.len(), "each was sent once");
+        let looks = story.ledger().calls.len() - posts;
+        assert!(looks <= 4 + 3 + 1, "{looks} looks into refusals");
         for case in CASES {
             let seen = story.look(case.name).await;
             let writes = status_writes(&versions.up_to(&seen).await);

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `pipekick crds` | `crds/` |
 //! | `pipekick reasons` | `docs/reasons.md`, between its markers |
+//! | `pipekick troubleshooting` | `docs/troubleshooting.md`, between its markers |
 //! | `pipekick run --help` | `docs/cli.md`, between its markers |
 //!
 //! With `--check` nothing is written, and a difference is an error.
@@ -27,6 +28,7 @@ pub fn generated(check: bool) -> anyhow::Result<()> {
     let help: String = help.trim_end().lines().map(|line| format!("{}\n", line.trim_end())).collect();
     for (page, text) in [
         ("docs/reasons.md", output(pipekick(["reasons"]))?),
+        ("docs/troubleshooting.md", output(pipekick(["troubleshooting"]))?),
         ("docs/cli.md", format!("```text\n{help}```\n")),
     ] {
         let path = root().join(page);

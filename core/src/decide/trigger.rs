@@ -18,6 +18,7 @@ mod begin;
 mod cancel;
 mod leaving;
 mod look;
+mod look_into;
 mod resolve;
 #[cfg(test)]
 mod tests;
@@ -35,8 +36,8 @@ use super::summary::{Standing, summarize};
 use crate::domain::digest::Compared;
 use crate::domain::run::CauseKind;
 use crate::domain::{
-    Access, Answer, AttemptKey, Cancelled, Cause, Digest, FireId, LastAttempt, Lookup, Named, Phase, Reason,
-    Run, Sighting, Spec, Target, Trigger, TriggerStatus,
+    Access, Answer, AttemptKey, Cancelled, Cause, Digest, Finding, FireId, LastAttempt, Lookup, Named, Phase,
+    Reason, Run, Sighting, Spec, Target, Trigger, TriggerStatus,
 };
 
 /// An intent older than this is not sent any more: the process may have slept since its write won.
@@ -134,6 +135,8 @@ pub struct Facts {
     pub named: Option<(u64, Named)>,
     /// What became of the last request to cancel the run's pipeline.
     pub cancel: Option<CancelSent>,
+    /// What a look into the refusal of a POST brought, just now.
+    pub finding: Option<(AttemptKey, Finding)>,
 }
 
 /// Everything one decision looks at.
@@ -184,6 +187,8 @@ pub enum Effect {
     LookUp(Box<LookUp>),
     /// Look at the pipeline that a person named, then decide again.
     LookAt(Box<LookAt>),
+    /// Look into what GitLab did not say with a refusal, then decide again.
+    LookInto(Box<LookInto>),
     /// Send the POST that the written intent names, once.
     Fire(Box<FireOrder>),
     /// Ask GitLab to cancel a pipeline, then decide again. It may be asked any number of times.
@@ -241,6 +246,29 @@ pub struct LookAt {
     pub target: Target,
     /// What to look with.
     pub access: Access,
+}
+
+/// A look into a refusal, before its outcome is written. It is short, and may as well not be taken: then less is
+/// said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookInto {
+    /// The POST that was refused.
+    pub key: AttemptKey,
+    /// Where it went.
+    pub target: Target,
+    /// What to look with.
+    pub access: Access,
+    /// What is asked.
+    pub question: Question,
+}
+
+/// What a refusal leaves open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Question {
+    /// Whether the project is there.
+    Project,
+    /// Which branches there are.
+    Branches,
 }
 
 /// One POST.
@@ -557,7 +585,7 @@ impl<'a> Draft<'a> {
         let follow = self.status.run.as_ref().and_then(|run| follow_of(run, trigger));
         // Before a look nothing is written: what it brings is decided on with everything else.
         let looks = match self.effect {
-            Effect::ReadCredentials(_) | Effect::LookUp(_) | Effect::LookAt(_) => true,
+            Effect::ReadCredentials(_) | Effect::LookUp(_) | Effect::LookAt(_) | Effect::LookInto(_) => true,
             Effect::Nothing | Effect::Fire(_) | Effect::Cancel(_) | Effect::SetFinalizers(_) => false,
         };
         let changed = self.status != trigger.status && !looks;

@@ -100,6 +100,23 @@ pub enum Cancelled {
     },
 }
 
+/// What a look brought that was taken to explain a refusal. It changes what is said, never what is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// The access token sees the project.
+    Project,
+    /// The access token sees no such project.
+    NoProject,
+    /// The project was renamed or moved: GitLab tells where to, as a rule.
+    Moved(Option<String>),
+    /// Names of the project's branches, as many as one look reads.
+    Branches(Vec<String>),
+    /// The access token could not tell; why, in a sentence.
+    Failed(String),
+    /// There was no time, no place or no budget for a look.
+    Nothing,
+}
+
 /// A look at the one pipeline that a person named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "one at a time, and gone at the next decision")]
@@ -122,6 +139,8 @@ pub enum Sighting {
         pipeline: Pipeline,
         /// At most 5, newest first; empty unless the pipeline failed.
         failed_jobs: Vec<FailedJob>,
+        /// Names of the jobs that wait for a person; empty unless the pipeline is blocked by them.
+        manual_jobs: Vec<String>,
     },
     /// The project can be read and has no such pipeline any more: somebody deleted it.
     Gone,

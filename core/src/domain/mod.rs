@@ -23,7 +23,7 @@ pub mod trigger;
 pub mod value_source;
 pub mod variable;
 
-pub use answer::{Answer, Cancelled, Lookup, Named, Sighting};
+pub use answer::{Answer, Cancelled, Finding, Lookup, Named, Sighting};
 pub use binding::{CredentialUse, Purpose, SecretBinding};
 pub use digest::{Digest, FiringFields};
 pub use duration::Span;

@@ -82,6 +82,7 @@ reasons! {
     RateLimited: "GitLab's rate limit is used up; the message says until when.",
     ReadOnly: "GitLab is read-only for maintenance.",
     NotFoundByTrigger: "GitLab answered 404 to the trigger token: the token is unknown, or belongs to another project, or the project does not exist. GitLab does not say which.",
+    TriggerTokenUnknown: "GitLab answered 404 to the trigger token, and the access token sees the project: the trigger token is mistyped, revoked, expired, or of another project.",
     ProjectNotFound: "The project does not exist, or the token may not see it.",
     Unauthorized: "GitLab does not accept the token: unknown, expired or revoked.",
     InsufficientScope: "The token lacks a scope; firing needs `api`, following `read_api`.",

@@ -10,9 +10,9 @@ use pipekick_core::decide::trigger::{
     Credentials, Effect, Facts, FirstSight, LOOK_INTERVAL, Observed, Plan, Policy, decide,
 };
 use pipekick_core::domain::{
-    Answer, AttemptKey, ConcurrencyPolicy, DeletionPolicy, FireOn, FiringFields, LastAttempt, Lookup, Named,
-    ObjectKey, OnUnknown, Phase, Pipeline, PipelineStatus, Reason, Run, SecretKeyRef, Sighting, Spec,
-    Trigger, TriggerStatus,
+    Answer, AttemptKey, ConcurrencyPolicy, DeletionPolicy, Finding, FireOn, FiringFields, LastAttempt,
+    Lookup, Named, ObjectKey, OnUnknown, Phase, Pipeline, PipelineStatus, Reason, Run, SecretKeyRef,
+    Sighting, Spec, Trigger, TriggerStatus,
 };
 
 use crate::config::{Break, Config};
@@ -57,6 +57,7 @@ pub struct Question {
     pub lookup: Option<(IntentId, Look)>,
     pub look_again: Option<u16>,
     pub named: Option<(u8, Option<Content>)>,
+    pub looked_into: Option<IntentId>,
 }
 
 /// A [`Plan`] in the model's values.
@@ -76,6 +77,7 @@ pub enum Act {
     ReadCredentials,
     LookUp(IntentId, Content),
     LookAt(u8),
+    LookInto(IntentId),
     Fire(IntentId, Content),
 }
 
@@ -239,7 +241,7 @@ impl Lab {
             look_took: Duration::ZERO,
             sighting: question.sighting.map(|id| {
                 let pipeline = pipeline(id, None, PipelineStatus::Success);
-                (id.into(), Sighting::Seen { pipeline, failed_jobs: vec![] })
+                (id.into(), Sighting::Seen { pipeline, failed_jobs: vec![], manual_jobs: vec![] })
             }),
             lookup: question.lookup.map(|(of, look)| {
                 let lookup = match look {
@@ -263,6 +265,7 @@ impl Lab {
                 (id.into(), content.map_or(Named::Missing, seen))
             }),
             cancel: None,
+            finding: question.looked_into.map(|of| (self.intent(of).key.clone(), Finding::Nothing)),
         }
     }
 
@@ -275,6 +278,7 @@ impl Lab {
             (Effect::ReadCredentials(_), _) => Act::ReadCredentials,
             (Effect::LookUp(look), Some(intent)) => Act::LookUp(intent, content_of(&look.target.git_ref)),
             (Effect::LookAt(look), _) => Act::LookAt(small(look.pipeline_id)),
+            (Effect::LookInto(_), Some(intent)) => Act::LookInto(intent),
             (Effect::Fire(order), Some(intent)) => {
                 assert_eq!(order.key, self.intent(intent).key, "an order is the intent's");
                 Act::Fire(intent, content_of(order.spec.git_ref.as_str()))
@@ -282,6 +286,7 @@ impl Lab {
             (
                 Effect::Nothing
                 | Effect::LookUp(_)
+                | Effect::LookInto(_)
                 | Effect::Fire(_)
                 | Effect::Cancel(_)
                 | Effect::SetFinalizers(_),

@@ -59,6 +59,7 @@ fn question(lab: &mut Lab, world: &World, number: usize) -> Question {
         lookup: turn.lookup,
         look_again: memory.look_again.filter(|at| *at > world.tick),
         named: turn.named,
+        looked_into: turn.looked_into,
     }
 }
 
@@ -72,7 +73,7 @@ fn numbers_are_equal(lab: &Lab, one: IntentId, other: IntentId) -> bool {
 }
 
 fn begun(view: Object) -> Turn {
-    Turn { view, credentials: false, lookup: None, named: None, at: At::Decide }
+    Turn { view, credentials: false, lookup: None, named: None, looked_into: None, at: At::Decide }
 }
 
 /// What the next step of this process may meet.
@@ -89,7 +90,9 @@ pub fn may_meet(lab: &mut Lab, world: &World, number: usize) -> &'static [Luck] 
                 Act::Nothing | Act::Fire(..) if decision.status.is_some() && !loses => {
                     &[Luck::Well, Luck::Lost]
                 }
-                Act::Nothing | Act::Fire(..) | Act::ReadCredentials | Act::LookAt(_) => &[Luck::Well],
+                Act::Nothing | Act::Fire(..) | Act::ReadCredentials | Act::LookAt(_) | Act::LookInto(_) => {
+                    &[Luck::Well]
+                }
             }
         }
         Some(At::Send { .. }) => &[
@@ -152,6 +155,7 @@ fn decide(lab: &mut Lab, world: &mut World, number: usize, luck: Luck) -> Result
     }
     match decision.effect {
         Act::ReadCredentials => turn.credentials = true,
+        Act::LookInto(intent) => turn.looked_into = Some(intent),
         Act::LookAt(id) => {
             let made = usize::from(id).checked_sub(1).and_then(|place| world.pipelines.get(place));
             turn.named = Some((id, made.map(|made| made.content)));

@@ -94,6 +94,8 @@ pub struct Turn {
     pub lookup: Option<(IntentId, Look)>,
     /// A pipeline that a person named, and what it was made of, if it is there.
     pub named: Option<(u8, Option<Content>)>,
+    /// The refusal that was looked into: what was found changes nothing but words.
+    pub looked_into: Option<IntentId>,
     pub at: At,
 }
 

@@ -4,7 +4,7 @@
 //! write is young. What became of a POST is remembered until it stands in status.
 
 use pipekick_core::decide::trigger::{Credentials, Effect, FireOrder, INTENT_MAX_AGE, Note, Plan};
-use pipekick_core::domain::{Answer, Lookup, ObjectKey, Reason, TriggerStatus};
+use pipekick_core::domain::{Answer, Finding, Lookup, ObjectKey, Reason, TriggerStatus};
 
 use super::freight::Freight;
 use super::{Object, Record, TriggerController, Turn};
@@ -24,14 +24,15 @@ const REFUSED: std::time::Duration = std::time::Duration::from_secs(60);
 /// Should nobody call, a parked object comes back by itself.
 const PARKED: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// The GitLab that an effect asks, if it asks one.
-fn host_of(effect: &Effect) -> Option<&str> {
+/// The GitLab that an effect needs a place at, if it needs one, and how urgently.
+fn host_of(effect: &Effect) -> Option<(&str, Rank)> {
     match effect {
-        Effect::Nothing | Effect::ReadCredentials(_) | Effect::SetFinalizers(_) => None,
-        Effect::LookUp(look) => Some(&look.target.url),
-        Effect::LookAt(look) => Some(&look.target.url),
-        Effect::Fire(order) => Some(&order.target.url),
-        Effect::Cancel(order) => Some(&order.url),
+        // A look into a refusal takes a place that is free, and waits for none: what it explains waits to be told.
+        Effect::Nothing | Effect::ReadCredentials(_) | Effect::LookInto(_) | Effect::SetFinalizers(_) => None,
+        Effect::LookUp(look) => Some((&look.target.url, Rank::Following)),
+        Effect::LookAt(look) => Some((&look.target.url, Rank::Following)),
+        Effect::Fire(order) => Some((&order.target.url, Rank::Firing)),
+        Effect::Cancel(order) => Some((&order.url, Rank::Firing)),
     }
 }
 
@@ -49,10 +50,10 @@ impl TriggerController {
         let effect = std::mem::replace(&mut plan.effect, Effect::Nothing);
         let place = match host_of(&effect) {
             None => None,
-            Some(host) => match self.gate.enter(host, key) {
+            Some((host, rank)) => match self.gate.enter(host, key, rank) {
                 Some(place) => Some(place),
                 // Nothing was written; whoever leaves calls this key.
-                None => return Next::End(Outcome::done().wake_in(PARKED, Rank::Firing)),
+                None => return Next::End(Outcome::done().wake_in(PARKED, rank)),
             },
         };
         let next = self.carry_out(key, turn, plan, effect).await;
@@ -114,6 +115,14 @@ impl TriggerController {
                     }
                     Err(error) => self.not_written(key, turn, &error).await,
                 }
+            }
+            Effect::LookInto(look) => {
+                let finding = match self.gate.try_enter(&look.target.url) {
+                    Some(_place) => self.looker.look_into(&key.namespace, &look).await,
+                    None => Finding::Nothing,
+                };
+                turn.finding = Some((look.key, finding));
+                Next::Decide
             }
             Effect::Fire(order) => match plan.status.take() {
                 Some(status) => self.fire(key, turn, &status, *order, plan.events).await,

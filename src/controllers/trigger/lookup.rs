@@ -40,7 +40,7 @@ enum Mark {
 
 /// Takes looks.
 pub(super) struct Looker {
-    gitlab: Arc<gitlab::Client>,
+    pub(super) gitlab: Arc<gitlab::Client>,
     secrets: Arc<Secrets>,
     default_url: GitLabUrl,
     marks: Mutex<HashMap<(GitLabUrl, u64), Mark>>,
@@ -92,7 +92,7 @@ impl Looker {
         }
     }
 
-    async fn reach(
+    pub(super) async fn reach(
         &self,
         namespace: &str,
         target: &Target,

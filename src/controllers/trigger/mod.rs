@@ -12,6 +12,7 @@ mod cancel;
 mod follow;
 mod freight;
 mod gate;
+mod look_into;
 mod lookup;
 mod memory;
 mod observe;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use kube::Client;
 use pipekick_core::decide::summary::tell_bug;
 use pipekick_core::decide::trigger::{Credentials, Plan, decide};
-use pipekick_core::domain::{AttemptKey, Lookup, Named, ObjectKey, Phase, Trigger};
+use pipekick_core::domain::{AttemptKey, Finding, Lookup, Named, ObjectKey, Phase, Trigger};
 
 pub use follow::Follower;
 pub use observe::Record;
@@ -45,7 +46,7 @@ use memory::Memories;
 /// A `PipelineTrigger` as the watch delivers it: metadata, and spec and status as far as they can be read.
 pub type Object = Lenient<PipelineTrigger>;
 
-/// Writes and POSTs in one turn, at most. A run needs two; conflicts add some.
+/// Decisions in one turn, at most. A run needs three, a refused one a look more; conflicts add some.
 const STEPS: usize = 8;
 
 /// The controller of `PipelineTrigger`s.
@@ -95,6 +96,7 @@ struct Turn {
     lookup: Option<(AttemptKey, Lookup)>,
     look_began: Option<tokio::time::Instant>,
     named: Option<(u64, Named)>,
+    finding: Option<(AttemptKey, Finding)>,
 }
 
 impl TriggerController {
@@ -109,6 +111,18 @@ impl TriggerController {
             poke.poke(key, Rank::Firing);
         });
         Self { cluster, gitlab, secrets, events, handle, config, follower, memories, metrics, looker, gate }
+    }
+
+    async fn steps(&self, key: &ObjectKey, turn: &mut Turn) -> Outcome {
+        for _ in 0..STEPS {
+            let facts = self.facts(key, turn);
+            let plan = decide(&self.observed(turn, &facts));
+            match self.apply(key, turn, plan).await {
+                Next::Decide => {}
+                Next::End(outcome) => return outcome,
+            }
+        }
+        Outcome::again()
     }
 
     /// The end of a turn: follow what is to be followed, and wake when the decision asked for it.
@@ -177,21 +191,17 @@ impl Worker for TriggerController {
             lookup: None,
             look_began: None,
             named: None,
+            finding: None,
         };
-        for _ in 0..STEPS {
-            let facts = self.facts(key, &turn);
-            let plan = decide(&self.observed(&turn, &facts));
-            match self.apply(key, &mut turn, plan).await {
-                Next::Decide => {}
-                Next::End(outcome) => return outcome,
-            }
-        }
-        Outcome::again()
+        let outcome = self.steps(key, &mut turn).await;
+        self.gate.leave(key);
+        outcome
     }
 
     fn panicked(&self, key: &ObjectKey, message: &str) {
         // The decision is pure: it would panic again on the same facts, so those of the follower go.
         self.follower.drop_sighting(key);
+        self.gate.leave(key);
         tracing::error!(object = %key, detail = message, "work on an object panicked; the others go on");
         let Some(entry) = self.handle.entry(key) else { return };
         let Body::Whole(record) = entry.body else { return };
@@ -217,6 +227,7 @@ impl Worker for TriggerController {
     }
 
     fn gone(&self, key: &ObjectKey, uid: &str) {
+        self.gate.forget(key);
         self.follower.follow(key, None);
         self.memories.forget(key);
         self.metrics.unknown_runs(self.memories.unknown(key, false));

@@ -56,6 +56,7 @@ impl TriggerController {
             }),
             named: turn.named.clone(),
             cancel: self.memories.cancel_sent(key),
+            finding: turn.finding.clone(),
         }
     }
 

@@ -1,4 +1,5 @@
-use super::table::FIRE;
+use super::super::wire::Shape;
+use super::table::{ANY, FIRE, Row, TABLE};
 use super::*;
 
 fn ask(call: Call, status: u16, body: &str, meta: &ResponseMeta) -> Meaning {
@@ -281,12 +282,100 @@ fn a_422_to_the_trigger_token_is_a_pipeline_and_to_the_access_token_a_riddle() {
     assert!(matches!(ask(Call::FireAccess, 422, &body, &ResponseMeta::default()), Meaning::Unclear { .. }));
 }
 
+/// What came back, as a row's example shows it.
+fn example<'a>(row: &Row, text: &'a str) -> Option<Came<'a>> {
+    Some(match row.on {
+        On::Said(status) | On::Status(status) => Came::Said { status, shape: Shape::Message, text },
+        On::Limiter(status) => Came::Said { status, shape: Shape::Limiter, text },
+        On::SaidFrom(0, _) => Came::Said { status: 410, shape: Shape::Message, text },
+        On::SaidFrom(status, _) => Came::Said { status, shape: Shape::Message, text },
+        On::Foreign(0, _) => Came::Foreign { status: 200 },
+        On::Foreign(status, _) => Came::Foreign { status },
+        On::NotSent => Came::NotSent { why: text },
+        On::Lost => return None,
+    })
+}
+
 #[test]
-fn no_row_is_hidden_behind_an_earlier_one() {
-    for (i, row) in TABLE.iter().enumerate() {
-        let shadowed = |call: &Call| {
-            TABLE[..i].iter().any(|r| r.status == row.status && r.words.is_empty() && r.calls.contains(call))
-        };
-        assert!(row.calls.iter().any(|call| !shadowed(call)), "row {i} is never reached: {}", row.says);
+fn what_a_row_shows_as_seen_leads_to_that_row() {
+    for row in TABLE {
+        for text in row.seen {
+            let Some(came) = example(row, text) else { continue };
+            let leads_here = |call: &Call| std::ptr::eq(find(*call, came), row);
+            assert!(row.calls.iter().any(leads_here), "`{text}` leads to another row");
+        }
+        let named = row.words.is_empty()
+            || row.words.iter().any(|all| {
+                row.seen.iter().any(|text| all.iter().all(|word| text.to_lowercase().contains(word)))
+            });
+        assert!(named, "none of {:?} shows in what is seen", row.words);
+    }
+}
+
+#[test]
+fn every_row_says_what_it_means_and_what_to_do() {
+    for Row { means, help, seen, .. } in TABLE {
+        assert!(!means.is_empty() && !means.ends_with('.'), "{means}");
+        assert!(help.ends_with('.') && help.starts_with(|first: char| !first.is_lowercase()), "{help}");
+        assert!(seen.iter().all(|text| !text.contains(['{', '`'])), "{seen:?}");
+    }
+}
+
+#[test]
+fn whatever_comes_has_a_row() {
+    for call in ANY {
+        for status in 0..1000 {
+            for shape in [Shape::Message, Shape::Limiter] {
+                find(*call, Came::Said { status, shape, text: "" });
+            }
+            find(*call, Came::Foreign { status });
+        }
+        find(*call, Came::NotSent { why: "" });
+    }
+}
+
+#[test]
+fn what_kept_a_request_from_being_sent_is_explained() {
+    let cases = [
+        ("cannot connect to h: dns error: failed to lookup address information", "cannot be resolved"),
+        ("cannot connect to h: tcp connect error: Connection refused (os error 111)", "nothing listens at h"),
+        ("cannot connect to h, no answer within 5 s: operation timed out", "NetworkPolicy"),
+        (
+            "cannot connect to h: invalid peer certificate: UnknownIssuer",
+            "a CA that the operator does not know",
+        ),
+        (
+            "cannot connect to h: invalid peer certificate: certificate not valid for name \"h\"",
+            "of another name",
+        ),
+        ("cannot connect to h: received corrupt message of type InvalidContentType", "no TLS is spoken at h"),
+        ("cannot connect to h: tunnel error: unsuccessful", "HTTPS_PROXY"),
+        ("cannot connect to h: something new", "h could not be reached"),
+    ];
+    for (message, words) in cases {
+        let error = SendError::NotSent { reason: Reason::Unreachable, message: message.into() };
+        let told = unsent(Call::FireTrigger, "h", error).to_string();
+        assert!(told.starts_with(message) && told.contains(words), "{told}");
+        assert!(!told.contains(['{', '}']), "{told}");
+    }
+    for ours in [
+        SendError::NotSent { reason: Reason::SecretUnusable, message: "the token is empty".into() },
+        SendError::Lost { message: "no answer".into() },
+    ] {
+        assert_eq!(unsent(Call::FireTrigger, "h", ours.clone()), ours);
+    }
+}
+
+#[test]
+fn the_page_shows_every_row_in_a_whole_table() {
+    let page = troubleshooting();
+    for row in TABLE {
+        for text in row.seen {
+            assert!(page.contains(text), "{text}");
+        }
+    }
+    for line in page.lines().filter(|line| line.starts_with('|')) {
+        assert_eq!(line.replace("\\|", "").matches('|').count(), 6, "{line}");
+        assert!(!line.contains(['{', '}']), "{line}");
     }
 }

@@ -45,7 +45,7 @@ pub const EXAMPLES: &[Example] = &[
         project: "shop/cart",
         phase: Phase::Rejected,
         reason: Reason::NotFoundByTrigger,
-        says: "the token is not known to this project",
+        says: "the trigger token is not known to project shop/cart",
         pipelines: 0,
         asked: None,
     },

@@ -12,6 +12,9 @@ use crate::domain::{
     Answer, FailedJob, LastAttempt, Phase, Pipeline, PipelineStatus, Reason, Run, Sighting, Span,
 };
 
+/// Manual jobs named in a message, at most.
+const MANUAL_JOBS: usize = 3;
+
 impl Draft<'_> {
     /// Brings the run up to what is known now.
     pub(super) fn absorb(&mut self) {
@@ -60,7 +63,10 @@ impl Draft<'_> {
         if run.phase == Phase::Unknown && matches!(answer, Answer::Unknown { .. }) {
             return false;
         }
-        self.take(answer.clone());
+        // What it leaves open is asked first.
+        if let Some(answer) = self.looked_into(&key, answer.clone()) {
+            self.take(answer);
+        }
         true
     }
 
@@ -178,13 +184,13 @@ impl Draft<'_> {
             return;
         };
         match sighting.clone() {
-            Sighting::Seen { pipeline, failed_jobs } => {
+            Sighting::Seen { pipeline, failed_jobs, manual_jobs } => {
                 if pipeline.status.is_complete() {
                     complete(run, pipeline, failed_jobs, seen.now);
                 } else {
                     // How cancelling goes is told instead.
                     if run.cancel_request().is_none() {
-                        progress(run, &pipeline.status);
+                        progress(run, &pipeline.status, &manual_jobs);
                     }
                     return;
                 }
@@ -252,7 +258,7 @@ pub(super) fn accept(
         run.phase = Phase::Running;
         let status = pipeline.status.clone();
         run.pipeline = Some(pipeline);
-        progress(run, &status);
+        progress(run, &status, &[]);
     } else {
         let message =
             format!("pipeline {} was created; without accessTokenRef its end is not followed", pipeline.id);
@@ -272,15 +278,27 @@ fn wait(run: &mut Run, until: Timestamp, reason: Reason, message: String) {
 }
 
 /// A pipeline on its way. Only what a person must know of is told: not every status on the way.
-fn progress(run: &mut Run, status: &PipelineStatus) {
+fn progress(run: &mut Run, status: &PipelineStatus, manual_jobs: &[String]) {
     let id = run.pipeline.as_ref().map(|pipeline| pipeline.id).unwrap_or_default();
     let (reason, message) = if *status == PipelineStatus::Manual {
-        (Reason::PipelineManual, format!("pipeline {id} waits for a person to play a manual job"))
+        let jobs = what_to_play(manual_jobs);
+        (Reason::PipelineManual, format!("pipeline {id} waits for a person to play {jobs}"))
     } else {
         (Reason::PipelineRunning, format!("pipeline {id} is under way"))
     };
     run.reason = Some(reason);
     run.message = Some(message);
+}
+
+/// The jobs that a person must play, as far as they are known.
+fn what_to_play(jobs: &[String]) -> String {
+    let (named, others) = jobs.split_at(jobs.len().min(MANUAL_JOBS));
+    let more = if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
+    match named {
+        [] => "a manual job".into(),
+        [job] => format!("job {job}"),
+        jobs => format!("jobs {}{more}", jobs.join(", ")),
+    }
 }
 
 /// The pipeline has ended.

@@ -7,6 +7,7 @@ mod concurrency;
 mod following;
 mod history;
 mod leaving;
+mod looked_into;
 mod nonsense;
 mod rejected;
 mod scene;

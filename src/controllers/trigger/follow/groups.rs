@@ -37,6 +37,21 @@ struct Group {
     troubles: u32,
 }
 
+impl Group {
+    /// A look begins: at each pipeline once, however many follow it; those that waited longest to be asked first.
+    fn begin(&mut self) -> Vec<u64> {
+        self.busy = true;
+        let mut asked: HashMap<u64, Option<Instant>> = HashMap::new();
+        for followed in self.objects.values() {
+            let at = asked.entry(followed.pipeline).or_insert(followed.asked);
+            *at = (*at).max(followed.asked);
+        }
+        let mut ids: Vec<(Option<Instant>, u64)> = asked.into_iter().map(|(id, asked)| (asked, id)).collect();
+        ids.sort_unstable();
+        ids.into_iter().map(|(_, id)| id).collect()
+    }
+}
+
 struct Followed {
     pipeline: u64,
     since: Timestamp,
@@ -50,9 +65,17 @@ struct Followed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Told {
     Moving,
-    Manual,
+    /// What a person must play.
+    Manual(Vec<String>),
     Ended,
     Trouble(Reason, String),
+}
+
+impl Told {
+    /// Whether `newer` is no news after this. Names that could not be read take none back.
+    fn covers(&self, newer: &Self) -> bool {
+        self == newer || matches!((self, newer), (Self::Manual(_), Self::Manual(unread)) if unread.is_empty())
+    }
 }
 
 /// Both clocks at one moment.
@@ -149,36 +172,44 @@ impl Groups {
     }
 
     /// Groups whose look is due, at most `room`, with the pipelines to look at; and when the next one is.
+    ///
+    /// Whoever's namespace has the fewest looks under way goes first, then who is due for longest: a namespace with
+    /// many projects takes no more of the places than one with a single one.
     pub(super) fn take_due(&mut self, room: usize, now: Instant) -> (Vec<(GroupKey, Vec<u64>)>, Instant) {
-        let mut due = Vec::new();
-        let mut next = now + INTERVAL_OLD;
-        let mut looks: HashMap<String, usize> = HashMap::new();
+        let (mut of_host, mut of_namespace) = (HashMap::new(), HashMap::new());
         for (key, _) in self.groups.iter().filter(|(_, group)| group.busy) {
-            *looks.entry(key.url.clone()).or_default() += 1;
+            *of_host.entry(key.url.clone()).or_insert(0) += 1;
+            *of_namespace.entry(key.namespace.clone()).or_insert(0_usize) += 1;
         }
-        // Those that are due for longest go first.
-        let mut groups: Vec<(&GroupKey, &mut Group)> =
-            self.groups.iter_mut().filter(|(_, group)| !group.busy).collect();
-        groups.sort_by_key(|(_, group)| group.next);
-        for (key, group) in groups {
-            let of_host = looks.entry(key.url.clone()).or_default();
-            if group.next <= now && *of_host >= LOOKS_PER_HOST {
-                // Whoever of this host ends makes room and asks again.
-                continue;
-            }
-            if group.next <= now && due.len() < room {
-                *of_host += 1;
-                group.busy = true;
-                let mut ids: Vec<(Option<Instant>, u64)> =
-                    group.objects.values().map(|followed| (followed.asked, followed.pipeline)).collect();
-                ids.sort_unstable();
-                ids.dedup_by_key(|(_, id)| *id);
-                due.push((key.clone(), ids.into_iter().map(|(_, id)| id).collect()));
-            } else if room > due.len() {
-                next = next.min(group.next);
+        let idle = self.groups.iter().filter(|(_, group)| !group.busy);
+        let (mut waiting, later): (Vec<_>, Vec<_>) =
+            idle.map(|(key, group)| (group.next, key)).partition(|(next, _)| *next <= now);
+        waiting.sort_by_key(|(next, _)| *next);
+        // The place in the line of its namespace, those who are being served already included.
+        let mut ranked: Vec<(usize, Instant, &GroupKey)> = waiting
+            .into_iter()
+            .map(|(next, key)| {
+                let before = of_namespace.entry(key.namespace.clone()).or_default();
+                *before += 1;
+                (*before, next, key)
+            })
+            .collect();
+        ranked.sort_by_key(|(place, next, _)| (*place, *next));
+        let mut chosen = Vec::new();
+        for (_, _, key) in ranked {
+            let looks = of_host.entry(key.url.clone()).or_default();
+            // Whoever of this host ends makes room and asks again.
+            if chosen.len() < room && *looks < LOOKS_PER_HOST {
+                *looks += 1;
+                chosen.push(key.clone());
             }
         }
-        (due, next)
+        let next = later.into_iter().map(|(next, _)| next).min();
+        let due = chosen.into_iter().map(|key| {
+            let ids = self.groups.get_mut(&key).map(Group::begin).unwrap_or_default();
+            (key, ids)
+        });
+        (due.collect(), next.unwrap_or(now + INTERVAL_OLD))
     }
 
     /// A look panicked, and which group's it was went with it: all may look again.
@@ -189,7 +220,7 @@ impl Groups {
     /// Takes in what a look brought; returns whom it concerns.
     pub(super) fn looked(&mut self, key: &GroupKey, look: Look, now: Now) -> Vec<ObjectKey> {
         let interval_min = self.interval_min;
-        let Self { groups, sightings, .. } = self;
+        let Self { interval_min: _, groups, of: _, sightings } = self;
         let Some(group) = groups.get_mut(key) else { return Vec::new() };
         let mut concerned = Vec::new();
         group.busy = false;
@@ -201,7 +232,7 @@ impl Groups {
                 if look.alone.contains(&id) {
                     followed.asked = Some(now.instant);
                 }
-                if followed.told.as_ref() != Some(&telling) {
+                if !followed.told.as_ref().is_some_and(|told| told.covers(&telling)) {
                     followed.told = Some(telling.clone());
                     sightings.insert(object.clone(), (id, sighting.clone()));
                     concerned.push(object.clone());
@@ -233,9 +264,13 @@ fn interval(age: Duration, min: Duration) -> Duration {
 
 fn told(sighting: &Sighting) -> Told {
     match sighting {
-        Sighting::Seen { pipeline, failed_jobs: _ } if pipeline.status.is_complete() => Told::Ended,
-        Sighting::Seen { pipeline, failed_jobs: _ } if pipeline.status == PipelineStatus::Manual => {
-            Told::Manual
+        Sighting::Seen { pipeline, failed_jobs: _, manual_jobs: _ } if pipeline.status.is_complete() => {
+            Told::Ended
+        }
+        Sighting::Seen { pipeline, failed_jobs: _, manual_jobs }
+            if pipeline.status == PipelineStatus::Manual =>
+        {
+            Told::Manual(manual_jobs.clone())
         }
         Sighting::Seen { .. } => Told::Moving,
         Sighting::Gone => Told::Ended,
@@ -244,16 +279,4 @@ fn told(sighting: &Sighting) -> Told {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pipeline_is_looked_at_after_a_tenth_of_its_age_within_bounds() {
-        let min = Duration::from_secs(5);
-        for (age, expected) in
-            [(0, 5), (49, 5), (120, 12), (599, 59), (3600, 60), (86_400, 600), (900_000, 600)]
-        {
-            assert_eq!(interval(Duration::from_secs(age), min).as_secs().abs_diff(expected), 0, "{age} s");
-        }
-    }
-}
+mod tests;

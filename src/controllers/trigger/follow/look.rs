@@ -53,7 +53,7 @@ impl Follower {
         for id in left {
             look.alone.push(id);
             match self.gitlab.pipeline(&at, id, &token).await {
-                Ok(pipeline) => look.found.push((id, self.end(&at, pipeline, &token).await)),
+                Ok(pipeline) => look.found.push((id, self.with_jobs(&at, pipeline, &token).await)),
                 Err(error) if error.kind == ReadKind::NotFound && error.moved_to.is_none() => {
                     // A project that still lists its pipelines has lost this one; else it is the project.
                     let probe = PipelineFilter { per_page: 1, ..PipelineFilter::default() };
@@ -117,23 +117,31 @@ impl Follower {
     /// A pipeline from a list lacks its times: one that has ended is asked for them.
     async fn complete(&self, at: &Endpoint, listed: Pipeline, token: &SecretString) -> Sighting {
         if !listed.status.is_complete() {
-            return Sighting::Seen { pipeline: listed, failed_jobs: Vec::new() };
+            return self.with_jobs(at, listed, token).await;
         }
         match self.gitlab.pipeline(at, listed.id, token).await {
-            Ok(whole) => self.end(at, whole, token).await,
+            Ok(whole) => self.with_jobs(at, whole, token).await,
             Err(error) => error.into(),
         }
     }
 
-    /// A failed pipeline is told with its failed jobs. Without them it is still told.
-    async fn end(&self, at: &Endpoint, pipeline: Pipeline, token: &SecretString) -> Sighting {
-        if pipeline.status != PipelineStatus::Failed {
-            return Sighting::Seen { pipeline, failed_jobs: Vec::new() };
-        }
-        match self.gitlab.failed_jobs(at, pipeline.id, token).await {
-            Ok(failed_jobs) => Sighting::Seen { pipeline, failed_jobs },
-            Err(error) if matches!(error.kind, ReadKind::Forbidden | ReadKind::NotFound) => {
-                Sighting::Seen { pipeline, failed_jobs: Vec::new() }
+    /// A failed pipeline is told with its failed jobs, a blocked one with those that block it. Where they may not be
+    /// read it is still told.
+    async fn with_jobs(&self, at: &Endpoint, pipeline: Pipeline, token: &SecretString) -> Sighting {
+        let (failed, manual) =
+            (pipeline.status == PipelineStatus::Failed, pipeline.status == PipelineStatus::Manual);
+        let jobs = if failed {
+            self.gitlab.failed_jobs(at, pipeline.id, token).await.map(|jobs| (jobs, Vec::new()))
+        } else if manual {
+            self.gitlab.manual_jobs(at, pipeline.id, token).await.map(|jobs| (Vec::new(), jobs))
+        } else {
+            Ok((Vec::new(), Vec::new()))
+        };
+        match jobs {
+            Ok((failed_jobs, manual_jobs)) => Sighting::Seen { pipeline, failed_jobs, manual_jobs },
+            // Nobody has to know the names of what is to be played, and the next look tells them.
+            Err(error) if manual || matches!(error.kind, ReadKind::Forbidden | ReadKind::NotFound) => {
+                Sighting::Seen { pipeline, failed_jobs: Vec::new(), manual_jobs: Vec::new() }
             }
             Err(error) => error.into(),
         }

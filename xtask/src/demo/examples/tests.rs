@@ -50,7 +50,7 @@ fn each_end_is_reached_when_status_and_ledger_agree_on_it() {
     let in_gitlab = [made(9, "shop/payments", GitLabStatus::Failed)];
     assert_eq!(judge("job-fails", &failed, &in_gitlab), Verdict::Reached);
 
-    let says = "404: the token is not known to this project (mistyped), or";
+    let says = "404: the trigger token is not known to project shop/cart (mistyped), or";
     let rejected = status("Rejected", "NotFoundByTrigger", says, None);
     assert_eq!(judge("wrong-token", &rejected, &ok), Verdict::Reached);
 }
@@ -89,7 +89,7 @@ fn the_ledger_is_believed_over_status() {
     case(&[Made { fire_id: Some("other".into()), ..seven.clone() }], "fire id");
     case(&[Made { status: None, ..seven }], "success in status");
 
-    let says = "the token is not known to this project";
+    let says = "the trigger token is not known to project shop/cart";
     let rejected = status("Rejected", "NotFoundByTrigger", says, None);
     let sent_anyway = [made(1, "shop/cart", GitLabStatus::Success)];
     missed(&judge("wrong-token", &rejected, &sent_anyway), "made 1 pipelines");

@@ -22,6 +22,7 @@ fn order(plan: &Plan) -> Option<&CancelOrder> {
         | Effect::ReadCredentials(_)
         | Effect::LookUp(_)
         | Effect::LookAt(_)
+        | Effect::LookInto(_)
         | Effect::Fire(_)
         | Effect::SetFinalizers(_) => None,
     }

@@ -16,6 +16,15 @@ fn failed(jobs: &[&str]) -> Sighting {
     Sighting::Seen {
         pipeline: pipeline(PipelineStatus::Failed),
         failed_jobs: jobs.iter().map(|name| failed_job(name)).collect(),
+        manual_jobs: vec![],
+    }
+}
+
+fn blocked(jobs: &[&str]) -> Sighting {
+    Sighting::Seen {
+        pipeline: pipeline(PipelineStatus::Manual),
+        failed_jobs: vec![],
+        manual_jobs: jobs.iter().map(|name| (*name).to_owned()).collect(),
     }
 }
 
@@ -109,6 +118,24 @@ fn a_status_on_the_way_is_not_written() {
     scene.sight(seen(PipelineStatus::Manual));
     scene.sight(seen(PipelineStatus::Running));
     assert_eq!(scene.run().reason, Some(Reason::PipelineRunning), "played: what was told of is taken back");
+}
+
+#[test]
+fn a_blocked_pipeline_names_what_a_person_must_play() {
+    let mut scene = Scene::running();
+    for (jobs, words) in [
+        (&["deploy"][..], "play job deploy"),
+        (&["deploy-eu", "deploy-us"], "play jobs deploy-eu, deploy-us"),
+        (&["a", "b", "c", "d", "e"], "play jobs a, b, c (and 2 more)"),
+    ] {
+        let written = scene.sight(blocked(jobs)).status.is_some();
+        assert!(written, "{jobs:?} is news");
+        assert_eq!(
+            scene.run().message.as_deref(),
+            Some(&*format!("pipeline 700 waits for a person to {words}"))
+        );
+        assert!(scene.sight(blocked(jobs)).status.is_none(), "{jobs:?} is no news any more");
+    }
 }
 
 #[test]

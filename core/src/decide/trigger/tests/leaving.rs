@@ -15,6 +15,7 @@ fn finalizers(plan: &Plan) -> Option<&[String]> {
         | Effect::ReadCredentials(_)
         | Effect::LookUp(_)
         | Effect::LookAt(_)
+        | Effect::LookInto(_)
         | Effect::Fire(_)
         | Effect::Cancel(_) => None,
     }

@@ -201,6 +201,7 @@ fn facts() -> impl Strategy<Value = (Facts, Option<Answer>)> {
                 look_took: Duration::ZERO,
                 named,
                 cancel: None,
+                finding: None,
             };
             (facts, answer)
         })

@@ -12,9 +12,9 @@ use crate::decide::trigger::{
 use crate::domain::run::CauseKind;
 use crate::domain::status::Answered;
 use crate::domain::{
-    Answer, Cancelled, ConcurrencyPolicy, DeletionPolicy, FailedJob, FireOn, FiringFields, Lookup, ObjectKey,
-    OnUnknown, Phase, Pipeline, PipelineStatus, Reason, Run, SecretKeyRef, Sighting, Spec, SpecProblem,
-    Trigger, TriggerStatus,
+    Answer, Cancelled, ConcurrencyPolicy, DeletionPolicy, FailedJob, Finding, FireOn, FiringFields, Lookup,
+    ObjectKey, OnUnknown, Phase, Pipeline, PipelineStatus, Reason, Run, SecretKeyRef, Sighting, Spec,
+    SpecProblem, Trigger, TriggerStatus,
 };
 
 /// Longest a request may take, in seconds.
@@ -219,8 +219,20 @@ impl Scene {
     /// GitLab answers the POST that is on its way.
     pub(super) fn answer(&mut self, answer: Answer) -> Plan {
         let key = self.run().attempt_key().unwrap();
-        self.facts.answers.push((key, answer));
-        self.step()
+        self.facts.answers.push((key.clone(), answer));
+        let plan = self.step();
+        if !matches!(plan.effect, Effect::LookInto(_)) {
+            return plan;
+        }
+        self.look_into(Finding::Nothing)
+    }
+
+    /// A look into the refusal brought this.
+    pub(super) fn look_into(&mut self, finding: Finding) -> Plan {
+        self.facts.finding = Some((self.run().attempt_key().unwrap(), finding));
+        let plan = self.step();
+        self.facts.finding = None;
+        plan
     }
 
     /// The follower saw the run's pipeline.
@@ -336,7 +348,7 @@ pub(super) fn unknown() -> Answer {
 }
 
 pub(super) fn seen(status: PipelineStatus) -> Sighting {
-    Sighting::Seen { pipeline: pipeline(status), failed_jobs: vec![] }
+    Sighting::Seen { pipeline: pipeline(status), failed_jobs: vec![], manual_jobs: vec![] }
 }
 
 pub(super) fn taken(status: PipelineStatus) -> Cancelled {

@@ -10,8 +10,8 @@ use crate::decide::trigger::{CancelSent, Credentials, Effect, FirstSight, Plan, 
 use crate::domain::digest::Compared;
 use crate::domain::status::Answered;
 use crate::domain::{
-    Answer, AttemptKey, Cancelled, ConcurrencyPolicy, FireId, FireOn, LastAttempt, Lookup, Named, Phase,
-    PipelineStatus, Reason, Run, Sighting, Span,
+    Answer, AttemptKey, Cancelled, ConcurrencyPolicy, Finding, FireId, FireOn, LastAttempt, Lookup, Named,
+    Phase, PipelineStatus, Reason, Run, Sighting, Span,
 };
 
 #[derive(Debug, Clone)]
@@ -336,6 +336,10 @@ impl Walk {
         let plan = self.scene.step();
         // A look is decided on once.
         self.scene.facts.lookup = None;
+        self.scene.facts.finding = None;
+        if let Effect::LookInto(look) = &plan.effect {
+            self.scene.facts.finding = Some((look.key.clone(), Finding::Nothing));
+        }
         if let Effect::Fire(order) = &plan.effect {
             let run = plan.status.as_ref().and_then(|status| status.run.as_ref()).expect("recorded first");
             assert_eq!(run.attempt_key().as_ref(), Some(&order.key), "the very POST that is recorded");
