@@ -16,6 +16,7 @@
 mod absorb;
 mod begin;
 mod cancel;
+mod duplicates;
 mod leaving;
 mod look;
 mod look_into;
@@ -44,6 +45,8 @@ use crate::domain::{
 pub const INTENT_MAX_AGE: Duration = Duration::from_secs(10);
 /// A refused run is tried again this often: a Secret or a project may have been mended meanwhile.
 pub const REJECTED_RETRY: Duration = Duration::from_secs(600);
+/// Clocks of operators and of GitLab differ by less than this: an assumption, told in the documentation.
+pub const CLOCKS_DIFFER: Duration = Duration::from_secs(600);
 /// First and longest wait before something that was never sent is tried again.
 pub const NOT_SENT_BACKOFF: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 
@@ -129,6 +132,10 @@ pub struct Facts {
     pub lookup: Option<(AttemptKey, Lookup)>,
     /// How long ago that look began: what it saw is as old as that.
     pub look_took: Duration,
+    /// GitLab's clock when it answered that look.
+    pub look_date: Option<Timestamp>,
+    /// GitLab's clock as it stands now by what its last answer told, whatever ours says.
+    pub gitlab_now: Option<Timestamp>,
     /// The last look was so short ago that the next one waits until then.
     pub look_again: Option<Timestamp>,
     /// What a look at the pipeline that a person named brought, just now.
@@ -233,6 +240,8 @@ pub struct LookUp {
     pub access: Access,
     /// When its run was first intended: no pipeline of it is older, but for the clocks.
     pub intended_at: Timestamp,
+    /// The same by GitLab's clock, where it was known.
+    pub intended_at_gitlab: Option<Timestamp>,
     /// Whether it carried the run's name.
     pub marked: bool,
 }
@@ -344,6 +353,7 @@ pub fn decide(observed: &Observed<'_>) -> Plan {
             draft.begin();
         }
         draft.pursue_cancel();
+        draft.watch_for_duplicates();
     }
     draft.finish()
 }
@@ -473,6 +483,7 @@ impl<'a> Draft<'a> {
         let Some(key) = run.attempt_key() else { return };
         let order = FireOrder { key, target: run.target.clone(), spec, read_beside };
         self.effect = Effect::Fire(Box::new(order));
+        self.standing = None;
         // Should this process lose track of it, somebody looks again.
         self.wake_after(INTENT_MAX_AGE + self.seen.policy.request_deadline);
     }
@@ -532,6 +543,7 @@ impl<'a> Draft<'a> {
         if let Some(attempt) = &mut run.attempt {
             attempt.next_at = Some(now);
             attempt.absent_at = None;
+            attempt.absent_at_gitlab = None;
             attempt.last = match attempt.last {
                 LastAttempt::Refused => LastAttempt::Refused,
                 LastAttempt::NotSent | LastAttempt::Unknown | LastAttempt::Accepted => LastAttempt::NotSent,

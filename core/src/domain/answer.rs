@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{FailedJob, Pipeline, Reason};
+use super::{FailedJob, FireId, Pipeline, Reason};
 
 /// What is known after a POST that creates a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,11 +122,21 @@ pub enum Finding {
 #[expect(clippy::large_enum_variant, reason = "one at a time, and gone at the next decision")]
 pub enum Named {
     /// It is there.
-    Seen(Pipeline),
+    Seen {
+        /// The pipeline.
+        pipeline: Pipeline,
+        /// The run whose name it carries, as far as that could be read.
+        carries: Option<FireId>,
+    },
     /// The project has no such pipeline, or the token may not see it.
     Missing,
     /// GitLab could not be asked; this passes.
-    Trouble(String),
+    Trouble {
+        /// Why.
+        reason: Reason,
+        /// In a sentence, without times.
+        message: String,
+    },
 }
 
 /// A look at the pipeline of a run.

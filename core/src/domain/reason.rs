@@ -42,6 +42,8 @@ reasons! {
     PipelineRunning: "The pipeline exists and is being followed.",
     PipelineFound: "The reply to the request was lost; its pipeline was found by the run's name.",
     DuplicatePipeline: "Two pipelines carry the name of one run: the protocol was broken. Please report it.",
+    SentTwice: "The run was sent again without proof that its first request made nothing, as `onUnknown: Refire` or `pipekick.dev/resolve` wanted, and it has more than one pipeline now.",
+    NotAdopted: "The pipeline that `pipekick.dev/resolve` named is another one's, does not exist, or could not be looked at; the message says which.",
     PipelineManual: "The pipeline waits for a person to play a manual job.",
     PipelineSucceeded: "The pipeline succeeded.",
     PipelineFailed: "The pipeline failed; the message names the job and GitLab's reason.",

@@ -172,6 +172,18 @@ pub struct Attempt {
     /// that there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub absent_at: Option<Timestamp>,
+    /// The same by GitLab's clock, as the answer to that look told it: processes come and go, and their clocks
+    /// may be stepped; GitLab's goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absent_at_gitlab: Option<Timestamp>,
+    /// Whether the run was ever sent again without proof that the request before made nothing, as
+    /// `onUnknown: Refire` or `pipekick.dev/resolve` wanted: a second pipeline is no fault then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unproven: bool,
+    /// When to look once more whether a second pipeline carries the run's name: after a repeat was accepted, and
+    /// after a pipeline was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check_at: Option<Timestamp>,
 }
 
 /// Names one POST by the write of its intent. What a process knows of a POST is filed under it.
@@ -223,6 +235,9 @@ pub struct Run {
     pub attempt: Option<Attempt>,
     /// When the intent was recorded, before anything was sent.
     pub intended_at: Timestamp,
+    /// The same by GitLab's clock, where an earlier answer of it had told the time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intended_at_gitlab: Option<Timestamp>,
     /// When GitLab accepted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fired_at: Option<Timestamp>,
@@ -239,6 +254,9 @@ pub struct Run {
     /// Its pipeline in GitLab.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<Pipeline>,
+    /// Other pipelines that carry the run's name, at most 10 of them. There should be none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub duplicates: Vec<u64>,
     /// Jobs that failed, newest first, at most 5.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_jobs: Vec<FailedJob>,

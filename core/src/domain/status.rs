@@ -136,7 +136,7 @@ pub enum Answered {
     Ignored,
     /// The value says nothing that can be done.
     Invalid,
-    /// There is no such pipeline on the run's ref in its project.
+    /// There is no such pipeline in the run's project.
     NotFound,
     /// The run was cancelled; nothing had come of it, and nothing is sent any more.
     Canceled,
@@ -146,6 +146,8 @@ pub enum Answered {
     NotFollowed,
     /// A run of the schedule is still active and its concurrencyPolicy is Forbid: dropped.
     Forbidden,
+    /// The pipeline is another one's: of another ref or source, or it carries another run's name.
+    NotItsOwn,
 }
 
 /// The annotation values that were answered, and how.

@@ -41,7 +41,8 @@ fn believing_one_look_breaks_it() {
 
 #[test]
 fn looking_twice_at_once_breaks_it() {
-    breaks(broken("two looks at once", Break::LookTwiceAtOnce).faults(2).ticks(2), Rule::OnePipeline);
+    let config = broken("two looks at once", Break::LookTwiceAtOnce).faults(2).ticks(2);
+    breaks(Config { slow_looks: false, ..config }, Rule::OnePipeline);
 }
 
 #[test]
@@ -81,4 +82,16 @@ fn an_answer_taken_for_another_write_of_the_same_number_breaks_it() {
     breaks(config.operators(1).faults(2), Rule::OnePipeline);
     let config = broken("answers mixed up, two operators", Break::AnswersByNumber);
     breaks(config.faults(2).ticks(1), Rule::IntentStands);
+}
+
+#[test]
+fn dating_a_look_at_its_reply_breaks_it() {
+    let config = broken("a look counts from its reply", Break::LookDatedAtReply).operators(1).ticks(12);
+    breaks(Config { delay: 30, ..config }, Rule::OnePipeline);
+}
+
+#[test]
+fn looking_no_more_after_a_repeat_breaks_it() {
+    let config = Config::small("nobody checks").operators(1).ticks(10).breaking(Break::NobodyChecks);
+    breaks(Config { duplicates_happen: true, ..config }, Rule::DuplicateIsTold);
 }

@@ -28,6 +28,10 @@ pub enum Break {
     EffectTooLate,
     /// Lists may miss a pipeline for 30 s; it must show within the resolution delay of 10 s.
     ListTooLate,
+    /// A look counts from its reply, however long ago its list was read.
+    LookDatedAtReply,
+    /// Nobody looks for a second pipeline after a repeat was accepted.
+    NobodyChecks,
 }
 
 /// Which credentials the trigger names.
@@ -48,6 +52,13 @@ pub struct Config {
     pub refire: bool,
     /// How many seconds the second operator's wall clock is ahead.
     pub skew: i64,
+    /// `--resolution-delay`, in seconds: a request takes effect, and shows in lists, within it or never.
+    pub delay: u16,
+    /// A look may take long: its list is read at its beginning and its reply comes [`crate::moves::SLOW_LOOK`]
+    /// later.
+    pub slow_looks: bool,
+    /// Effects come up to 25 s late, and rule 1 is not looked at: what comes of a second pipeline is.
+    pub duplicates_happen: bool,
     pub broken: Option<Break>,
     /// From every state, the system must come to rest where every cause is answered.
     pub liveness: bool,
@@ -73,6 +84,9 @@ impl Config {
             tokens: Tokens { trigger: true, access: true },
             refire: false,
             skew: 0,
+            delay: 10,
+            slow_looks: true,
+            duplicates_happen: false,
             broken: None,
             liveness: true,
         }

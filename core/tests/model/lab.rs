@@ -16,14 +16,12 @@ use pipekick_core::domain::{
 };
 
 use crate::config::{Break, Config};
-use crate::world::{Content, Look, Reply, Seen, Verb};
+use crate::world::{Content, Look, Made, Reply, Seen, Verb};
 
 /// One step of time, in seconds: the first back-off; an intent grows too old in two.
 pub const TICK: u16 = 5;
 /// Longest a request may take: one step of time.
 pub const DEADLINE: u64 = 5;
-/// A request takes effect, and shows in lists, within this many seconds or never.
-pub const DELAY: u64 = 10;
 
 /// Number of a status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,9 +52,10 @@ pub struct Question {
     pub intent_age: Option<u16>,
     pub credentials: bool,
     pub sighting: Option<u8>,
-    pub lookup: Option<(IntentId, Look)>,
+    /// With how many steps of time ago it began.
+    pub lookup: Option<(IntentId, Look, u16)>,
     pub look_again: Option<u16>,
-    pub named: Option<(u8, Option<Content>)>,
+    pub named: Option<(u8, Option<Made>)>,
     pub looked_into: Option<IntentId>,
 }
 
@@ -153,6 +152,12 @@ impl Lab {
         if self.config.broken == Some(Break::ForgetTheTimer) {
             plan.wake = None;
         }
+        if self.config.broken == Some(Break::NobodyChecks)
+            && let Some(attempt) =
+                plan.status.as_mut().and_then(|s| s.run.as_mut()).and_then(|r| r.attempt.as_mut())
+        {
+            attempt.check_at = None;
+        }
         let decision = Rc::new(self.translate(plan, question, now));
         self.known.insert(question.clone(), Rc::clone(&decision));
         decision
@@ -161,13 +166,13 @@ impl Lab {
     /// The wall clock of this operator: no two decisions on different ground are taken at the same instant.
     fn now(&self, question: &Question) -> Timestamp {
         let skew = if question.operator == 0 { 0 } else { self.config.skew };
-        let instant = Timestamp::from_second(1_800_000_000 + i64::from(question.tick * TICK) + skew)
-            .expect("a time of this century");
+        let instant = true_time(question.tick) + SignedDuration::from_secs(skew);
         instant + SignedDuration::from_nanos(i64::from(question.operator) + 10 * i64::from(question.moment))
     }
 
     fn policy(&self, question: &Question) -> Policy {
-        let delay = if self.config.broken == Some(Break::LookTwiceAtOnce) { 0 } else { DELAY };
+        let at_once = self.config.broken == Some(Break::LookTwiceAtOnce);
+        let delay = if at_once { 0 } else { self.config.delay.into() };
         Policy {
             first_sight: FirstSight::Fire,
             paused: false,
@@ -238,12 +243,18 @@ impl Lab {
             intent_age: question.intent_age.map(|ticks| Duration::from_secs((ticks * TICK).into())),
             credentials: if question.credentials { Credentials::Ready } else { Credentials::Unread },
             budget_until: None,
-            look_took: Duration::ZERO,
+            look_took: question.lookup.map_or(Duration::ZERO, |(_, _, steps)| {
+                let steps = if self.config.broken == Some(Break::LookDatedAtReply) { 0 } else { steps };
+                Duration::from_secs((steps * TICK).into())
+            }),
+            // GitLab's clock is the true one; an answer is dated when it is sent.
+            look_date: question.lookup.map(|_| true_time(question.tick)),
+            gitlab_now: None,
             sighting: question.sighting.map(|id| {
                 let pipeline = pipeline(id, None, PipelineStatus::Success);
                 (id.into(), Sighting::Seen { pipeline, failed_jobs: vec![], manual_jobs: vec![] })
             }),
-            lookup: question.lookup.map(|(of, look)| {
+            lookup: question.lookup.map(|(of, look, _)| {
                 let lookup = match look {
                     Look::Found(id, other) => Lookup::Found {
                         pipeline: pipeline(id, None, PipelineStatus::Running),
@@ -260,9 +271,12 @@ impl Lab {
                 (self.intent(of).key.clone(), lookup)
             }),
             look_again: question.look_again.map(at),
-            named: question.named.map(|(id, content)| {
-                let seen = |content| Named::Seen(pipeline(id, Some(content), PipelineStatus::Running));
-                (id.into(), content.map_or(Named::Missing, seen))
+            named: question.named.map(|(id, made)| {
+                let seen = |made: Made| Named::Seen {
+                    pipeline: pipeline(id, Some(made.content), PipelineStatus::Running),
+                    carries: self.config.marked().then(|| self.intent(made.by).key.fire_id.clone()),
+                };
+                (id.into(), made.map_or(Named::Missing, seen))
             }),
             cancel: None,
             finding: question.looked_into.map(|of| (self.intent(of).key.clone(), Finding::Nothing)),
@@ -351,6 +365,10 @@ fn content_of(git_ref: &str) -> Content {
 
 fn small(id: u64) -> u8 {
     u8::try_from(id).expect("few pipelines")
+}
+
+fn true_time(tick: u16) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + i64::from(tick * TICK)).expect("a time of this century")
 }
 
 fn later(now: Timestamp, ticks: u16) -> Timestamp {

@@ -58,7 +58,30 @@ fn an_object_is_deleted_and_made_again() {
 
 #[test]
 fn two_wall_clocks_differ() {
-    holds(Config { skew: 65, ..Config::small("two operators, clocks differ").ticks(3) });
+    let config = Config::small("two operators, clocks differ").ticks(3);
+    holds(Config { skew: 65, slow_looks: false, ..config });
+}
+
+#[test]
+fn wall_clocks_differ_by_more_than_is_assumed() {
+    // The second operator takes what the first has just intended for an orphan of long ago.
+    holds(Config {
+        skew: 700,
+        slow_looks: false,
+        ..Config::small("two operators, clocks far apart").ticks(3)
+    });
+}
+
+#[test]
+fn a_look_takes_longer_than_it_is_to_the_next() {
+    let config = Config::small("one operator, slow looks, a long delay").operators(1).ticks(12);
+    holds(Config { delay: 30, ..config });
+}
+
+#[test]
+fn a_second_pipeline_is_told_whenever_it_comes() {
+    let config = Config::small("effects too late").operators(1).ticks(10);
+    holds(Config { duplicates_happen: true, ..config });
 }
 
 #[test]

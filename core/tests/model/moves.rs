@@ -4,13 +4,16 @@
 use pipekick_core::domain::{Phase, Reason, TriggerStatus};
 
 use crate::config::Break;
-use crate::lab::{DELAY, IntentId, Lab, TICK};
+use crate::lab::{IntentId, Lab, TICK};
 use crate::operator::{go, may_meet};
 use crate::rules::{self, Broken};
 use crate::world::{Content, LateWrite, Left, Look, Made, Object, Operator, Request, Seen, Verb, World};
 
 /// How long a status write that nobody heard of again may still come to stand, in steps of time.
 pub const WRITE_MAY_LAND: u16 = 2;
+
+/// How long a slow look takes, in steps of time: a list and some variables, each within the deadline.
+pub const SLOW_LOOK: u16 = 4;
 
 /// One thing that happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +59,8 @@ pub enum Luck {
     Unsent,
     /// The list does not show the youngest pipelines.
     Lagging,
+    /// The list is read now, and the reply comes much later.
+    SlowLook,
     /// GitLab cannot be asked.
     Trouble,
     /// The candidates may not be read.
@@ -65,7 +70,7 @@ pub enum Luck {
 impl Luck {
     /// Whether it counts as one of the bounded faults. That lists lag, and reads fail, is no news.
     pub const fn is_fault(self) -> bool {
-        !matches!(self, Self::Well | Self::Lagging | Self::NoReread)
+        !matches!(self, Self::Well | Self::Lagging | Self::SlowLook | Self::NoReread)
     }
 }
 
@@ -296,8 +301,9 @@ pub fn land(lab: &Lab, world: &mut World, write: LateWrite) -> Result<bool, Brok
 /// The last step of time at which a POST that is sent now may take effect. Lists may lag by one step, and
 /// within the resolution delay it must show.
 pub fn effect_until(lab: &Lab, world: &World) -> u16 {
-    let late = u16::from(lab.config.broken == Some(Break::EffectTooLate));
-    let delay = u16::try_from(DELAY).unwrap_or(u16::MAX) / TICK;
+    let late = lab.config.duplicates_happen || lab.config.broken == Some(Break::EffectTooLate);
+    let late = u16::from(late);
+    let delay = lab.config.delay / TICK;
     world.tick + delay - 1 + 4 * late
 }
 

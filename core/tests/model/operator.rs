@@ -6,7 +6,7 @@ use pipekick_core::domain::{AttemptKey, Phase};
 
 use crate::config::Break;
 use crate::lab::{Act, Decision, IntentId, Lab, Question, TICK, look_interval};
-use crate::moves::{Luck, WRITE_MAY_LAND, effect_until, land, look};
+use crate::moves::{Luck, SLOW_LOOK, WRITE_MAY_LAND, effect_until, land, look};
 use crate::rules::{self, Broken};
 use crate::world::{
     At, Content, LateWrite, Look, Made, Memory, Object, Operator, Reply, Request, Turn, World,
@@ -56,7 +56,7 @@ fn question(lab: &mut Lab, world: &World, number: usize) -> Question {
         intent_age: undecided.map(|_| if long { 720 } else { world.tick - since }),
         credentials: turn.credentials,
         sighting: operator.sighting,
-        lookup: turn.lookup,
+        lookup: turn.lookup.map(|(of, look, began)| (of, look, world.tick - began)),
         look_again: memory.look_again.filter(|at| *at > world.tick),
         named: turn.named,
         looked_into: turn.looked_into,
@@ -86,6 +86,9 @@ pub fn may_meet(lab: &mut Lab, world: &World, number: usize) -> &'static [Luck] 
             let view = operator.turn.as_ref().map(|turn| turn.view).or(operator.store);
             let loses = view.is_some_and(|view| view.version != world.object.version);
             match decision.effect {
+                Act::LookUp(..) if lab.config.slow_looks => {
+                    &[Luck::Well, Luck::Lagging, Luck::SlowLook, Luck::Trouble, Luck::CannotTell]
+                }
                 Act::LookUp(..) => &[Luck::Well, Luck::Lagging, Luck::Trouble, Luck::CannotTell],
                 Act::Nothing | Act::Fire(..) if decision.status.is_some() && !loses => {
                     &[Luck::Well, Luck::Lost]
@@ -104,7 +107,7 @@ pub fn may_meet(lab: &mut Lab, world: &World, number: usize) -> &'static [Luck] 
             Luck::FailedAtBirth,
             Luck::Unsent,
         ],
-        Some(At::Await { .. }) => &[Luck::Well],
+        Some(At::Await { .. } | At::Looking { .. }) => &[Luck::Well],
         Some(At::Reread) => &[Luck::Well, Luck::NoReread],
     }
 }
@@ -116,6 +119,12 @@ pub fn go(lab: &mut Lab, world: &mut World, number: usize, luck: Luck) -> Result
         Some(At::Send { intent, content, began }) => send(lab, world, number, (intent, content, began), luck),
         Some(At::Await { intent, pipeline, until: _ }) => {
             learned(world, number, intent, Reply::Accepted(pipeline));
+            Ok(())
+        }
+        Some(At::Looking { until: _ }) => {
+            let tick = world.tick;
+            world.operators[number].memory.look_again = Some(tick + look_interval());
+            set(world, number, At::Decide);
             Ok(())
         }
         Some(At::Reread) => {
@@ -158,14 +167,18 @@ fn decide(lab: &mut Lab, world: &mut World, number: usize, luck: Luck) -> Result
         Act::LookInto(intent) => turn.looked_into = Some(intent),
         Act::LookAt(id) => {
             let made = usize::from(id).checked_sub(1).and_then(|place| world.pipelines.get(place));
-            turn.named = Some((id, made.map(|made| made.content)));
+            turn.named = Some((id, made.copied()));
         }
         Act::LookUp(intent, content) => {
             let brought = look(lab, world, intent, content, luck);
             let operator = &mut world.operators[number];
             let wait = if brought == Look::Trouble { 2 * look_interval() } else { look_interval() };
             operator.memory.look_again = Some(tick + wait);
-            operator.turn.as_mut().expect("a turn is under way").lookup = Some((intent, brought));
+            let turn = operator.turn.as_mut().expect("a turn is under way");
+            turn.lookup = Some((intent, brought, tick));
+            if luck == Luck::SlowLook {
+                turn.at = At::Looking { until: tick + SLOW_LOOK };
+            }
         }
         Act::Nothing | Act::Fire(..) => return write(lab, world, number, &decision, luck),
     }

@@ -1,7 +1,7 @@
 //! What must hold: in every state, at every step, and at the end.
 
 use pipekick_core::domain::digest::Compared;
-use pipekick_core::domain::{LastAttempt, Phase, Reason, TriggerStatus};
+use pipekick_core::domain::{LastAttempt, Phase, Reason, Run, TriggerStatus};
 
 use crate::lab::{Act, Decision, IntentId, Lab, Question, fire_value, firing_fields};
 use crate::world::{Content, Made, Object, Verb, World};
@@ -21,6 +21,8 @@ pub enum Rule {
     NeverBackwards,
     /// 6
     SomeoneComesBack,
+    /// 7
+    DuplicateIsTold,
 }
 
 /// A rule that does not hold, and how.
@@ -38,7 +40,7 @@ fn broken(rule: Rule, how: String) -> Result<(), Broken> {
 pub fn one_pipeline(lab: &Lab, world: &World) -> Result<(), Broken> {
     let Some((newest, others)) = world.pipelines.split_last() else { return Ok(()) };
     let fire_id = &lab.intent(newest.by).key.fire_id;
-    if lab.config.refire || world.excused {
+    if lab.config.refire || lab.config.duplicates_happen || world.excused {
         return Ok(());
     }
     if others.iter().any(|made| lab.intent(made.by).key.fire_id == *fire_id) {
@@ -55,7 +57,12 @@ pub fn intent_stands(lab: &mut Lab, world: &World, sender: &Object, intent: Inte
         return Ok(());
     }
     let status = lab.status(object.seen.status).clone();
-    let standing = status.run.as_ref().filter(|run| run.phase == Phase::Firing);
+    // Who takes it for an orphan, with a clock far ahead, calls it Unknown or Held; it stands all the same.
+    let far_apart = lab.config.skew >= 600;
+    let stands = |run: &&Run| {
+        run.phase == Phase::Firing || (far_apart && matches!(run.phase, Phase::Unknown | Phase::Held))
+    };
+    let standing = status.run.as_ref().filter(stands);
     if standing.and_then(|run| lab.intent_of(run)) == Some(intent) {
         return Ok(());
     }
@@ -108,6 +115,22 @@ pub fn someone_comes_back(lab: &Lab, question: &Question, decision: &Decision) -
         return Ok(());
     }
     broken(Rule::SomeoneComesBack, format!("nobody comes back to a run that is {:?}", run.phase))
+}
+
+/// 7: at rest, a second pipeline of the run is on record, if anybody can look.
+pub fn duplicate_is_told(lab: &Lab, world: &World) -> Result<(), Broken> {
+    let Some(run) = &lab.status(world.object.seen.status).run else { return Ok(()) };
+    let accepted = run.attempt.as_ref().is_some_and(|attempt| attempt.last == LastAttempt::Accepted);
+    let carry = world.pipelines.iter().filter(|made| lab.intent(made.by).key.fire_id == run.fire_id).count();
+    if carry < 2
+        || !accepted
+        || !run.duplicates.is_empty()
+        || !lab.config.marked()
+        || !lab.config.tokens.access
+    {
+        return Ok(());
+    }
+    broken(Rule::DuplicateIsTold, format!("{carry} pipelines carry {}, and nobody is told", run.fire_id))
 }
 
 /// 4: at rest, everything that was wanted has become of.

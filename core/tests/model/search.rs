@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::lab::{Lab, TICK};
 use crate::moves::{Luck, Move, first, is_newer, make, possible};
-use crate::rules::{Broken, Rule, every_cause_is_answered};
+use crate::rules::{Broken, Rule, duplicate_is_told, every_cause_is_answered};
 use crate::world::{At, Left, World};
 
 /// A rule that broke, and the moves that lead there from the first state.
@@ -163,6 +163,7 @@ fn comes_to_rest(lab: &mut Lab, world: &World, rests: &mut HashSet<u128>) -> Res
         way.push(print);
         let Some(happens) = next_in_turn(&world) else {
             every_cause_is_answered(lab, &world)?;
+            duplicate_is_told(lab, &world)?;
             rests.extend(way);
             return Ok(());
         };
@@ -180,7 +181,7 @@ fn comes_to_rest(lab: &mut Lab, world: &World, rests: &mut HashSet<u128>) -> Res
 fn soonest(world: &World) -> Option<u16> {
     let due = world.operators.iter().map(|operator| match &operator.turn {
         Some(turn) => match turn.at {
-            At::Await { until, .. } => Some(until),
+            At::Await { until, .. } | At::Looking { until } => Some(until),
             _ => None,
         },
         None => operator.wake,

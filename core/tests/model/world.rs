@@ -82,6 +82,8 @@ pub enum At {
     Send { intent: IntentId, content: Content, began: u16 },
     /// The POST took effect, and its reply comes a tick later.
     Await { intent: IntentId, pipeline: u8, until: u16 },
+    /// A look was begun, its list was read, and its reply comes later.
+    Looking { until: u16 },
     /// A write was not confirmed; the object is read again.
     Reread,
 }
@@ -91,9 +93,10 @@ pub enum At {
 pub struct Turn {
     pub view: Object,
     pub credentials: bool,
-    pub lookup: Option<(IntentId, Look)>,
-    /// A pipeline that a person named, and what it was made of, if it is there.
-    pub named: Option<(u8, Option<Content>)>,
+    /// What a look brought, and when it began.
+    pub lookup: Option<(IntentId, Look, u16)>,
+    /// A pipeline that a person named, if it is there.
+    pub named: Option<(u8, Option<Made>)>,
     /// The refusal that was looked into: what was found changes nothing but words.
     pub looked_into: Option<IntentId>,
     pub at: At,
@@ -221,7 +224,7 @@ impl Operator {
             return false;
         }
         match &self.turn {
-            Some(Turn { at: At::Await { until, .. }, .. }) => *until <= tick,
+            Some(Turn { at: At::Await { until, .. } | At::Looking { until }, .. }) => *until <= tick,
             Some(_) => true,
             None => self.is_due(tick),
         }

@@ -53,13 +53,18 @@ fn run(phase: Phase, last: Option<LastAttempt>) -> Run {
             marked: true,
             trouble: None,
             absent_at: None,
+            absent_at_gitlab: None,
+            unproven: false,
+            check_at: None,
         }),
         intended_at: at(0),
+        intended_at_gitlab: None,
         fired_at: None,
         cancel_requested_at: None,
         cancel_requested_by: None,
         finished_at: None,
         pipeline: None,
+        duplicates: vec![],
         failed_jobs: vec![],
     }
 }

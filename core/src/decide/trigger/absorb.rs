@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::super::summary::names_something_missing;
 use super::cancel::{in_time, words};
-use super::{Draft, INTENT_MAX_AGE, NOT_SENT_BACKOFF, REJECTED_RETRY, end, later};
+use super::{CLOCKS_DIFFER, Draft, INTENT_MAX_AGE, NOT_SENT_BACKOFF, REJECTED_RETRY, end, later};
 use crate::domain::run::CancelCause;
 use crate::domain::{
     Answer, FailedJob, LastAttempt, Phase, Pipeline, PipelineStatus, Reason, Run, Sighting, Span,
@@ -75,7 +75,14 @@ impl Draft<'_> {
     fn absorb_silence(&mut self) {
         let patience = INTENT_MAX_AGE + self.seen.policy.request_deadline;
         let age = self.seen.facts.intent_age.unwrap_or_default();
-        if let Some(left) = patience.checked_sub(age).filter(|left| !left.is_zero()) {
+        // A process may not live so long. Somebody else's intent that is so old by the wall clock that no
+        // difference of clocks explains it is as well taken as unknown at once: what is proven of it is proven later.
+        let attempt = self.status.run.as_ref().and_then(|run| run.attempt.as_ref());
+        let is_old = attempt.is_some_and(|attempt| {
+            attempt.by != self.seen.policy.writer
+                && self.seen.now >= later(attempt.at, CLOCKS_DIFFER + patience)
+        });
+        if let Some(left) = patience.checked_sub(age).filter(|left| !left.is_zero() && !is_old) {
             self.wake_after(left);
             return;
         }
@@ -94,6 +101,7 @@ impl Draft<'_> {
         let Some(run) = &mut self.status.run else { return };
         let Some(attempt) = &mut run.attempt else { return };
         attempt.next_at = None;
+        let repeated = attempt.count > 1;
         let (warning, reason, message) = match answer {
             Answer::Accepted(pipeline) => {
                 attempt.last = LastAttempt::Accepted;
@@ -166,6 +174,11 @@ impl Draft<'_> {
             }
         };
         self.tell(warning, reason, &message);
+        let made =
+            |run: &Run| run.attempt.as_ref().is_some_and(|attempt| attempt.last == LastAttempt::Accepted);
+        if repeated && self.status.run.as_ref().is_some_and(made) {
+            self.check_later();
+        }
     }
 
     /// Of a pipeline under way: what it does, and how long it takes.

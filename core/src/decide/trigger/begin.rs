@@ -162,11 +162,13 @@ impl Draft<'_> {
             message: None,
             attempt: None,
             intended_at: now,
+            intended_at_gitlab: self.seen.facts.gitlab_now,
             fired_at: None,
             cancel_requested_at: None,
             cancel_requested_by: None,
             finished_at: None,
             pipeline: None,
+            duplicates: Vec::new(),
             failed_jobs: Vec::new(),
         }
     }
@@ -202,6 +204,9 @@ pub(super) fn intend(run: &mut Run, count: u32, now: Timestamp, writer: String, 
         marked: spec.trigger_token.is_some() || spec.variables.iter().any(Variable::is_certain),
         trouble: run.attempt.as_ref().and_then(|attempt| attempt.trouble),
         absent_at: None,
+        absent_at_gitlab: None,
+        unproven: run.attempt.as_ref().is_some_and(|attempt| attempt.unproven),
+        check_at: None,
     });
 }
 

@@ -12,11 +12,13 @@
 use std::time::Duration;
 
 use super::absorb::{accept, back_off};
-use super::{Draft, Effect, INTENT_MAX_AGE, LookUp, access_of, end, later};
+use super::{CLOCKS_DIFFER, Draft, Effect, INTENT_MAX_AGE, LookUp, Observed, access_of, end, later};
 use crate::domain::{FailedJob, LastAttempt, Lookup, OnUnknown, Phase, Pipeline, Reason, Run};
 
 /// Looks that settled nothing are this far apart: what takes effect late is found soon after.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+/// The machines behind one GitLab address tell slightly different times.
+const GITLAB_CLOCK_MARGIN: Duration = Duration::from_secs(60);
 
 impl Draft<'_> {
     /// The outcome of the last POST is unknown: look, or take in what a look brought.
@@ -61,7 +63,7 @@ impl Draft<'_> {
     }
 
     /// Orders a look, unless the last one was a moment ago or its trouble asks to wait.
-    fn look(&mut self) {
+    pub(super) fn look(&mut self) {
         let seen = self.seen;
         // What is not on record yet is written before anything is asked.
         let on_record = seen.trigger.status.run.as_ref() == self.status.run.as_ref();
@@ -81,6 +83,7 @@ impl Draft<'_> {
             target: run.target.clone(),
             access,
             intended_at: run.intended_at,
+            intended_at_gitlab: run.intended_at_gitlab,
             marked: attempt.marked,
         }));
     }
@@ -92,48 +95,69 @@ impl Draft<'_> {
         run.target.look_with(access_of(run, self.seen.trigger));
         let Some(attempt) = &mut run.attempt else { return };
         attempt.last = LastAttempt::Accepted;
-        attempt.absent_at = None;
+        (attempt.absent_at, attempt.absent_at_gitlab) = (None, None);
         attempt.trouble = None;
         // By GitLab's clock, within what ours knows.
         run.fired_at = Some(pipeline.created_at.unwrap_or(now).clamp(run.intended_at.min(now), now));
         let message = format!("pipeline {} was found: the reply to the request had been lost", pipeline.id);
         accept(run, pipeline, failed_jobs, true, now);
         self.tell(false, Reason::PipelineFound, &message);
-        if !duplicates.is_empty() {
-            let message = format!("pipelines {duplicates:?} carry the same fire id");
-            self.tell(true, Reason::DuplicatePipeline, &message);
-        }
+        self.note_duplicates(duplicates);
+        self.check_later();
     }
 
     /// A look found nothing. It proves something only when the request can no longer be on its way to this
     /// process's knowledge, and a second look, a resolution delay later, finds nothing either.
     fn absent(&mut self) {
-        let (now, delay) = (self.seen.now, self.seen.policy.resolution_delay);
+        let Observed { now, policy, trigger: _, facts } = self.seen;
+        let delay = policy.resolution_delay;
         // A look counts from when it began: its list may have been read long before its reply was decided on.
-        let took = self.seen.facts.look_took;
-        let age = self.seen.facts.intent_age.unwrap_or_default().saturating_sub(took);
-        if age < INTENT_MAX_AGE {
-            self.wake_after((INTENT_MAX_AGE - age).min(LOOK_INTERVAL));
-            return;
-        }
+        let took = facts.look_took;
+        let age = facts.intent_age.unwrap_or_default().saturating_sub(took);
         let Some(attempt) = self.status.run.as_mut().and_then(|run| run.attempt.as_mut()) else { return };
-        let first = *attempt.absent_at.get_or_insert(now);
+        let is_old = now >= later(attempt.at, CLOCKS_DIFFER + INTENT_MAX_AGE + delay);
+        if is_old {
+            attempt.absent_at_gitlab = attempt.absent_at_gitlab.or(facts.look_date);
+        }
+        let first = if age < INTENT_MAX_AGE {
+            attempt.absent_at
+        } else {
+            Some(*attempt.absent_at.get_or_insert(now))
+        };
         // Wall time is what status can keep; the age by the monotonic clock guards against a stepped one.
-        let proven = now >= later(first, delay + took) && age >= INTENT_MAX_AGE + delay;
-        if proven {
+        let by_ours =
+            age >= INTENT_MAX_AGE + delay && first.is_some_and(|first| now >= later(first, delay + took));
+        // No process may live long enough to see that age. Then the two looks must be as far apart by GitLab's
+        // clock, which nobody restarts, and the intent be as old by ours, however wrong the writer's was.
+        let by_gitlabs = is_old
+            && attempt.absent_at_gitlab.zip(facts.look_date).is_some_and(|(first, last)| {
+                last >= later(first, INTENT_MAX_AGE + delay + took + GITLAB_CLOCK_MARGIN)
+            });
+        if by_ours || by_gitlabs {
             let message = "the lost request made no pipeline (looked twice): it is sent again";
             self.wait_again(Reason::Waiting, message);
             return;
         }
-        let left = later(first, delay).duration_since(now).try_into().unwrap_or(Duration::ZERO);
-        self.wake_after(left.max((INTENT_MAX_AGE + delay).saturating_sub(age)).min(LOOK_INTERVAL));
+        let until_it_counts = INTENT_MAX_AGE.saturating_sub(age);
+        let until_apart = first.map_or(Duration::ZERO, |first| {
+            later(first, delay).duration_since(now).try_into().unwrap_or(Duration::ZERO)
+        });
+        let left = if until_it_counts.is_zero() {
+            until_apart.max((INTENT_MAX_AGE + delay).saturating_sub(age))
+        } else {
+            until_it_counts
+        };
+        self.wake_after(left.min(LOOK_INTERVAL));
     }
 
     /// Candidates cannot be told apart, or not be read. A token may be mended within the resolution delay.
     fn cannot_tell(&mut self, message: &str) {
+        let delay = self.seen.policy.resolution_delay;
         let age = self.seen.facts.intent_age.unwrap_or_default();
-        if age < self.seen.policy.resolution_delay {
-            self.wake_after((self.seen.policy.resolution_delay - age).min(LOOK_INTERVAL));
+        let at = self.status.run.as_ref().and_then(|run| run.attempt.as_ref()).map(|attempt| attempt.at);
+        let is_old = at.is_some_and(|at| self.seen.now >= later(at, CLOCKS_DIFFER + INTENT_MAX_AGE + delay));
+        if age < delay && !is_old {
+            self.wake_after((delay - age).min(LOOK_INTERVAL));
             return;
         }
         self.undecided(message);
@@ -163,12 +187,13 @@ impl Draft<'_> {
                 let due = later(now, back_off(count));
                 if let Some(attempt) = self.status.run.as_mut().and_then(|run| run.attempt.as_mut()) {
                     attempt.next_at = Some(due);
+                    attempt.unproven = true;
                 }
             }
         }
     }
 
-    fn wake_for_look(&mut self) {
+    pub(super) fn wake_for_look(&mut self) {
         let next = later(self.seen.now, LOOK_INTERVAL);
         self.wake_at(self.seen.facts.look_again.filter(|wait| *wait > self.seen.now).unwrap_or(next));
     }
@@ -182,10 +207,9 @@ impl Draft<'_> {
         }
         let until = later(run.finished_at.unwrap_or(run.intended_at), seen.policy.resolution_delay);
         match (&seen.facts.lookup, run.attempt_key()) {
-            (Some((of, Lookup::Found { pipeline, failed_jobs: _, duplicates: _ })), Some(key))
-                if *of == key =>
-            {
+            (Some((of, Lookup::Found { pipeline, failed_jobs: _, duplicates })), Some(key)) if *of == key => {
                 run.pipeline = Some(pipeline.clone());
+                self.note_duplicates(duplicates);
             }
             _ if seen.now >= until => {}
             (Some(_), _) => self.wake_after(LOOK_INTERVAL),

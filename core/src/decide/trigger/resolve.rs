@@ -4,8 +4,9 @@ use std::str::FromStr;
 
 use super::absorb::accept;
 use super::{Draft, Effect, LookAt, access_of, end};
+use crate::decide::summary::Standing;
 use crate::domain::status::{Answered, Handled};
-use crate::domain::{LastAttempt, Named, Phase, Pipeline, PipelineStatus, Reason, Run};
+use crate::domain::{FireId, LastAttempt, Named, Phase, Pipeline, PipelineStatus, Reason, Run};
 
 /// Longest value that is told apart: status repeats it.
 const VALUE_MAX: usize = 256;
@@ -69,6 +70,9 @@ impl Draft<'_> {
                 if let Some(run) = &mut self.status.run {
                     // Who sends it again does not want it cancelled any more.
                     (run.cancel_requested_at, run.cancel_requested_by) = (None, None);
+                    if let Some(attempt) = &mut run.attempt {
+                        attempt.unproven = true;
+                    }
                 }
                 Some(Answered::Refired)
             }
@@ -95,19 +99,25 @@ impl Draft<'_> {
                 self.effect = Effect::LookAt(Box::new(LookAt { pipeline_id: id, target, access }));
                 None
             }
-            Some(Named::Seen(pipeline)) => {
-                let short = |name: &str| {
-                    let short = name.strip_prefix("refs/heads/").or_else(|| name.strip_prefix("refs/tags/"));
-                    short.unwrap_or(name).to_owned()
-                };
-                if pipeline.git_ref.as_deref().map(short) != Some(short(&run.target.git_ref)) {
-                    return Some(Answered::NotFound);
+            Some(Named::Seen { pipeline, carries }) => {
+                if let Err(why) = is_its_own(run, pipeline, carries.as_ref()) {
+                    self.tell(true, Reason::NotAdopted, &format!("pipeline {id} was not adopted: {why}"));
+                    return Some(Answered::NotItsOwn);
                 }
                 self.take_as_own(pipeline.clone(), true);
                 Some(Answered::Adopted)
             }
-            Some(Named::Missing) => Some(Answered::NotFound),
-            Some(Named::Trouble(_)) => {
+            Some(Named::Missing) => {
+                let message =
+                    format!("pipeline {id} was not adopted: {} has no such pipeline", run.target.project);
+                self.tell(true, Reason::NotAdopted, &message);
+                Some(Answered::NotFound)
+            }
+            Some(Named::Trouble { reason, message }) => {
+                // Told beside what the run says of itself, and gone when the look succeeds.
+                let message =
+                    format!("pipeline {id} could not be looked at yet, to adopt it ({reason}): {message}");
+                self.standing = Some(Standing { phase: run.phase, reason: Reason::NotAdopted, message });
                 self.wake_after(super::look::LOOK_INTERVAL);
                 None
             }
@@ -122,11 +132,34 @@ impl Draft<'_> {
         run.fired_at = Some(pipeline.created_at.unwrap_or(now).clamp(run.intended_at.min(now), now));
         if let Some(attempt) = &mut run.attempt {
             attempt.last = LastAttempt::Accepted;
-            attempt.absent_at = None;
+            (attempt.absent_at, attempt.absent_at_gitlab) = (None, None);
         }
         let message = format!("pipeline {} was adopted, as pipekick.dev/resolve asked", pipeline.id);
         accept(run, pipeline, Vec::new(), followed, now);
         self.tell(false, Reason::PipelineFound, &message);
+        if followed {
+            self.check_later();
+        }
+    }
+}
+
+/// What speaks against `pipeline` being the run's, if anything does. What a token may not read does not.
+fn is_its_own(run: &Run, pipeline: &Pipeline, carries: Option<&FireId>) -> Result<(), String> {
+    let short = |name: &str| {
+        let short = name.strip_prefix("refs/heads/").or_else(|| name.strip_prefix("refs/tags/"));
+        short.unwrap_or(name).to_owned()
+    };
+    let (wanted, git_ref) = (short(&run.target.git_ref), pipeline.git_ref.as_deref().map(short));
+    if git_ref.as_ref() != Some(&wanted) {
+        return Err(format!("it is of {}, and the run of {wanted}", git_ref.as_deref().unwrap_or("no ref")));
+    }
+    let wanted = if run.target.trigger.is_some() { "trigger" } else { "api" };
+    if let Some(source) = pipeline.source.as_deref().filter(|source| *source != wanted) {
+        return Err(format!("its source is {source}, and that of the run is {wanted}"));
+    }
+    match carries {
+        Some(other) if *other != run.fire_id => Err(format!("it carries the name of another run, {other}")),
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -4,6 +4,7 @@ mod answers;
 mod cancelling;
 mod causes;
 mod concurrency;
+mod duplicates;
 mod following;
 mod history;
 mod leaving;

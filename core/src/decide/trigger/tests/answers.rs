@@ -195,8 +195,9 @@ fn an_intent_without_an_answer_becomes_unknown_when_its_time_is_over() {
     for takes_over in [false, true] {
         let mut scene = firing();
         if takes_over {
-            // Ages count from the moment this process saw the intent, not from the writer's clock.
-            scene.wait(3600).restart();
+            // Ages count from the moment this process saw the intent, not from the writer's clock: it may be
+            // wrong by ten minutes.
+            scene.wait(600).restart();
         }
         let plan = scene.wait(PATIENCE - 1).step();
         assert_eq!((scene.phase(), wakes_in(&scene, &plan)), (Phase::Firing, Some(1)));
@@ -204,6 +205,20 @@ fn an_intent_without_an_answer_becomes_unknown_when_its_time_is_over() {
         assert_eq!((scene.phase(), scene.run().reason), (Phase::Unknown, Some(Reason::OutcomeUnknown)));
         assert_eq!(scene.posts.len(), 1);
     }
+}
+
+#[test]
+fn what_another_process_intended_longer_ago_than_clocks_differ_is_unknown_at_once() {
+    let mut scene = firing();
+    scene.wait(600 + PATIENCE - 1).restart().step();
+    assert_eq!(scene.phase(), Phase::Firing, "a second before");
+    scene.wait(1).restart().step();
+    assert_eq!((scene.phase(), scene.posts.len()), (Phase::Unknown, 1));
+
+    let mut own = firing();
+    own.wait(100_000).facts.intent_age = Some(std::time::Duration::ZERO);
+    own.step();
+    assert_eq!(own.phase(), Phase::Firing, "a process knows its own intents by its own clock");
 }
 
 #[test]

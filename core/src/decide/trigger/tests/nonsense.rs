@@ -68,17 +68,23 @@ fn attempt() -> impl Strategy<Value = Attempt> {
         LastAttempt::Accepted,
     ]);
     let count = prop_oneof![0..70_u32, Just(u32::MAX)];
-    let times = (time(), prop::option::of(time()), prop::option::of(time()));
-    (count, last, times, any::<bool>()).prop_map(|(count, last, (at, next_at, absent_at), marked)| Attempt {
-        count,
-        last,
-        at,
-        by: "x".into(),
-        next_at,
-        absent_at,
-        marked,
-        trouble: None,
-    })
+    let some_time = || prop::option::of(time());
+    let times = (time(), some_time(), some_time(), some_time(), some_time());
+    (count, last, times, any::<bool>(), any::<bool>()).prop_map(
+        |(count, last, (at, next_at, absent_at, absent_at_gitlab, check_at), marked, unproven)| Attempt {
+            count,
+            last,
+            at,
+            by: "x".into(),
+            next_at,
+            absent_at,
+            absent_at_gitlab,
+            unproven,
+            check_at,
+            marked,
+            trouble: None,
+        },
+    )
 }
 
 fn run() -> impl Strategy<Value = Run> {
@@ -181,30 +187,34 @@ fn facts() -> impl Strategy<Value = (Facts, Option<Answer>)> {
         Sighting::Gone,
     ]);
     let lookup = prop::option::of(prop::sample::select(super::unknown::lookups()));
-    let look = (lookup, prop::option::of(time()));
+    let look = (lookup, prop::option::of(time()), prop::option::of(time()));
     (credentials, age, prop::option::of(time()), prop::option::of(sighting), prop::option::of(answer()), look)
-        .prop_map(|(credentials, intent_age, budget_until, sighting, answer, (lookup, look_again))| {
-            let sighting = sighting.map(|sighting| (700, sighting));
-            // Filed under the run's own key once there is one.
-            let nobody =
-                AttemptKey { fire_id: "".into(), count: 0, at: Timestamp::UNIX_EPOCH, by: String::new() };
-            let lookup = lookup.map(|lookup| (nobody, lookup));
-            let named = None;
-            let facts = Facts {
-                answers: vec![],
-                intent_age,
-                credentials,
-                budget_until,
-                sighting,
-                lookup,
-                look_again,
-                look_took: Duration::ZERO,
-                named,
-                cancel: None,
-                finding: None,
-            };
-            (facts, answer)
-        })
+        .prop_map(
+            |(credentials, intent_age, budget_until, sighting, answer, (lookup, look_again, look_date))| {
+                let sighting = sighting.map(|sighting| (700, sighting));
+                // Filed under the run's own key once there is one.
+                let nobody =
+                    AttemptKey { fire_id: "".into(), count: 0, at: Timestamp::UNIX_EPOCH, by: String::new() };
+                let lookup = lookup.map(|lookup| (nobody, lookup));
+                let named = None;
+                let facts = Facts {
+                    answers: vec![],
+                    intent_age,
+                    credentials,
+                    budget_until,
+                    sighting,
+                    lookup,
+                    look_again,
+                    look_took: Duration::ZERO,
+                    look_date,
+                    gitlab_now: look_date,
+                    named,
+                    cancel: None,
+                    finding: None,
+                };
+                (facts, answer)
+            },
+        )
 }
 
 fn scene() -> impl Strategy<Value = Scene> {

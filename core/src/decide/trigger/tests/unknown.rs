@@ -4,7 +4,7 @@ use super::scene::{DELAY, PATIENCE, Scene, fires, pipeline, seen, told, unknown,
 use crate::decide::trigger::{Credentials, Effect, Plan};
 use crate::domain::run::CauseKind;
 use crate::domain::status::Answered;
-use crate::domain::{FireOn, LastAttempt, Lookup, Named, OnUnknown, Phase, PipelineStatus, Reason};
+use crate::domain::{FireId, FireOn, LastAttempt, Lookup, Named, OnUnknown, Phase, PipelineStatus, Reason};
 
 pub(super) fn lookups() -> Vec<Lookup> {
     vec![found(PipelineStatus::Running), Lookup::NoCandidate, Lookup::NoneOurs, cannot_tell(), trouble()]
@@ -307,25 +307,123 @@ fn one_value_is_carried_out_once_and_a_new_one_asks_again() {
 }
 
 #[test]
-fn a_pipeline_is_adopted_only_if_it_is_there_and_on_the_runs_ref() {
-    let on = |name: &str| {
+fn a_pipeline_is_adopted_only_if_it_is_there_and_may_be_the_runs_own() {
+    let named = |git_ref: &str, source: Option<&str>, carries: Option<FireId>| {
         let mut found = pipeline(PipelineStatus::Running);
-        found.git_ref = Some(name.into());
-        Named::Seen(found)
+        (found.git_ref, found.source) = (Some(git_ref.into()), source.map(str::to_owned));
+        Named::Seen { pipeline: found, carries }
     };
-    for (named, answer, phase) in [
-        (on("A"), Answered::Adopted, Phase::Running),
-        (on("B"), Answered::NotFound, Phase::Held),
-        (Named::Missing, Answered::NotFound, Phase::Held),
+    let own = held().run().fire_id.clone();
+    let (adopted, not_its_own) = ((Answered::Adopted, Phase::Running), (Answered::NotItsOwn, Phase::Held));
+    for (sentence, named, (answer, phase), event) in [
+        ("on its ref", named("A", Some("trigger"), Some(own.clone())), adopted, "PipelineFound"),
+        ("in full", named("refs/heads/A", None, None), adopted, "PipelineFound"),
+        ("of a tag", named("refs/tags/A", None, None), adopted, "PipelineFound"),
+        ("on another ref", named("B", None, Some(own)), not_its_own, "!NotAdopted"),
+        ("of another source", named("A", Some("push"), None), not_its_own, "!NotAdopted"),
+        ("of the other credential", named("A", Some("api"), None), not_its_own, "!NotAdopted"),
+        ("of another run", named("A", Some("trigger"), Some("other".into())), not_its_own, "!NotAdopted"),
+        ("not there", Named::Missing, (Answered::NotFound, Phase::Held), "!NotAdopted"),
     ] {
         let mut scene = held();
         let plan = scene.resolve("1:adopt=700").step();
         let Effect::LookAt(look) = plan.effect else { panic!("{plan:?}") };
         assert_eq!(look.pipeline_id, 700);
         scene.facts.named = Some((700, named));
-        scene.step();
-        assert_eq!((resolved(&scene), scene.phase()), (Some(answer), phase));
+        let plan = scene.step();
+        assert_eq!((resolved(&scene), scene.phase()), (Some(answer), phase), "{sentence}");
+        assert_eq!(told(&plan), [event], "{sentence}");
     }
+    let mut scene = Scene::new(FireOn::Apply);
+    scene.edit(|spec| spec.trigger_token = None).step();
+    scene.answer(unknown());
+    scene.wait(DELAY).look(cannot_tell());
+    scene.resolve("1:adopt=700").facts.named = Some((700, named("A", Some("api"), None)));
+    scene.step();
+    assert_eq!(scene.phase(), Phase::Running, "an access token fires pipelines of source api");
+}
+
+#[test]
+fn trouble_with_a_pipeline_to_be_adopted_is_told_once_and_taken_back() {
+    let mut scene = held();
+    let says = scene.trigger.status.message.clone();
+    let trouble = Named::Trouble { reason: Reason::Unreachable, message: "connection refused".into() };
+    scene.resolve("1:adopt=700").facts.named = Some((700, trouble));
+    let plan = scene.step();
+    assert_eq!((scene.phase(), wakes_in(&scene, &plan)), (Phase::Held, Some(10)));
+    let message = scene.trigger.status.message.clone().unwrap();
+    assert!(
+        message.contains("pipeline 700 could not be looked at") && message.contains("refused"),
+        "{message}"
+    );
+    let ready = scene.trigger.status.conditions.iter().find(|c| c.kind == "Ready").unwrap();
+    assert_eq!(ready.reason, "NotAdopted");
+    assert!(scene.wait(10).step().status.is_none(), "the same trouble is written once");
+    scene.facts.named = Some((700, Named::Missing));
+    scene.step();
+    assert_eq!((resolved(&scene), &scene.trigger.status.message), (Some(Answered::NotFound), &says));
+
+    let mut scene = held();
+    let trouble = Named::Trouble { reason: Reason::Unreachable, message: "connection refused".into() };
+    scene.resolve("1:adopt=700").facts.named = Some((700, trouble));
+    scene.git_ref("B").step();
+    assert_eq!(scene.phase(), Phase::Firing, "a new cause says what it does, not what became of the old one");
+}
+
+/// Looks of processes that each live for `life` seconds, by a GitLab that goes on.
+fn looked_by_short_lives(scene: &mut Scene, life: u64, lookup: &Lookup) -> (u64, Plan) {
+    for lived in 1..100 {
+        scene.wait(life).restart();
+        scene.facts.look_date = Some(scene.now);
+        let plan = scene.look(lookup.clone());
+        if plan.effect != Effect::Nothing || scene.phase() != Phase::Unknown {
+            return (lived * life, plan);
+        }
+    }
+    panic!("never decided: {:?}", scene.run());
+}
+
+#[test]
+fn processes_that_never_live_long_prove_absence_by_gitlabs_clock() {
+    let mut scene = lost();
+    let (took, plan) = looked_by_short_lives(&mut scene, 9, &Lookup::NoCandidate);
+    // As old as clocks may differ, and two looks further apart than a request lives.
+    let first = (600 + 10 + DELAY).div_ceil(9) * 9;
+    assert_eq!(took, first + (10 + DELAY + 60).div_ceil(9) * 9);
+    assert!(matches!(plan.effect, Effect::ReadCredentials(_)), "to be sent again: {plan:?}");
+
+    let mut scene = lost();
+    let (took, _) = looked_by_short_lives(&mut scene, 9, &cannot_tell());
+    assert_eq!((took, scene.phase()), (first, Phase::Held), "what cannot be told is put before a person");
+}
+
+#[test]
+fn gitlabs_clock_alone_or_ours_alone_proves_nothing() {
+    let minute = std::time::Duration::from_secs(60);
+    let proves = |scene: &mut Scene, date| {
+        scene.restart().facts.look_date = date;
+        scene.look(Lookup::NoCandidate).effect != Effect::Nothing
+    };
+    let mut scene = lost();
+    let now = scene.now;
+    assert!(!proves(&mut scene, Some(now)));
+    assert!(!proves(&mut scene, Some(now + 60 * minute)), "by our clock it is young");
+    scene.wait(7200);
+    let now = scene.now;
+    assert!(!proves(&mut scene, None), "GitLab did not tell its clock");
+    assert!(!proves(&mut scene, Some(now)), "one look");
+    assert!(!proves(&mut scene, Some(now)), "by GitLab's clock they are one");
+    let second = std::time::Duration::from_secs(1);
+    let enough = now + (10 + u32::try_from(DELAY).unwrap() + 60) * second;
+    assert!(!proves(&mut scene, Some(enough - second)), "a second too near");
+    scene.restart().facts.look_date = Some(enough);
+    scene.facts.look_took = second;
+    assert_eq!(
+        scene.look(Lookup::NoCandidate).effect,
+        Effect::Nothing,
+        "it may have been read a second earlier"
+    );
+    assert!(proves(&mut scene, Some(enough)));
 }
 
 #[test]
