@@ -186,10 +186,15 @@ pub struct Run {
     /// Longest a request to GitLab may take, from 1s to 5m.
     #[arg(long, env = "PIPEKICK_REQUEST_DEADLINE", value_name = "DURATION", default_value = "30s")]
     pub request_deadline: Span,
-    /// GitLab acts on a request within this time or never. Longer is safer, shorter is quicker: a request whose
-    /// reply was lost is sent again only after two looks this far apart found no pipeline of it.
-    #[arg(long, env = "PIPEKICK_RESOLUTION_DELAY", value_name = "DURATION", default_value = "90s")]
-    pub resolution_delay: Span,
+    /// GitLab gives a request up after this long, from 1s to 10m. Its own default is 60s; change it only if yours was
+    /// changed.
+    #[arg(long, env = "PIPEKICK_GITLAB_REQUEST_LIMIT", value_name = "DURATION", default_value = "60s")]
+    pub gitlab_request_limit: Span,
+    /// A request takes effect within this time, and shows in GitLab's lists, or never: up to 1h, and not less than
+    /// --request-deadline and --gitlab-request-limit together, which is the default (90s). Longer is safer, shorter is
+    /// quicker: a request whose reply was lost is sent again only after two looks this far apart found no pipeline of it.
+    #[arg(long, env = "PIPEKICK_RESOLUTION_DELAY", value_name = "DURATION")]
+    pub resolution_delay: Option<Span>,
     /// A pipeline that was asked to be cancelled ends within this time, or it is told that it does not: from 1s to 1h.
     #[arg(long, env = "PIPEKICK_CANCEL_PATIENCE", value_name = "DURATION", default_value = "5m")]
     pub cancel_patience: Span,

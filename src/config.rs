@@ -54,7 +54,7 @@ impl Config {
                 paused: typed.pause,
                 writer,
                 request_deadline,
-                resolution_delay: between(typed.resolution_delay, 1, 3600).context("--resolution-delay")?,
+                resolution_delay: resolution_delay(typed)?,
                 cancel_patience: between(typed.cancel_patience, 1, 3600).context("--cancel-patience")?,
             },
             namespace: typed.namespace.clone(),
@@ -64,6 +64,21 @@ impl Config {
             metrics_addr: typed.metrics_addr,
         })
     }
+}
+
+/// What is given, or the shortest that is safe: a request that we have given up may sit in GitLab's queue until then.
+fn resolution_delay(typed: &cli::Run) -> anyhow::Result<Duration> {
+    let (deadline, limit) = (typed.request_deadline, typed.gitlab_request_limit);
+    let limit_secs = between(limit, 1, 600).context("--gitlab-request-limit")?.as_secs();
+    let least = Span::from_secs(deadline.as_secs() + limit_secs);
+    let delay = typed.resolution_delay.unwrap_or(least);
+    ensure!(
+        delay >= least,
+        "--resolution-delay {delay} is shorter than --request-deadline {deadline} and --gitlab-request-limit {limit} \
+         together: GitLab could act on a request after it was taken for lost, and a run would be sent twice. Write {least} \
+         or more; if your GitLab gives requests up sooner, say so by --gitlab-request-limit"
+    );
+    between(delay, 1, 3600).context("--resolution-delay")
 }
 
 fn between(span: Span, min: u64, max: u64) -> anyhow::Result<Duration> {
@@ -82,4 +97,39 @@ pub fn writer_name(hostname: &str, pid: u32, nonce: &str) -> String {
     let id = FireId::hash(&[hostname, &pid.to_string(), nonce]);
     let host: String = hostname.chars().take(63).collect();
     format!("{host}-{}", &id[..8])
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    fn config(flags: &[&str]) -> anyhow::Result<Config> {
+        let typed = cli::Cli::try_parse_from(["pipekick", "run"].iter().chain(flags))?;
+        let cli::Command::Run(run) = typed.command else { panic!("run was typed") };
+        Config::new(&run, "writer".into())
+    }
+
+    #[test]
+    fn the_resolution_delay_is_never_shorter_than_a_request_can_live() {
+        let secs = |flags: &[&str]| config(flags).unwrap().policy.resolution_delay.as_secs();
+        assert_eq!(secs(&[]), 90);
+        assert_eq!(secs(&["--request-deadline=5m"]), 360, "unset, it goes with the deadline");
+        assert_eq!(secs(&["--request-deadline=2s", "--gitlab-request-limit=1s"]), 3);
+        assert_eq!(secs(&["--resolution-delay=90s"]), 90);
+        assert_eq!(secs(&["--resolution-delay=10m"]), 600);
+        for (flags, says) in [
+            (&["--resolution-delay=89s"][..], "Write 1m30s or more"),
+            (&["--resolution-delay=90s", "--request-deadline=31s"], "Write 1m31s or more"),
+            (&["--resolution-delay=90s", "--gitlab-request-limit=2m"], "Write 2m30s or more"),
+            (&["--resolution-delay=61m"], "--resolution-delay"),
+            (&["--gitlab-request-limit=0s"], "--gitlab-request-limit"),
+            (&["--gitlab-request-limit=11m"], "--gitlab-request-limit"),
+            (&["--request-deadline=6m"], "--request-deadline"),
+        ] {
+            let error = format!("{:#}", config(flags).unwrap_err());
+            assert!(error.contains(says), "{flags:?}: {error}");
+        }
+    }
 }

@@ -24,13 +24,16 @@ mod trust;
 mod versions;
 mod wire;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::http::Method;
+use jiff::{SignedDuration, Timestamp};
 use pipekick_core::domain::{GitLabUrl, ProjectRef};
 use secrecy::SecretString;
+use tokio::time::Instant;
 
 pub use budget::{Account, Budget, Class, Fingerprint};
 pub use explain::troubleshooting;
@@ -80,6 +83,8 @@ pub struct Client {
     budget: Mutex<Budget>,
     versions: versions::Versions,
     fingerprints: budget::Fingerprints,
+    /// Each host's clock, as its last answer told it, and when that came.
+    clocks: Mutex<HashMap<GitLabUrl, (Timestamp, Instant)>>,
     hook: Option<Hook>,
 }
 
@@ -102,6 +107,7 @@ impl Client {
             budget: Mutex::default(),
             versions: versions::Versions::default(),
             fingerprints: budget::Fingerprints::default(),
+            clocks: Mutex::default(),
             hook: None,
         })
     }
@@ -122,6 +128,19 @@ impl Client {
     #[must_use]
     pub fn wait(&self, who: &Account, class: Class) -> Option<Duration> {
         self.budget().wait(who, class, clock::instant())
+    }
+
+    /// The host's clock as it stands now: what its last answer told, and the time since by our monotonic clock. It is
+    /// behind by as long as that answer took, and it does not follow when our wall clock is stepped.
+    #[must_use]
+    pub fn now_at(&self, url: &GitLabUrl) -> Option<Timestamp> {
+        let (date, came) = *self.clocks().get(url)?;
+        let since = SignedDuration::try_from(clock::instant().saturating_duration_since(came)).ok()?;
+        date.checked_add(since).ok()
+    }
+
+    fn clocks(&self) -> std::sync::MutexGuard<'_, HashMap<GitLabUrl, (Timestamp, Instant)>> {
+        self.clocks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn get(
@@ -148,6 +167,7 @@ impl Client {
         request: Request<'_>,
     ) -> Result<Reply, NoAnswer> {
         let (route, method, began) = (call.route(), request.method.clone(), clock::instant());
+        let url = request.url.clone();
         let permit = self.budget().permit(who, class, began);
         let result = match permit {
             Err(wait) => Err(NoAnswer::HeldBack(wait)),
@@ -159,6 +179,9 @@ impl Client {
         let outcome = match &result {
             Ok(reply) => {
                 self.budget().observe(who, &reply.meta, now);
+                if let Some(date) = reply.meta.date {
+                    self.clocks().insert(url, (date, now));
+                }
                 tracing::debug!(%method, route, status = reply.status, ms, "gitlab answered");
                 Outcome::Status(reply.status)
             }

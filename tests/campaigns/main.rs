@@ -33,4 +33,4 @@ const AT_ONCE: usize = 20;
 /// A story here may wait several times for an intent to be given up, among many others.
 const DEADLINE: Duration = Duration::from_secs(150);
 /// The shortest that the protocol allows in a test: what is lost is then known to be lost after some 13 s.
-const FLAGS: [&str; 4] = ["--request-deadline", "2s", "--resolution-delay", "3s"];
+const FLAGS: [&str; 4] = ["--request-deadline", "2s", "--gitlab-request-limit", "1s"];

@@ -5,10 +5,10 @@ use pipekick_sandbox::gitlab::{AccessTokenSeed, Fault, FaultRule, ProjectSeed, R
 use serde_json::json;
 
 use crate::harness::gitlab::{PROJECT, long, playing, project, quick};
-use crate::harness::{Seen, Story, Trigger, story};
+use crate::harness::{Secret, Seen, Story, Trigger, story};
 
 /// Short waits, in a simulator whose late effects come sooner.
-const FLAGS: [&str; 4] = ["--request-deadline", "2s", "--resolution-delay", "3s"];
+const FLAGS: [&str; 4] = ["--request-deadline", "2s", "--gitlab-request-limit", "1s"];
 
 fn trigger() -> Trigger {
     Trigger::new("checkout")
@@ -193,5 +193,58 @@ fn an_outage_of_the_lists_is_waited_out_and_the_pipeline_is_found_after_it() {
         story.gitlab.clear_faults();
         story.until_phase("checkout", "Running").await;
         assert_eq!((story.fired("checkout"), calls_to(story, "trigger")), (1, 1));
+    });
+}
+
+/// The token that may read variables.
+async fn give_the_owners_token(story: &Story) {
+    let token = "glpat-owner-canary-0001";
+    let owner = AccessTokenSeed {
+        token: token.into(),
+        name: "owner".into(),
+        user: "alice".into(),
+        scopes: vec![Scope::Api],
+        ..AccessTokenSeed::default()
+    };
+    story.gitlab.add(Seed { access_tokens: vec![owner], ..Seed::default() }).unwrap();
+    let secret = Secret::new("gitlab").key("trigger-token", Seed::TRIGGER_TOKEN);
+    story.secret(secret.key("access-token", token)).await;
+}
+
+#[test]
+fn what_is_not_the_runs_own_is_not_adopted_and_trouble_with_it_is_told() {
+    story(guarded(), async |story| {
+        held(story).await;
+        let own = story.pipelines_of("checkout")[0].id;
+        story.apply(&Trigger::new("other")).await;
+        story.until_ledger("have the other's", |ledger| ledger.pipelines.len() == 2).await;
+        let others = story.pipelines_of("other")[0].id;
+        story.apply(&Trigger::new("by-api").without("spec.gitlab.triggerTokenRef")).await;
+        story.until_ledger("have a third", |ledger| ledger.pipelines.len() == 3).await;
+        let by_api = story.ledger().pipelines[2].id;
+        give_the_owners_token(story).await;
+
+        for (id, says) in [(others, "another run"), (by_api, "its source is api")] {
+            resolve(story, &format!("1:adopt={id}")).await;
+            let seen = story.until("checkout", "answer", |seen| resolved(seen) == "NotItsOwn").await;
+            assert_eq!((seen.phase(), seen.reason()), ("Held", "Undecided"), "{says}");
+            story.until_event("checkout", "NotAdopted", says).await;
+            resolve(story, "1:nothing").await;
+            story.until("checkout", "answer Invalid", |seen| resolved(seen) == "Invalid").await;
+        }
+
+        story.gitlab.fault(FaultRule::always("pipeline", Fault::BadGateway { effect: false })).unwrap();
+        resolve(story, &format!("1:adopt={own}")).await;
+        let waits = story.until("checkout", "tell the trouble", |seen| seen.reason() == "NotAdopted").await;
+        assert_eq!((waits.phase(), resolved(&waits)), ("Held", "Invalid"), "not answered yet");
+        assert!(
+            waits.message().contains(&format!("pipeline {own} could not be looked at")),
+            "{}",
+            waits.message()
+        );
+        story.gitlab.clear_faults();
+        let seen = story.until_phase("checkout", "Succeeded").await;
+        assert_eq!(resolved(&seen), "Adopted");
+        assert_eq!((seen.number("status.run.pipeline.id"), story.fired("checkout")), (own.cast_signed(), 1));
     });
 }

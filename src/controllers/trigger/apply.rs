@@ -4,9 +4,10 @@
 //! write is young. What became of a POST is remembered until it stands in status.
 
 use pipekick_core::decide::trigger::{Credentials, Effect, FireOrder, INTENT_MAX_AGE, Note, Plan};
-use pipekick_core::domain::{Answer, Finding, Lookup, ObjectKey, Reason, TriggerStatus};
+use pipekick_core::domain::{Answer, Finding, FireId, Lookup, ObjectKey, Reason, TriggerStatus};
 
 use super::freight::Freight;
+use super::lookup::Looked;
 use super::{Object, Record, TriggerController, Turn};
 use crate::api::PipelineTrigger;
 use crate::clock;
@@ -78,7 +79,8 @@ impl TriggerController {
             }
             Effect::LookUp(look) => {
                 turn.look_began = Some(clock::instant());
-                let (lookup, wait) = self.looker.look_up(&key.namespace, &look).await;
+                let Looked { lookup, date, wait } = self.looker.look_up(&key.namespace, &look).await;
+                turn.look_date = date;
                 let trouble = matches!(lookup, Lookup::Trouble { .. });
                 self.memories.looked(key, trouble, wait);
                 turn.lookup = Some((look.key, lookup));
@@ -313,10 +315,15 @@ impl TriggerController {
             if note.reason == Reason::DuplicatePipeline {
                 self.metrics.duplicate_seen();
             }
-            let occasion = turn.trigger.status.run.as_ref().map_or_else(
+            let mut occasion = turn.trigger.status.run.as_ref().map_or_else(
                 || turn.trigger.generation.to_string(),
                 |run| format!("{}.{}", run.fire_id, run.attempt.as_ref().map_or(0, |attempt| attempt.count)),
             );
+            if matches!(note.reason, Reason::NotAdopted | Reason::DuplicatePipeline | Reason::SentTwice) {
+                // Of one attempt there may be several to tell, of different pipelines.
+                let which = FireId::hash(&[&note.message]);
+                occasion = format!("{occasion}.{}", &which[..8]);
+            }
             self.events.tell(Subject { key: key.clone(), uid: turn.trigger.uid.clone(), occasion }, note);
         }
     }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use pipekick_core::decide::trigger::{LookAt, LookUp};
+use pipekick_core::decide::trigger::{CLOCKS_DIFFER, LookAt, LookUp};
 use pipekick_core::domain::{
     Access, CredentialUse, FireId, GitLabUrl, GitRef, Lookup, Named, Pipeline, PipelineStatus, ProjectRef,
     Reason, Target,
@@ -19,10 +19,8 @@ use secrecy::SecretString;
 
 use crate::clock;
 use crate::cluster::secrets::{Secrets, Unavailable};
-use crate::gitlab::{self, Endpoint, PipelineFilter, ReadError, ReadKind, Source};
+use crate::gitlab::{self, Endpoint, Page, PipelineFilter, ReadError, ReadKind, Source};
 
-/// How far before the intent a pipeline may seem to have been made: clocks differ.
-const MARGIN: SignedDuration = SignedDuration::from_secs(600);
 /// Pages of 100 in one look. More candidates than that are no longer a list but a flood.
 const PAGES: u32 = 20;
 /// Marks remembered at most; then all are forgotten and read again.
@@ -38,6 +36,15 @@ enum Mark {
     Unreadable,
 }
 
+/// What a look brought.
+pub(super) struct Looked {
+    pub(super) lookup: Lookup,
+    /// GitLab's clock when it answered with the list.
+    pub(super) date: Option<Timestamp>,
+    /// How long to leave GitLab alone now.
+    pub(super) wait: Duration,
+}
+
 /// Takes looks.
 pub(super) struct Looker {
     pub(super) gitlab: Arc<gitlab::Client>,
@@ -51,22 +58,30 @@ impl Looker {
         Self { gitlab, secrets, default_url, marks: Mutex::default() }
     }
 
-    /// What became of a POST, and how long to leave GitLab alone now.
-    pub(super) async fn look_up(&self, namespace: &str, look: &LookUp) -> (Lookup, Duration) {
-        let LookUp { key, target, access, intended_at, marked } = look;
+    /// What became of a POST.
+    pub(super) async fn look_up(&self, namespace: &str, look: &LookUp) -> Looked {
+        let LookUp { key, target, access, intended_at, intended_at_gitlab, marked } = look;
         let (at, token) = match self.reach(namespace, target, access).await {
             Ok(reached) => reached,
-            Err((reason, message)) => return (Lookup::Trouble { reason, message }, Duration::ZERO),
+            Err((reason, message)) => {
+                let lookup = Lookup::Trouble { reason, message };
+                return Looked { lookup, date: None, wait: Duration::ZERO };
+            }
         };
-        let found = match self.candidates(&at, target, *intended_at, &token).await {
-            Ok(candidates) => self.compare(&at, &candidates, target, &key.fire_id, *marked, &token).await,
+        let mut date = None;
+        let intended = (*intended_at, *intended_at_gitlab);
+        let found = match self.candidates(&at, target, intended, &token).await {
+            Ok(candidates) => {
+                date = candidates.date;
+                self.compare(&at, &candidates.pipelines, target, &key.fire_id, *marked, &token).await
+            }
             Err(error) => Err(error),
         };
         match found {
-            Ok(lookup) => (lookup, Duration::ZERO),
+            Ok(lookup) => Looked { lookup, date, wait: Duration::ZERO },
             Err(error) => {
                 let wait = if let ReadKind::Throttled { wait } = error.kind { wait } else { Duration::ZERO };
-                (not_read(error), wait)
+                Looked { lookup: not_read(error), date, wait }
             }
         }
     }
@@ -76,20 +91,33 @@ impl Looker {
         let LookAt { pipeline_id, target, access } = look;
         let (at, token) = match self.reach(namespace, target, access).await {
             Ok(reached) => reached,
-            Err((_, message)) => return Named::Trouble(message),
+            Err((reason, message)) => return Named::Trouble { reason, message },
         };
-        let seen = match self.gitlab.pipeline(&at, *pipeline_id, &token).await {
+        let (at, seen) = match self.gitlab.pipeline(&at, *pipeline_id, &token).await {
             Err(ReadError { moved_to: Some(project), .. }) => {
                 let at = Endpoint { project, ..at };
-                self.gitlab.pipeline(&at, *pipeline_id, &token).await
+                let seen = self.gitlab.pipeline(&at, *pipeline_id, &token).await;
+                (at, seen)
             }
-            seen => seen,
+            seen => (at, seen),
         };
-        match seen {
-            Ok(pipeline) => Named::Seen(pipeline),
-            Err(error) if error.kind == ReadKind::NotFound => Named::Missing,
-            Err(error) => Named::Trouble(error.message),
-        }
+        let trouble = |error: ReadError| Named::Trouble { reason: error.reason, message: error.message };
+        let pipeline = match seen {
+            Ok(pipeline) => pipeline,
+            Err(error) if error.kind == ReadKind::NotFound => return Named::Missing,
+            Err(error) => return trouble(error),
+        };
+        let carries = match self.mark(&at, &pipeline, target, &token).await {
+            Ok(Mark::Run(id)) => Some(id),
+            Ok(Mark::Foreign | Mark::Unreadable) => None,
+            // Who may not read it cannot be told by it; the person who names it can.
+            Err(ReadError {
+                kind: ReadKind::NotFound | ReadKind::Unauthorized | ReadKind::Forbidden,
+                ..
+            }) => None,
+            Err(error) => return trouble(error),
+        };
+        Named::Seen { pipeline, carries }
     }
 
     pub(super) async fn reach(
@@ -114,9 +142,9 @@ impl Looker {
         &self,
         at: &Endpoint,
         target: &Target,
-        intended_at: Timestamp,
+        intended: (Timestamp, Option<Timestamp>),
         token: &SecretString,
-    ) -> Result<Vec<Pipeline>, ReadError> {
+    ) -> Result<Candidates, ReadError> {
         let short =
             target.git_ref.parse::<GitRef>().map_or_else(|_| target.git_ref.clone(), |r| r.short().into());
         let mut at = at.clone();
@@ -125,7 +153,7 @@ impl Looker {
             source: Some(source(target)),
             ..PipelineFilter::default()
         };
-        let mut candidates = Vec::new();
+        let mut candidates = Candidates { pipelines: Vec::new(), date: None };
         let mut moved = false;
         while filter.page <= PAGES {
             let page = match self.gitlab.pipelines(&at, &filter, token).await {
@@ -138,15 +166,15 @@ impl Looker {
                 }
                 Err(error) => return Err(error),
             };
-            // The server's clock, as it stands in its own answer.
-            let ahead = page.meta.date.map_or(SignedDuration::ZERO, |date| date.duration_since(clock::now()));
-            let since = intended_at.checked_add(ahead - MARGIN).unwrap_or(intended_at);
-            let before = candidates.len();
-            let of_page = page.pipelines.len();
-            candidates
-                .extend(page.pipelines.into_iter().filter(|p| p.created_at.is_none_or(|made| made >= since)));
-            let all_young = candidates.len() - before == of_page;
-            match page.next {
+            let Page { pipelines, next, meta } = page;
+            let since = since(intended, meta.date, clock::now());
+            candidates.date = candidates.date.or(meta.date);
+            let before = candidates.pipelines.len();
+            let of_page = pipelines.len();
+            let young = pipelines.into_iter().filter(|p| p.created_at.is_none_or(|made| made >= since));
+            candidates.pipelines.extend(young);
+            let all_young = candidates.pipelines.len() - before == of_page;
+            match next {
                 Some(next) if all_young => filter.page = next,
                 _ => return Ok(candidates),
             }
@@ -251,6 +279,25 @@ impl Looker {
     }
 }
 
+/// The pipelines that may be the run's, newest first.
+struct Candidates {
+    pipelines: Vec<Pipeline>,
+    /// GitLab's clock on the first page.
+    date: Option<Timestamp>,
+}
+
+/// The time, by GitLab's clock, before which no pipeline of a run was made that was intended at `intended`: by
+/// its writer's clock, and by GitLab's where that was known. `date` is GitLab's clock now, as the list's own answer
+/// tells it, and `now` is ours.
+fn since(intended: (Timestamp, Option<Timestamp>), date: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    let (by_writer, by_gitlab) = intended;
+    let ahead = date.map_or(SignedDuration::ZERO, |date| date.duration_since(now));
+    // The writer's clock may differ from ours, and either may have been stepped since.
+    let by_writer = by_writer.saturating_add(ahead).unwrap_or(by_writer);
+    let since = by_gitlab.map_or(by_writer, |by_gitlab| by_gitlab.min(by_writer));
+    since.checked_sub(CLOCKS_DIFFER).unwrap_or(Timestamp::MIN)
+}
+
 /// What GitLab says made the pipelines of this run.
 fn source(target: &Target) -> Source {
     if target.trigger.is_some() { Source::Trigger } else { Source::Api }
@@ -264,6 +311,29 @@ fn not_read(ReadError { kind, reason, message, moved_to: _ }: ReadError) -> Look
         }
         ReadKind::Refused | ReadKind::Throttled { .. } | ReadKind::Unreachable | ReadKind::Trouble => {
             Lookup::Trouble { reason, message }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn candidates_reach_back_to_ten_minutes_before_the_intent_by_the_clock_that_can_be_trusted() {
+        let at = |minutes: i64| Timestamp::from_second(1_800_000_000 + 60 * minutes).unwrap();
+        let told = |minutes| Some(at(minutes));
+        for (sentence, by_writer, by_gitlab, date, now, since_minute) in [
+            ("all clocks agree", 0, told(0), told(5), 5, -10),
+            ("GitLab's clock was not told before", 0, None, told(5), 5, -10),
+            ("GitLab is an hour ahead of us", 0, None, told(65), 5, 50),
+            ("GitLab is an hour behind", 0, None, told(-55), 5, -70),
+            ("GitLab does not tell its clock now", 0, None, None, 5, -10),
+            ("the writer was an hour ahead of everybody", 60, told(0), told(5), 5, -10),
+            ("our clock was set back by an hour since", 60, told(0), told(5), 5, -10),
+            ("the writer was an hour behind: more is read, nothing is hidden", -60, told(0), told(5), 5, -70),
+        ] {
+            assert_eq!(since((at(by_writer), by_gitlab), date, at(now)), at(since_minute), "{sentence}");
         }
     }
 }

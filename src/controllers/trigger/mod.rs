@@ -95,6 +95,7 @@ struct Turn {
     /// What a look brought; decided on in this turn or not at all.
     lookup: Option<(AttemptKey, Lookup)>,
     look_began: Option<tokio::time::Instant>,
+    look_date: Option<jiff::Timestamp>,
     named: Option<(u64, Named)>,
     finding: Option<(AttemptKey, Finding)>,
 }
@@ -190,6 +191,7 @@ impl Worker for TriggerController {
             freight: None,
             lookup: None,
             look_began: None,
+            look_date: None,
             named: None,
             finding: None,
         };

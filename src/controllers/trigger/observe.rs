@@ -50,6 +50,8 @@ impl TriggerController {
             sighting: self.follower.sighting(key),
             lookup: turn.lookup.clone(),
             look_took: turn.look_began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began)),
+            look_date: turn.look_date,
+            gitlab_now: turn.trigger.spec.as_ref().ok().and_then(|spec| self.gitlab.now_at(&spec.url)),
             look_again: self.memories.look_again(key).and_then(|at| {
                 let wait = SignedDuration::try_from(at.saturating_duration_since(now)).ok()?;
                 clock::now().checked_add(wait).ok()

@@ -24,7 +24,7 @@ use super::scene;
 /// Between two signals to one operator: the least, so that one that was stopped in the middle of sending has sent
 /// before it is stopped again, and on average so much more, so that work gets done in between.
 const LEAST: Duration = Duration::from_millis(200);
-const MEAN: Duration = Duration::from_millis(1300);
+const MEAN: Duration = Duration::from_millis(250);
 const STOPPED: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(15));
 /// A pod's grace period.
 const GRACE: Duration = Duration::from_secs(30);
@@ -92,7 +92,9 @@ impl Operator {
         command.args(["--health-addr", "127.0.0.1:0", "--metrics-addr", "127.0.0.1:0"]);
         command.args(["--follow-interval", "1s", "--log-level", "info"]);
         command.args(["--request-deadline", &format!("{}s", scene::REQUEST_DEADLINE.as_secs())]);
-        command.args(["--resolution-delay", &format!("{}s", scene::RESOLUTION_DELAY.as_secs())]);
+        // Together with the deadline it is the resolution delay.
+        let limit = scene::RESOLUTION_DELAY - scene::REQUEST_DEADLINE;
+        command.args(["--gitlab-request-limit", &format!("{}s", limit.as_secs())]);
         command.env_clear().env("KUBECONFIG", &setup.kubeconfig).env("RUST_BACKTRACE", "1");
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.stdout(output.try_clone()?).stderr(output);
@@ -119,13 +121,13 @@ impl Operator {
             return Ok(true);
         }
         match dice.below(12) {
-            0..6 => {
+            0..7 => {
                 tally.killed.fetch_add(1, Ordering::Relaxed);
                 self.signal("KILL").await?;
                 self.end().await?;
                 Ok(false)
             }
-            6..9 => {
+            7..11 => {
                 tally.terminated.fetch_add(1, Ordering::Relaxed);
                 self.signal("TERM").await?;
                 self.end().await?;
