@@ -1,5 +1,6 @@
 //! The project's own commands. `cargo xtask --help` lists them; `cargo demo` is one of them.
 
+mod breaks;
 mod ci;
 mod ci_steps;
 mod controlplane;
@@ -38,6 +39,8 @@ enum Command {
     },
     /// Kill the operator just before and just after each effect of each story, and compare the ends.
     Crash(crash::Crash),
+    /// Take each rule out of the code on purpose, and see that its check fails.
+    Breaks(breaks::Breaks),
     /// Check all that a change must pass.
     Ci,
     /// Write what the code generates: crds/, docs/reasons.md, docs/cli.md.
@@ -77,6 +80,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo(demo) => demo::run(&demo),
         Command::Test { args } => test::test(args),
         Command::Crash(wanted) => crash::crash(&wanted),
+        Command::Breaks(wanted) => breaks::breaks(&wanted),
         Command::Ci => ci::ci(),
         Command::Generated { check } => generated::generated(check),
         Command::Measure { quick } => measure::measure(quick),
