@@ -24,7 +24,7 @@ use super::scene;
 /// Between two signals to one operator: the least, so that one that was stopped in the middle of sending has sent
 /// before it is stopped again, and on average so much more, so that work gets done in between.
 const LEAST: Duration = Duration::from_millis(200);
-const MEAN: Duration = Duration::from_millis(250);
+const MEAN: Duration = Duration::from_millis(1300);
 const STOPPED: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(15));
 /// A pod's grace period.
 const GRACE: Duration = Duration::from_secs(30);
@@ -121,13 +121,13 @@ impl Operator {
             return Ok(true);
         }
         match dice.below(12) {
-            0..7 => {
+            0..6 => {
                 tally.killed.fetch_add(1, Ordering::Relaxed);
                 self.signal("KILL").await?;
                 self.end().await?;
                 Ok(false)
             }
-            7..11 => {
+            6..9 => {
                 tally.terminated.fetch_add(1, Ordering::Relaxed);
                 self.signal("TERM").await?;
                 self.end().await?;
