@@ -210,7 +210,7 @@ fn a_run_that_was_sent_again_on_demand_is_told_of_differently() {
 #[test]
 fn an_object_on_its_way_out_is_not_looked_at() {
     let mut scene = repeated();
-    scene.trigger.being_deleted = true;
+    scene.trigger.deleted_at = Some(scene.now);
     assert!(!looks(&scene.wait(DELAY).step()));
 }
 
