@@ -51,7 +51,7 @@ fn parse(c: &mut Criterion) {
         b.iter(|| Pattern::parse(black_box("H 2 * * MON-FRI"), Some(&key)));
     });
     c.bench_function("parse 31 2, which never fires", |b| {
-        b.iter(|| Pattern::parse(black_box("0 0 31 2 *"), None))
+        b.iter(|| Pattern::parse(black_box("0 0 31 2 *"), None));
     });
 }
 

@@ -340,7 +340,7 @@ mod tests {
 
     use super::*;
 
-    fn parse(change: serde_json::Value) -> Result<ScheduleSpec, SpecProblem> {
+    fn parse(change: &serde_json::Value) -> Result<ScheduleSpec, SpecProblem> {
         let mut spec = json!({
             "schedule": "H 2 * * *",
             "triggerTemplate": {"spec": {"gitlab": {"project": "shop/checkout"}, "ref": "main"}},
@@ -354,13 +354,13 @@ mod tests {
 
     #[test]
     fn the_defaults_are_what_the_texts_say() {
-        let spec = parse(json!({})).unwrap();
+        let spec = parse(&json!({})).unwrap();
         assert_eq!(spec.clock.zone, Zone::utc());
         assert_eq!(spec.clock.dst, Dst { gap: Gap::RunAfter, fold: Fold::First });
         assert_eq!((spec.jitter, spec.starting_deadline), (Span::from_secs(0), None));
         assert_eq!((spec.missed_runs, spec.concurrency), (MissedRuns::Latest, ConcurrencyPolicy::Forbid));
         assert_eq!((spec.successful_limit, spec.failed_limit), (3, 3));
-        let all = parse(json!({"missedRuns": "All", "concurrencyPolicy": "Allow"})).unwrap();
+        let all = parse(&json!({"missedRuns": "All", "concurrencyPolicy": "Allow"})).unwrap();
         assert_eq!(all.missed_runs, MissedRuns::All { max_catch_up: 10 });
     }
 
@@ -379,7 +379,7 @@ mod tests {
                 "jitter: `soon` is no duration: write it like 90s, 30m or 1h30m (at most ten years)",
             ),
         ] {
-            assert_eq!(parse(change).unwrap_err().0, says);
+            assert_eq!(parse(&change).unwrap_err().0, says);
         }
     }
 
