@@ -12,7 +12,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{CustomResource, KubeSchema};
 use pipekick_core::domain::{
     BundleKind, CaBundleRef, ConcurrencyPolicy, DeletionPolicy, Fields, FireOn, FiringFields, GitLabUrl,
-    ObjectKey, OnUnknown, SecretKeyRef, Span, Spec, SpecProblem, Trigger, TriggerStatus, VariableType,
+    ObjectKey, OnUnknown, RetryPolicy, SecretKeyRef, Span, Spec, SpecProblem, Trigger, TriggerStatus,
+    VariableType,
 };
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,10 @@ pub const FIRE_ANNOTATION: &str = "pipekick.dev/fire";
 pub const RESOLVE_ANNOTATION: &str = "pipekick.dev/resolve";
 /// The annotation that cancels a run.
 pub const CANCEL_ANNOTATION: &str = "pipekick.dev/cancel";
+/// The annotation that asks for the failed jobs of a run to be started again.
+pub const RETRY_ANNOTATION: &str = "pipekick.dev/retry";
+/// How long failed jobs wait where `retry.backoff` is unset, in seconds.
+pub const DEFAULT_RETRY_BACKOFF: u64 = 30;
 /// Earlier runs kept where `historyLimit` is unset.
 pub const DEFAULT_HISTORY_LIMIT: usize = 5;
 
@@ -65,7 +70,8 @@ pub const DEFAULT_HISTORY_LIMIT: usize = 5;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Project", type_ = "string", json_path = ".spec.gitlab.project", priority = "1"),
     printcolumn(name = "URL", type_ = "string", json_path = ".status.run.pipeline.webUrl", priority = "1"),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = "1")
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = "1"),
+    validation = Rule::new("!has(self.spec.ttlAfterFinished) || has(self.metadata.generateName)").message("ttlAfterFinished is only for objects made with metadata.generateName: whatever applies an object by its name would make it, and so fire it, again")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -73,6 +79,9 @@ pub const DEFAULT_HISTORY_LIMIT: usize = 5;
     validation = Rule::new("!has(self.concurrencyPolicy) || self.concurrencyPolicy != 'Replace' || has(self.gitlab.accessTokenRef)").message("concurrencyPolicy Replace needs gitlab.accessTokenRef: a trigger token can cancel nothing"),
     validation = Rule::new("!has(self.deletionPolicy) || self.deletionPolicy != 'Cancel' || has(self.gitlab.accessTokenRef)").message("deletionPolicy Cancel needs gitlab.accessTokenRef: a trigger token can cancel nothing"),
     validation = Rule::new("!has(self.cancelOnTimeout) || !self.cancelOnTimeout || has(self.timeout)").message("cancelOnTimeout needs timeout: say how long a run may take, such as timeout: 1h"),
+    validation = Rule::new("!has(self.retry) || has(self.gitlab.accessTokenRef)").message("retry needs gitlab.accessTokenRef: without an access token nobody knows whether the pipeline failed, nor can start its jobs again"),
+    validation = Rule::new("!has(self.name) || has(self.gitlab.accessTokenRef)").message("name needs gitlab.accessTokenRef: a trigger token cannot name a pipeline"),
+    validation = Rule::new("!has(self.historyDeletesPipelines) || !self.historyDeletesPipelines || has(self.gitlab.accessTokenRef)").message("historyDeletesPipelines needs gitlab.accessTokenRef, with a token whose user is Owner of the project"),
     validation = Rule::new("!has(self.variables) || self.variables.map(v, has(v.value) ? size(v.value) : 0).sum() <= 131072").message("variables: all values together may have at most 131072 characters"),
     validation = Rule::new("!has(self.variables) || !has(self.gitlab.triggerTokenRef) || !self.variables.exists(v, has(v.type) && v.type == 'File')").message("variables: GitLab takes type File by access token only: leave out gitlab.triggerTokenRef, or the type"),
     validation = Rule::new("!has(self.payload) || has(self.gitlab.triggerTokenRef)").message("payload needs gitlab.triggerTokenRef: GitLab keeps it for jobs only where a trigger token fires"),
@@ -163,10 +172,60 @@ pub struct PipelineTriggerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_unknown: Option<OnUnknown>,
 
+    /// Starts the failed jobs of a failed pipeline again, in the same pipeline. Needs accessTokenRef with scope
+    /// api and the right to run the pipeline. Unset: a failed pipeline fails the run. A pipeline that failed before
+    /// any job ran (invalid YAML, for example) is never retried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetrySpec>,
+
+    /// Name to give each pipeline in GitLab after it was created, at most 255 characters, such as "release
+    /// 2026.11". Needs accessTokenRef with scope api; GitLab 16.6 or later. It replaces the name that workflow:name
+    /// gives. Where GitLab refuses, an Event says so and the run goes on. A change fires nothing; the next
+    /// pipeline gets the new name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255))]
+    #[x_kube(
+        validation = Rule::new("self.trim() != ''").message("name is empty: write a name, or leave it out"),
+    )]
+    pub name: Option<String>,
+
     /// How many earlier runs stay in status.history. Unset: 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 20))]
     pub history_limit: Option<u8>,
+
+    /// While true, the pipeline of a run that leaves status.history is deleted in GitLab, with its jobs, logs and
+    /// artifacts. Needs accessTokenRef with scope api, of a user who is Owner of the project. What GitLab refuses
+    /// to delete is told in an Event and left alone. Unset: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history_deletes_pipelines: Option<bool>,
+
+    /// How long after the end of its run this object deletes itself, such as 24h; never while a run is active or
+    /// Held, or while the object is suspended. Only for objects made with metadata.generateName: kubectl apply and
+    /// GitOps tools would make any other again, and so fire it again. Unset: it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^([0-9]{1,7}(h|m|s))+$')").message("ttlAfterFinished: write it like 90s, 30m or 24h"),
+    )]
+    pub ttl_after_finished: Option<String>,
+}
+
+/// How failed jobs are started again.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RetrySpec {
+    /// How often in one run, 1 to 10.
+    #[schemars(range(min = 1, max = 10))]
+    pub limit: u32,
+    /// How long to wait before the first time, such as 30s or 5m; it doubles with each further time, up to 1h.
+    /// timeout goes on meanwhile: a retry that would come after it is not waited for. Unset: 30s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^([0-9]{1,7}(h|m|s))+$')").message("retry.backoff: write it like 30s or 5m"),
+    )]
+    pub backoff: Option<String>,
 }
 
 /// Which GitLab, which project, and the Secrets with the tokens for it.
@@ -294,9 +353,11 @@ pub fn to_domain(
         generation: metadata.generation.unwrap_or_default(),
         deleted_at: metadata.deletion_timestamp.as_ref().map(|time| time.0),
         finalizers: metadata.finalizers.clone().unwrap_or_default(),
+        generated: metadata.generate_name.is_some(),
         fire: annotation(FIRE_ANNOTATION),
         resolve: annotation(RESOLVE_ANNOTATION),
         cancel: annotation(CANCEL_ANNOTATION),
+        retry: annotation(RETRY_ANNOTATION),
         fire_on: written.and_then(|spec| spec.fire_on).unwrap_or_default(),
         suspend: written.and_then(|spec| spec.suspend).unwrap_or(false),
         firing,
@@ -337,7 +398,11 @@ impl PipelineTriggerSpec {
             cancel_on_timeout,
             deletion_policy,
             on_unknown,
+            retry,
+            name,
             history_limit,
+            history_deletes_pipelines,
+            ttl_after_finished,
         } = self;
         let GitLabSpec { url, project, trigger_token_ref, access_token_ref, ca_bundle_ref } = gitlab;
         let url = match url {
@@ -350,8 +415,16 @@ impl PipelineTriggerSpec {
             .map(|variable| variable.parse(fields))
             .collect::<Result<Vec<_>, SpecProblem>>()?;
         parsed.sort_by(|a, b| a.name.cmp(&b.name));
-        let timeout: Option<Span> =
-            timeout.as_deref().map(str::parse).transpose().map_err(|e| problem("timeout", &e))?;
+        let span = |field: &str, text: &Option<String>| -> Result<Option<Span>, SpecProblem> {
+            text.as_deref().map(str::parse).transpose().map_err(|e| problem(field, &e))
+        };
+        let retry = match retry {
+            Some(RetrySpec { limit, backoff }) => Some(RetryPolicy {
+                limit: *limit,
+                backoff: span("retry.backoff", backoff)?.unwrap_or(Span::from_secs(DEFAULT_RETRY_BACKOFF)),
+            }),
+            None => None,
+        };
         if trigger_token_ref.is_none() && access_token_ref.is_none() {
             return Err(SpecProblem("gitlab: name a Secret in triggerTokenRef or accessTokenRef".into()));
         }
@@ -373,13 +446,17 @@ impl PipelineTriggerSpec {
             ca_bundle: ca_bundle_ref.as_ref().map(CaBundleSelector::to_domain),
             variables: parsed,
             concurrency_policy: concurrency_policy.unwrap_or_default(),
+            timeout: span("timeout", timeout)?,
             inputs: inputs.as_ref().map(Inputs::parse).transpose()?.unwrap_or_default(),
             payload: payload.as_ref().map(Payload::parse).transpose()?,
-            timeout,
             cancel_on_timeout: cancel_on_timeout.unwrap_or(false),
             deletion_policy: deletion_policy.unwrap_or_default(),
             history_limit: history_limit.map_or(DEFAULT_HISTORY_LIMIT, usize::from),
             on_unknown: on_unknown.unwrap_or_default(),
+            retry,
+            name: name.clone(),
+            history_deletes_pipelines: history_deletes_pipelines.unwrap_or(false),
+            ttl_after_finished: span("ttlAfterFinished", ttl_after_finished)?,
         })
     }
 }

@@ -1,5 +1,5 @@
-//! Status and finalizers, written guarded: each write carries the resourceVersion and uid that were decided on, so
-//! a stale view loses.
+//! Status and finalizers, written guarded, and objects deleted so: each write carries the resourceVersion and uid that
+//! were decided on, so a stale view loses.
 
 use std::time::Duration;
 
@@ -107,6 +107,32 @@ async fn send<O: DeserializeOwned>(
     let sent = crate::crash::point(point, tokio::time::timeout(DEADLINE, client.request::<O>(request)));
     match sent.await {
         Ok(Ok(object)) => Ok(object),
+        Ok(Err(error)) => Err(classify(&error)),
+        Err(_) => Err(WriteError::Unconfirmed(format!("no answer within {} s", DEADLINE.as_secs()))),
+    }
+}
+
+/// Deletes the object of kind `K` that `guard` names, if it still is the one that was looked at.
+///
+/// # Errors
+/// See [`WriteError`]; only after [`WriteError::Unconfirmed`] it may be deleted.
+pub async fn delete<K>(client: &Client, guard: &Guard) -> Result<(), WriteError>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let body = serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "preconditions": {"uid": guard.uid, "resourceVersion": guard.resource_version},
+    });
+    let path = format!("{}/{}", K::url_path(&(), Some(&guard.key.namespace)), guard.key.name);
+    let request = Request::delete(path)
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(body.to_string().into_bytes())
+        .map_err(|e| WriteError::Refused(e.to_string()))?;
+    let sent = client.request::<serde_json::Value>(request);
+    match crate::crash::point("delete", tokio::time::timeout(DEADLINE, sent)).await {
+        Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(classify(&error)),
         Err(_) => Err(WriteError::Unconfirmed(format!("no answer within {} s", DEADLINE.as_secs()))),
     }

@@ -95,6 +95,13 @@ pub(super) struct PipelineWire {
     #[serde(default, deserialize_with = "lenient")]
     duration: Option<f64>,
     #[serde(default, deserialize_with = "lenient")]
+    name: Option<String>,
+    /// `"85.20"`, or a number.
+    #[serde(default, deserialize_with = "lenient")]
+    coverage: Option<Value>,
+    #[serde(default, deserialize_with = "time")]
+    updated_at: Option<Timestamp>,
+    #[serde(default, deserialize_with = "lenient")]
     yaml_errors: Option<String>,
 }
 
@@ -114,6 +121,13 @@ impl From<PipelineWire> for Pipeline {
             finished_at: wire.finished_at,
             // Fractions and nonsense (negative, infinite) are cut off by the cast.
             duration_seconds: wire.duration.map(|seconds| seconds as u64),
+            name: wire.name.and_then(|text| bounded(text, MAX_NAME)),
+            coverage: wire.coverage.and_then(|coverage| match coverage {
+                Value::String(text) => bounded(text, MAX_WORD),
+                Value::Number(number) => Some(number.to_string()),
+                Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+            }),
+            updated_at: wire.updated_at,
             yaml_errors: wire.yaml_errors.filter(|text| !text.is_empty()).map(|text| clean(&text, MAX_QUOTE)),
         }
     }
@@ -138,6 +152,7 @@ pub(super) struct JobWire {
 impl From<JobWire> for Job {
     fn from(wire: JobWire) -> Self {
         let shown = FailedJob {
+            id: Some(wire.id),
             name: clean(&wire.name, MAX_NAME),
             stage: wire.stage.map(|text| clean(&text, MAX_NAME)),
             failure_reason: wire.failure_reason.map(|text| clean(&text, MAX_WORD)),

@@ -22,6 +22,7 @@ use std::time::Duration;
 #[allow(dead_code, reason = "parts of it are used by the campaigns alone")]
 mod harness;
 
+mod after_creation;
 mod apiserver;
 mod asking;
 mod ca_bundle;

@@ -6,8 +6,9 @@
 //! ```text
 //! resolve  what a person says of a run that nobody can decide
 //! absorb   what became of the last POST, of the pipeline, of the time      → the run as it stands now
-//! go on    a run under way: wait, ask for credentials, send once more
+//! go on    a run under way: wait, ask for credentials, send once more, start failed jobs again
 //! begin    no run under way: baseline, hold, or a new run for every cause that stands
+//! tidy     what may be done at leisure: name a pipeline, delete old ones, delete the object itself
 //! sum up   phase, message, conditions; write only what reads differently
 //! ```
 //!
@@ -21,8 +22,10 @@ mod leaving;
 mod look;
 mod look_into;
 mod resolve;
+mod retry;
 #[cfg(test)]
 mod tests;
+mod tidy;
 mod waiting;
 
 use std::time::Duration;
@@ -32,13 +35,16 @@ use jiff::{SignedDuration, Timestamp};
 pub use cancel::cancel_again;
 pub use leaving::FINALIZER;
 pub use look::LOOK_INTERVAL;
+pub use retry::RETRY_TRIES;
+pub use tidy::{DELETION_TRIES, MAX_DELETIONS};
 
 use super::summary::{Standing, summarize};
 use crate::domain::digest::Compared;
 use crate::domain::run::CauseKind;
 use crate::domain::{
-    Access, Answer, AttemptKey, Cancelled, Cause, Digest, Finding, FireId, LastAttempt, Lookup, Named, Phase,
-    Reason, Run, Sighting, Spec, Target, Trigger, TriggerStatus,
+    Access, Answer, AttemptKey, Cancelled, Cause, Changed, Deletion, Digest, Finding, FireId, LastAttempt,
+    Lookup, Named, Phase, PipelineStatus, Reason, RetryKey, Run, Sighting, Spec, Stretch, Target, Trigger,
+    TriggerStatus,
 };
 
 /// An intent older than this is not sent any more: the process may have slept since its write won.
@@ -47,6 +53,8 @@ pub const INTENT_MAX_AGE: Duration = Duration::from_secs(10);
 pub const REJECTED_RETRY: Duration = Duration::from_secs(600);
 /// Clocks of operators and of GitLab differ by less than this: an assumption, told in the documentation.
 pub const CLOCKS_DIFFER: Duration = Duration::from_secs(600);
+/// For so long after its end a pipeline is looked at now and then: somebody may run it again in GitLab.
+pub const FOLLOWED_AFTER_END: Duration = Duration::from_secs(6 * 3600);
 /// First and longest wait before something that was never sent is tried again.
 pub const NOT_SENT_BACKOFF: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 
@@ -120,14 +128,15 @@ pub enum Credentials {
 pub struct Facts {
     /// What became of POSTs whose outcome is not in status yet.
     pub answers: Vec<(AttemptKey, Answer)>,
-    /// How long ago this process first saw the object's current intent, by its monotonic clock.
+    /// How long ago this process first saw the object's current intent (to create a pipeline, or to start its failed
+    /// jobs again), by its monotonic clock.
     pub intent_age: Option<Duration>,
     /// The credentials for the next POST.
     pub credentials: Credentials,
     /// The budget of the GitLab host is used up until then.
     pub budget_until: Option<Timestamp>,
     /// What the follower saw last of the run's pipeline.
-    pub sighting: Option<(u64, Sighting)>,
+    pub sighting: Option<(Stretch, Sighting)>,
     /// What a look for the run's pipeline brought, just now.
     pub lookup: Option<(AttemptKey, Lookup)>,
     /// How long ago that look began: what it saw is as old as that.
@@ -140,6 +149,14 @@ pub struct Facts {
     pub look_again: Option<Timestamp>,
     /// What a look at the pipeline that a person named brought, just now.
     pub named: Option<(u64, Named)>,
+    /// What a look at the run's own pipeline brought, just now.
+    pub looked_at: Option<(u64, Sighting)>,
+    /// What became of the last request to start failed jobs again.
+    pub retried: Option<(RetryKey, Changed)>,
+    /// What became of the last request to name this pipeline so.
+    pub naming: Option<(u64, String, Changed)>,
+    /// What became of requests to delete pipelines, by id and number of the try.
+    pub deleted: Vec<(u64, u32, Changed)>,
     /// What became of the last request to cancel the run's pipeline.
     pub cancel: Option<CancelSent>,
     /// What a look into the refusal of a POST brought, just now.
@@ -172,14 +189,18 @@ pub struct Plan {
     pub follow: Option<Follow>,
     /// Decide again then, whatever happens meanwhile.
     pub wake: Option<Timestamp>,
+    /// The object deletes itself then: nothing of it need be kept in mind until that time.
+    pub expires: Option<Timestamp>,
 }
 
 impl Plan {
-    /// Whether nothing but a change of the object can lead to another decision.
+    /// Whether nothing but a change of the object, or of a pipeline after its end, can lead to another decision
+    /// before it expires.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        let Self { status: _, effect, events: _, follow, wake } = self;
-        *effect == Effect::Nothing && follow.is_none() && wake.is_none()
+        let Self { status: _, effect, events: _, follow, wake, expires: _ } = self;
+        let at_rest = follow.as_ref().is_none_or(|follow| follow.stretch.finished_at.is_some());
+        *effect == Effect::Nothing && at_rest && wake.is_none()
     }
 }
 
@@ -194,6 +215,8 @@ pub enum Effect {
     LookUp(Box<LookUp>),
     /// Look at the pipeline that a person named, then decide again.
     LookAt(Box<LookAt>),
+    /// Look at the run's own pipeline, now, then decide again.
+    LookAtOwn(Box<LookAt>),
     /// Look into what GitLab did not say with a refusal, then decide again.
     LookInto(Box<LookInto>),
     /// Send the POST that the written intent names, once.
@@ -202,6 +225,14 @@ pub enum Effect {
     Cancel(Box<CancelOrder>),
     /// Make these the object's finalizers, then decide again.
     SetFinalizers(Vec<String>),
+    /// Ask, once, for the failed jobs to be started again that the written intent names.
+    Retry(Box<RetryOrder>),
+    /// Name the pipeline; asking again does no harm.
+    Name(Box<NameOrder>),
+    /// Delete the pipeline of a run that left the history; asking again does no harm.
+    DeletePipeline(Box<Deletion>),
+    /// Delete the object itself, if it still is what was looked at.
+    DeleteObject,
 }
 
 /// A request to cancel a pipeline.
@@ -224,8 +255,9 @@ pub struct CancelOrder {
 impl CancelOrder {
     /// Cancels what is followed.
     fn new(followed: Follow, requested_at: Timestamp) -> Self {
-        let Follow { fire_id: _, pipeline_id, url, project, named_project, access, since: _ } = followed;
-        Self { pipeline_id, requested_at, url, project, named_project, access }
+        let Follow { fire_id: _, stretch, status: _, url, project, named_project, access, since: _ } =
+            followed;
+        Self { pipeline_id: stretch.pipeline_id, requested_at, url, project, named_project, access }
     }
 }
 
@@ -293,13 +325,33 @@ pub struct FireOrder {
     pub read_beside: bool,
 }
 
+/// A request to start the failed jobs of a pipeline again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryOrder {
+    /// What its outcome is filed under.
+    pub key: RetryKey,
+    /// Which pipeline, where, and with which access token.
+    pub at: LookAt,
+}
+
+/// A request to name a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameOrder {
+    /// Which pipeline, where, and with which access token.
+    pub at: LookAt,
+    /// The name.
+    pub name: String,
+}
+
 /// A pipeline to follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Follow {
     /// The run it belongs to.
     pub fire_id: FireId,
-    /// GitLab's id of it.
-    pub pipeline_id: u64,
+    /// What of its life is told; a finished one is looked at rarely.
+    pub stretch: Stretch,
+    /// As it was told last.
+    pub status: PipelineStatus,
     /// The GitLab instance.
     pub url: String,
     /// The project's numeric id where it is known: it survives renames.
@@ -308,7 +360,7 @@ pub struct Follow {
     pub named_project: String,
     /// What to look with.
     pub access: Access,
-    /// When it was fired, or last asked to be cancelled: young pipelines are looked at more often.
+    /// When this stretch began, or it was last asked to be cancelled: young ones are looked at more often.
     pub since: Timestamp,
 }
 
@@ -339,12 +391,13 @@ pub fn decide(observed: &Observed<'_>) -> Plan {
     } else if draft.settle_finalizer() {
         // Before anything else: with it on, or off, everything is decided anew.
         let Draft { effect, .. } = draft;
-        return Plan { status: None, effect, events: Vec::new(), follow: None, wake: None };
+        return Plan { status: None, effect, events: Vec::new(), follow: None, wake: None, expires: None };
     } else {
         draft.resolve();
         draft.absorb();
         draft.heed_cancel();
         draft.cancel_unsent();
+        draft.asked_to_retry();
         if draft.effect != Effect::Nothing {
             // Something must be looked at first.
         } else if draft.status.active_run().is_some() {
@@ -354,6 +407,7 @@ pub fn decide(observed: &Observed<'_>) -> Plan {
         }
         draft.pursue_cancel();
         draft.watch_for_duplicates();
+        draft.tidy();
     }
     draft.finish()
 }
@@ -369,6 +423,7 @@ struct Draft<'a> {
     wake: Option<Timestamp>,
     /// The cause of a run that just ended Superseded; the next run has it.
     passed: Option<Cause>,
+    expires: Option<Timestamp>,
 }
 
 impl<'a> Draft<'a> {
@@ -381,13 +436,15 @@ impl<'a> Draft<'a> {
             events: Vec::new(),
             wake: None,
             passed: None,
+            expires: None,
         }
     }
 
     /// First of all, so that what is forgotten is forgotten for this decision and the next alike.
     fn trim(&mut self) {
         if let Ok(spec) = &self.seen.trigger.spec {
-            self.status.history.truncate(spec.history_limit);
+            let limit = spec.history_limit;
+            self.trim_history(limit);
         }
     }
 
@@ -411,8 +468,10 @@ impl<'a> Draft<'a> {
         self.note_waiting();
         self.replace();
         // The clocks of every other phase under way were set while absorbing.
-        if self.status.active_run().is_some_and(|run| run.phase == Phase::Pending) {
-            self.repeat();
+        match self.status.active_run().map(|run| run.phase) {
+            Some(Phase::Pending) => self.repeat(),
+            Some(Phase::Retrying) => self.go_on_retrying(),
+            Some(_) | None => {}
         }
     }
 
@@ -590,15 +649,27 @@ impl<'a> Draft<'a> {
         let lets_go = matches!(self.effect, Effect::SetFinalizers(_));
         if trigger.deleted_at.is_some() && self.status == trigger.status && !lets_go {
             // Nothing new to tell, and nobody to tell it to soon.
-            let follow = self.status.run.as_ref().and_then(|run| follow_of(run, trigger));
-            return Plan { status: None, effect: self.effect, events: vec![], follow, wake: self.wake };
+            let follow = self.status.run.as_ref().and_then(|run| follow_of(run, trigger, now));
+            let (effect, wake) = (self.effect, self.wake);
+            return Plan { status: None, effect, events: vec![], follow, wake, expires: None };
         }
         summarize(&mut self.status, self.standing.take(), trigger.generation, now);
-        let follow = self.status.run.as_ref().and_then(|run| follow_of(run, trigger));
+        let follow = self.status.run.as_ref().and_then(|run| follow_of(run, trigger, now));
         // Before a look nothing is written: what it brings is decided on with everything else.
         let looks = match self.effect {
-            Effect::ReadCredentials(_) | Effect::LookUp(_) | Effect::LookAt(_) | Effect::LookInto(_) => true,
-            Effect::Nothing | Effect::Fire(_) | Effect::Cancel(_) | Effect::SetFinalizers(_) => false,
+            Effect::ReadCredentials(_)
+            | Effect::LookUp(_)
+            | Effect::LookAt(_)
+            | Effect::LookAtOwn(_)
+            | Effect::LookInto(_) => true,
+            Effect::Nothing
+            | Effect::Fire(_)
+            | Effect::Cancel(_)
+            | Effect::Retry(_)
+            | Effect::Name(_)
+            | Effect::DeletePipeline(_)
+            | Effect::DeleteObject
+            | Effect::SetFinalizers(_) => false,
         };
         let changed = self.status != trigger.status && !looks;
         Plan {
@@ -607,6 +678,7 @@ impl<'a> Draft<'a> {
             events: if changed || lets_go { self.events } else { Vec::new() },
             follow,
             wake: self.wake,
+            expires: self.expires,
         }
     }
 }
@@ -627,21 +699,27 @@ fn end(run: &mut Run, phase: Phase, reason: Reason, message: String, now: Timest
     run.finished_at = Some(now);
 }
 
-/// How to follow a run that has a pipeline under way.
-fn follow_of(run: &Run, trigger: &Trigger) -> Option<Follow> {
-    if !matches!(run.phase, Phase::Running | Phase::Retrying) {
-        return None;
-    }
+/// How to follow a run whose pipeline is under way, or ended not long ago.
+fn follow_of(run: &Run, trigger: &Trigger, now: Timestamp) -> Option<Follow> {
     let pipeline = run.pipeline.as_ref()?;
+    let since = if matches!(run.phase, Phase::Running | Phase::Retrying) {
+        let retried = run.retry.as_ref().and_then(|retry| retry.at);
+        // Who waits for its end by cancelling looks as often as at a young one.
+        let cancelled = run.cancel_request().map(|(at, _)| at);
+        run.fired_at.max(run.resumed_at).max(retried).max(cancelled).unwrap_or(run.intended_at)
+    } else {
+        let ended = run.finished_at.filter(|_| absorb::may_run_again(run))?;
+        Some(ended).filter(|ended| now < later(*ended, FOLLOWED_AFTER_END))?
+    };
     Some(Follow {
         fire_id: run.fire_id.clone(),
-        pipeline_id: pipeline.id,
+        stretch: run.stretch()?,
+        status: pipeline.status.clone(),
         url: run.target.url.clone(),
         project: pipeline.project_id.map_or_else(|| run.target.project.clone(), |id| id.to_string()),
         named_project: run.target.project.clone(),
         access: access_of(run, trigger)?,
-        // Who waits for its end by cancelling looks as often as at a young one.
-        since: run.cancel_request().map(|(at, _)| at).or(run.fired_at).unwrap_or(run.intended_at),
+        since,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{FailedJob, FireId, Pipeline, Reason};
+use super::{FireId, Pipeline, Reason, Report};
 
 /// What is known after a POST that creates a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,8 +53,8 @@ pub enum Lookup {
     Found {
         /// The pipeline.
         pipeline: Pipeline,
-        /// Its failed jobs, if it has failed already.
-        failed_jobs: Vec<FailedJob>,
+        /// What it shows, if it has ended already.
+        report: Report,
         /// Others that carry the same name. There should never be one.
         duplicates: Vec<u64>,
     },
@@ -117,6 +117,38 @@ pub enum Finding {
     Nothing,
 }
 
+/// What became of a change of a pipeline that GitLab was asked for: to run failed jobs again, to name it, to
+/// delete it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and gone at the next decision")]
+pub enum Changed {
+    /// It was done; the pipeline as it stood then, where GitLab tells it.
+    Done(Option<Pipeline>),
+    /// The project has no such pipeline, or the token may not see it.
+    Gone,
+    /// It was not done, and will not be unless something is changed.
+    Refused {
+        /// Why.
+        reason: Reason,
+        /// In a sentence.
+        message: String,
+    },
+    /// It was not done, and may be later: nothing was sent, or GitLab asks to wait.
+    NotNow {
+        /// Why.
+        reason: Reason,
+        /// In a sentence.
+        message: String,
+        /// Not before this time.
+        until: Timestamp,
+    },
+    /// It may have been done.
+    Unknown {
+        /// What was seen.
+        message: String,
+    },
+}
+
 /// A look at the one pipeline that a person named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "one at a time, and gone at the next decision")]
@@ -143,16 +175,14 @@ pub enum Named {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "one at a time, and gone at the next decision")]
 pub enum Sighting {
-    /// The pipeline as GitLab tells it, with its failed jobs when it failed.
+    /// The pipeline as GitLab tells it, with what it shows when it has ended.
     Seen {
         /// The pipeline.
         pipeline: Pipeline,
-        /// At most 5, newest first; empty unless the pipeline failed.
-        failed_jobs: Vec<FailedJob>,
-        /// Names of the jobs that wait for a person; empty unless the pipeline is blocked by them.
-        manual_jobs: Vec<String>,
+        /// Empty unless the pipeline has ended, or waits for a person.
+        report: Report,
     },
-    /// The project can be read and has no such pipeline any more: somebody deleted it.
+    /// The project can be read and has no such pipeline (any more).
     Gone,
     /// It cannot be read for now; following goes on.
     Trouble {

@@ -23,7 +23,7 @@ pub mod trigger;
 pub mod value_source;
 pub mod variable;
 
-pub use answer::{Answer, Cancelled, Finding, Lookup, Named, Sighting};
+pub use answer::{Answer, Cancelled, Changed, Finding, Lookup, Named, Sighting};
 pub use binding::{CredentialUse, Purpose, SecretBinding};
 pub use digest::{Digest, FiringFields};
 pub use duration::Span;
@@ -34,18 +34,19 @@ pub use gitlab_version::GitLabVersion;
 pub use image::{ImageDigest, ImageError, ImageName, ImageRef, ImageTag};
 pub use image_update::{ImageUpdate, UpdateState};
 pub use output::{Output, OutputError, OutputName, Pick};
-pub use pipeline::{FailedJob, Pipeline, PipelineStatus};
+pub use pipeline::{FailedJob, Pipeline, PipelineStatus, Report, Tests};
 pub use project::ProjectRef;
 pub use reason::Reason;
 pub use repo_path::{RepoPath, RepoPathError};
 pub use run::{
-    Access, Attempt, AttemptKey, BundleKind, CaBundleRef, Cause, LastAttempt, Run, SecretKeyRef, Target,
+    Access, Attempt, AttemptKey, BundleKind, CaBundleRef, Cause, LastAttempt, Retry, RetryKey, RetryState,
+    Run, SecretKeyRef, Stretch, Target,
 };
 pub use schedule::{Schedule, ScheduleSpec, ScheduleStatus};
-pub use status::{Condition, Phase, TriggerStatus};
+pub use status::{Condition, Deletion, Phase, TriggerStatus};
 pub use template::{Context, Template, TemplateError};
 pub use trigger::{
-    ConcurrencyPolicy, DeletionPolicy, FireOn, ObjectKey, OnUnknown, Spec, SpecProblem, Trigger,
+    ConcurrencyPolicy, DeletionPolicy, FireOn, ObjectKey, OnUnknown, RetryPolicy, Spec, SpecProblem, Trigger,
 };
 pub use value_source::{FieldPath, Fields, ValueSource};
 pub use variable::{Variable, VariableName, VariableType, VariableValue};

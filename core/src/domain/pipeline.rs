@@ -155,6 +155,15 @@ pub struct Pipeline {
     /// How long it ran, in seconds, as GitLab counts it (waiting is left out).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_seconds: Option<u64>,
+    /// Its name in GitLab, set by `workflow:name` or by `spec.name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// How much of the code its tests cover, in percent, as GitLab tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<String>,
+    /// When GitLab last changed it. Only for comparing looks; it is not stored.
+    #[serde(skip)]
+    pub updated_at: Option<Timestamp>,
     /// Why GitLab could not make jobs of the CI configuration. It becomes a message, and is not stored beside it.
     #[serde(skip)]
     pub yaml_errors: Option<String>,
@@ -164,6 +173,9 @@ pub struct Pipeline {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FailedJob {
+    /// GitLab's id of the job; a retry gives it another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u64>,
     /// The job's name in `.gitlab-ci.yml`.
     pub name: String,
     /// Its stage.
@@ -175,6 +187,34 @@ pub struct FailedJob {
     /// Its page, with the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub web_url: Option<String>,
+}
+
+/// The test reports of a pipeline, summed up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Tests {
+    /// All test cases.
+    pub total: u64,
+    /// Those that passed.
+    pub success: u64,
+    /// Those that failed.
+    pub failed: u64,
+    /// Those that were skipped.
+    pub skipped: u64,
+    /// Those that could not be run.
+    pub error: u64,
+}
+
+/// What a pipeline has to show beside itself, at its end or where it waits for a person.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// At most 5, newest first; empty unless the pipeline failed.
+    pub failed_jobs: Vec<FailedJob>,
+    /// Names of the jobs that wait for a person; empty unless the pipeline is blocked by them.
+    pub manual_jobs: Vec<String>,
+    /// Its test reports; `None` where it has none, or they may not be read.
+    pub tests: Option<Tests>,
+    /// Ids of the pipelines that its trigger jobs started, at most 20, oldest first.
+    pub downstream: Vec<u64>,
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, FailedJob, FireId, Phase, Pipeline, Reason};
+use super::{Digest, FailedJob, FireId, Phase, Pipeline, Reason, Tests};
 
 /// Why a run exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,6 +202,77 @@ pub struct AttemptKey {
     pub by: String,
 }
 
+/// How far the newest retry of a run's pipeline has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum RetryState {
+    /// It waits for `nextAt`.
+    Waiting,
+    /// Its request was sent, or may have been, and no new job has been seen yet.
+    Unknown,
+    /// Failed jobs run again, or have.
+    Started,
+    /// GitLab does not start them again.
+    Refused,
+}
+
+/// How often the failed jobs of a run's pipeline were started again, and what is known of the last time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Retry {
+    /// How often failed jobs were started again. Counted when new jobs are seen after a request was recorded,
+    /// whoever made them.
+    pub count: u32,
+    /// How far the newest retry has come.
+    pub state: RetryState,
+    /// When the request is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<Timestamp>,
+    /// Ids of the jobs (the newest 5) that had failed when the request was recorded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub job_ids: Vec<u64>,
+    /// When the last request was recorded, before it was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// The operator process that recorded it; no other sends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Requests recorded for the newest retry: those before the last one had no effect.
+    #[serde(default)]
+    pub tries: u32,
+    /// The value of `pipekick.dev/retry` that asked for it, rather than `spec.retry`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
+}
+
+/// Names one request to start failed jobs again by the write of its intent, as [`AttemptKey`] does for a POST.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RetryKey {
+    /// The run.
+    pub fire_id: FireId,
+    /// When the intent was written.
+    pub at: Timestamp,
+    /// Who wrote it.
+    pub by: String,
+}
+
+/// Names a stretch of a pipeline's life as its run tells it: under way, waiting for a retry, ended, run again.
+/// What was seen in one stretch says nothing of the next.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Stretch {
+    /// The pipeline.
+    pub pipeline_id: u64,
+    /// How often its failed jobs were started again.
+    pub retries: u32,
+    /// When they are, next.
+    pub next_at: Option<Timestamp>,
+    /// When that was last recorded.
+    pub retry_at: Option<Timestamp>,
+    /// When it was seen to run again after its end.
+    pub resumed_at: Option<Timestamp>,
+    /// When its end was seen.
+    pub finished_at: Option<Timestamp>,
+}
+
 /// One firing and what followed from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -251,6 +322,18 @@ pub struct Run {
     /// When its end was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
+    /// When its pipeline was seen to run again after its end; `timeout` counts from then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed_at: Option<Timestamp>,
+    /// The name its pipeline is given, by `spec.name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Why GitLab did not let the pipeline be named; that does not fail the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_refused: Option<Reason>,
+    /// Retries of its failed pipeline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
     /// Its pipeline in GitLab.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<Pipeline>,
@@ -260,6 +343,12 @@ pub struct Run {
     /// Jobs that failed, newest first, at most 5.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_jobs: Vec<FailedJob>,
+    /// The pipeline's test reports, summed up at its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tests: Option<Tests>,
+    /// Ids of the pipelines that its trigger jobs started, at most 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub downstream: Vec<u64>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -287,6 +376,27 @@ impl Run {
         Some(AttemptKey { fire_id: self.fire_id.clone(), count: *count, at: *at, by: by.clone() })
     }
 
+    /// The name of the last request to start failed jobs again, if one was recorded.
+    #[must_use]
+    pub fn retry_key(&self) -> Option<RetryKey> {
+        let retry = self.retry.as_ref()?;
+        Some(RetryKey { fire_id: self.fire_id.clone(), at: retry.at?, by: retry.by.clone()? })
+    }
+
+    /// The stretch of its pipeline's life that this record tells of, if it has a pipeline.
+    #[must_use]
+    pub fn stretch(&self) -> Option<Stretch> {
+        let retry = self.retry.as_ref();
+        Some(Stretch {
+            pipeline_id: self.pipeline.as_ref()?.id,
+            retries: retry.map_or(0, |retry| retry.count),
+            next_at: retry.and_then(|retry| retry.next_at),
+            retry_at: retry.and_then(|retry| retry.at),
+            resumed_at: self.resumed_at,
+            finished_at: self.finished_at,
+        })
+    }
+
     /// The record that stays in history.
     #[must_use]
     pub fn to_history(&self) -> HistoryEntry {
@@ -298,10 +408,36 @@ impl Run {
             digest: self.digest.clone(),
             phase: self.phase,
             pipeline_id: self.pipeline.as_ref().map(|p| p.id),
+            place: self.pipeline.as_ref().map(|pipeline| Place {
+                url: self.target.url.clone(),
+                project: self.target.project.clone(),
+                project_id: pipeline.project_id,
+                access: self.target.access.clone(),
+                ca_bundle: self.target.ca_bundle.clone(),
+            }),
             fired_at: self.fired_at,
             finished_at: self.finished_at,
         }
     }
+}
+
+/// Where the pipeline of an earlier run is: it is deleted there whatever spec says later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Place {
+    /// The GitLab instance.
+    pub url: String,
+    /// The project, as it was named.
+    pub project: String,
+    /// The project's numeric id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project_id: Option<u64>,
+    /// The Secret key of the access token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<SecretKeyRef>,
+    /// The CA bundle that GitLab was believed by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle: Option<CaBundleRef>,
 }
 
 /// An earlier run, compact.
@@ -324,6 +460,9 @@ pub struct HistoryEntry {
     /// GitLab's id of its pipeline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline_id: Option<u64>,
+    /// Where the pipeline is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
     /// When GitLab accepted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fired_at: Option<Timestamp>,
@@ -366,6 +505,8 @@ mod tests {
         let kept = serde_json::json!({
             "seq": 12, "fireId": "7hq2m0v6x5t1c9", "cause": "Request", "request": "deploy", "digest": "v1:ab",
             "phase": "Running", "pipelineId": 700, "firedAt": "2026-11-01T12:00:01Z",
+            "place": {"url": "https://gitlab.example.com", "project": "shop/checkout",
+                      "access": {"name": "gitlab", "key": "access"}},
         });
         assert_eq!(serde_json::to_value(run.to_history()).unwrap(), kept);
         assert_eq!(Run { attempt: None, ..run }.attempt_key(), None);

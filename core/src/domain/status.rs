@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Digest;
-use super::run::{HistoryEntry, Run, is_zero};
+use super::run::{HistoryEntry, Place, Run, is_zero};
 
 //           ┌────────────────────────── NotSent, throttled ───────────────────────┐
 //           ▼                                                                      │
@@ -16,6 +16,9 @@ use super::run::{HistoryEntry, Run, is_zero};
 //                    │ └─ anything else → Unknown ─ found → Running                │
 //                    └──── (lost) ─────────┘   │ ├─ proven absent ────────────────┘
 //                                              │ └─ cannot tell → Held
+//
+// Running ─ failed → Retrying ─ new jobs → Retrying ─ → Succeeded | Failed …     (spec.retry, pipekick.dev/retry)
+// Succeeded | Failed | Canceled | Skipped ─ its pipeline runs again → Running
 
 /// Where a trigger, or a run of it, stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -142,8 +145,14 @@ pub enum Answered {
     Canceled,
     /// The run's pipeline is being cancelled; how that goes stands in the run.
     Canceling,
-    /// Without an access token the run's pipeline can be neither followed nor cancelled.
+    /// The pipeline's failed jobs are started again.
+    Retried,
+    /// The run has no pipeline that failed by its jobs, or it runs again already.
+    NothingFailed,
+    /// Without an access token nothing can be done about the pipeline.
     NotFollowed,
+    /// GitLab refused; an Event and the run's message say why.
+    Refused,
     /// A run of the schedule is still active and its concurrencyPolicy is Forbid: dropped.
     Forbidden,
     /// The pipeline is another one's: of another ref or source, or it carries another run's name.
@@ -162,12 +171,15 @@ pub struct LastHandled {
     /// `pipekick.dev/cancel`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<Handled>,
+    /// `pipekick.dev/retry`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Handled>,
 }
 
 impl LastHandled {
     fn is_empty(&self) -> bool {
-        let Self { fire, resolve, cancel } = self;
-        fire.is_none() && resolve.is_none() && cancel.is_none()
+        let Self { fire, resolve, cancel, retry } = self;
+        fire.is_none() && resolve.is_none() && cancel.is_none() && retry.is_none()
     }
 }
 
@@ -186,6 +198,22 @@ pub struct Waiting {
     /// How many others were seen to wait, and were replaced by this one.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub collapsed: u32,
+}
+
+/// A pipeline that left the history and is to be deleted in GitLab, by `historyDeletesPipelines`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Deletion {
+    /// GitLab's id of the pipeline.
+    pub pipeline_id: u64,
+    /// Where it is.
+    pub place: Place,
+    /// Requests that GitLab neither followed nor refused.
+    #[serde(default)]
+    pub tries: u32,
+    /// When the next one is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<Timestamp>,
 }
 
 /// What Pipekick knows and did. Written by the operator alone.
@@ -216,6 +244,9 @@ pub struct TriggerStatus {
     /// Earlier runs, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryEntry>,
+    /// Pipelines of runs that left the history, until GitLab has deleted them or refused to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deletions: Vec<Deletion>,
     /// Ready, Reconciling, Stalled, Fired, Succeeded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,

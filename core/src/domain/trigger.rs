@@ -77,6 +77,15 @@ pub enum DeletionPolicy {
     Cancel,
 }
 
+/// How failed jobs are started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// How often in one run.
+    pub limit: u32,
+    /// Before the first time; it doubles with each.
+    pub backoff: Span,
+}
+
 /// A spec with nothing left to check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
@@ -110,6 +119,14 @@ pub struct Spec {
     pub history_limit: usize,
     /// What to do when nothing can be looked up.
     pub on_unknown: OnUnknown,
+    /// Whether and how failed jobs are started again.
+    pub retry: Option<RetryPolicy>,
+    /// The name each pipeline is given.
+    pub name: Option<String>,
+    /// Whether the pipeline of a run that leaves the history is deleted in GitLab.
+    pub history_deletes_pipelines: bool,
+    /// How long after the end of its run the object deletes itself.
+    pub ttl_after_finished: Option<Span>,
 }
 
 /// A spec that cannot be fired, in a sentence that says what to write instead.
@@ -129,12 +146,16 @@ pub struct Trigger {
     pub deleted_at: Option<Timestamp>,
     /// Its finalizers.
     pub finalizers: Vec<String>,
+    /// Whether `metadata.generateName` made its name: nobody applies it again under that name.
+    pub generated: bool,
     /// The value of `pipekick.dev/fire`.
     pub fire: Option<String>,
     /// The value of `pipekick.dev/resolve`.
     pub resolve: Option<String>,
     /// The value of `pipekick.dev/cancel`.
     pub cancel: Option<String>,
+    /// The value of `pipekick.dev/retry`.
+    pub retry: Option<String>,
     /// What fires it; known even where the rest of spec cannot be fired.
     pub fire_on: FireOn,
     /// Whether it is suspended.

@@ -11,8 +11,8 @@ use pipekick_core::decide::trigger::{
 };
 use pipekick_core::domain::{
     Answer, AttemptKey, ConcurrencyPolicy, DeletionPolicy, Finding, FireOn, FiringFields, LastAttempt,
-    Lookup, Named, ObjectKey, OnUnknown, Phase, Pipeline, PipelineStatus, Reason, Run, SecretKeyRef,
-    Sighting, Spec, Trigger, TriggerStatus,
+    Lookup, Named, ObjectKey, OnUnknown, Phase, Pipeline, PipelineStatus, Reason, Report, Run, SecretKeyRef,
+    Sighting, Spec, Stretch, Trigger, TriggerStatus,
 };
 
 use crate::config::{Break, Config};
@@ -202,6 +202,10 @@ impl Lab {
             cancel_on_timeout: false,
             history_limit: 5,
             on_unknown: if self.config.refire { OnUnknown::Refire } else { OnUnknown::Hold },
+            retry: None,
+            name: None,
+            history_deletes_pipelines: false,
+            ttl_after_finished: None,
         };
         let resolve = seen.resolve.map(|(seq, verb, id)| match verb {
             Verb::Refire => format!("{seq}:refire"),
@@ -214,9 +218,11 @@ impl Lab {
             generation: seen.generation.into(),
             deleted_at: None,
             finalizers: vec![],
+            generated: false,
             fire: fire_value(seen.fire),
             resolve,
             cancel: None,
+            retry: None,
             fire_on: FireOn::Apply,
             suspend: false,
             firing: firing_fields(seen.content),
@@ -252,13 +258,13 @@ impl Lab {
             gitlab_now: None,
             sighting: question.sighting.map(|id| {
                 let pipeline = pipeline(id, None, PipelineStatus::Success);
-                (id.into(), Sighting::Seen { pipeline, failed_jobs: vec![], manual_jobs: vec![] })
+                (under_way(id), Sighting::Seen { pipeline, report: Report::default() })
             }),
             lookup: question.lookup.map(|(of, look, _)| {
                 let lookup = match look {
                     Look::Found(id, other) => Lookup::Found {
                         pipeline: pipeline(id, None, PipelineStatus::Running),
-                        failed_jobs: vec![],
+                        report: Report::default(),
                         duplicates: other.into_iter().map(u64::from).collect(),
                     },
                     Look::NoCandidate => Lookup::NoCandidate,
@@ -280,12 +286,16 @@ impl Lab {
             }),
             cancel: None,
             finding: question.looked_into.map(|of| (self.intent(of).key.clone(), Finding::Nothing)),
+            looked_at: None,
+            retried: None,
+            naming: None,
+            deleted: vec![],
         }
     }
 
     fn translate(&mut self, plan: Plan, question: &Question, now: Timestamp) -> Decision {
         let settled = plan.is_settled();
-        let Plan { status, effect, events: _, follow, wake } = plan;
+        let Plan { status, effect, events: _, follow, wake, expires: _ } = plan;
         let standing = status.as_ref().unwrap_or(self.status(question.seen.status)).run.clone();
         let intent = standing.as_ref().and_then(|run| self.intent_of(run));
         let effect = match (effect, intent) {
@@ -306,6 +316,16 @@ impl Lab {
                 | Effect::SetFinalizers(_),
                 _,
             ) => Act::Nothing,
+            (
+                Effect::LookAtOwn(_)
+                | Effect::Retry(_)
+                | Effect::Name(_)
+                | Effect::DeletePipeline(_)
+                | Effect::DeleteObject,
+                _,
+            ) => {
+                unreachable!("the model's spec asks for none of these")
+            }
         };
         let wake = wake.map(|at| {
             let nanos = at.duration_since(now).as_nanos().max(0);
@@ -316,7 +336,10 @@ impl Lab {
         Decision {
             status: status.map(|status| self.file(status)),
             effect,
-            follow: follow.map(|follow| small(follow.pipeline_id)),
+            // What becomes of a pipeline after its end is not in the model.
+            follow: follow
+                .filter(|follow| follow.stretch.finished_at.is_none())
+                .map(|follow| small(follow.stretch.pipeline_id)),
             wake,
             settled,
         }
@@ -375,6 +398,18 @@ fn later(now: Timestamp, ticks: u16) -> Timestamp {
     now + SignedDuration::from_secs((ticks * TICK).into())
 }
 
+/// The one stretch of a pipeline's life that the model knows: neither retried nor run again.
+fn under_way(id: u8) -> Stretch {
+    Stretch {
+        pipeline_id: id.into(),
+        retries: 0,
+        next_at: None,
+        retry_at: None,
+        resumed_at: None,
+        finished_at: None,
+    }
+}
+
 fn pipeline(id: u8, content: Option<Content>, status: PipelineStatus) -> Pipeline {
     Pipeline {
         id: id.into(),
@@ -389,6 +424,9 @@ fn pipeline(id: u8, content: Option<Content>, status: PipelineStatus) -> Pipelin
         started_at: None,
         finished_at: None,
         duration_seconds: None,
+        name: None,
+        coverage: None,
+        updated_at: None,
         yaml_errors: None,
     }
 }

@@ -3,8 +3,12 @@
 //! Nothing is sent unless the write of its intent was confirmed to this very process, and only while that
 //! write is young. What became of a POST is remembered until it stands in status.
 
-use pipekick_core::decide::trigger::{Credentials, Effect, FireOrder, INTENT_MAX_AGE, Note, Plan};
-use pipekick_core::domain::{Answer, Finding, FireId, Lookup, ObjectKey, Reason, TriggerStatus};
+use pipekick_core::decide::trigger::{
+    Credentials, Effect, FireOrder, INTENT_MAX_AGE, NameOrder, Note, Plan, RetryOrder,
+};
+use pipekick_core::domain::{
+    Answer, Changed, Deletion, Finding, FireId, Lookup, ObjectKey, Reason, Sighting, TriggerStatus,
+};
 
 use super::freight::Freight;
 use super::lookup::Looked;
@@ -29,11 +33,18 @@ const PARKED: std::time::Duration = std::time::Duration::from_secs(30);
 fn host_of(effect: &Effect) -> Option<(&str, Rank)> {
     match effect {
         // A look into a refusal takes a place that is free, and waits for none: what it explains waits to be told.
-        Effect::Nothing | Effect::ReadCredentials(_) | Effect::LookInto(_) | Effect::SetFinalizers(_) => None,
+        Effect::Nothing
+        | Effect::ReadCredentials(_)
+        | Effect::LookInto(_)
+        | Effect::SetFinalizers(_)
+        | Effect::DeleteObject => None,
         Effect::LookUp(look) => Some((&look.target.url, Rank::Following)),
-        Effect::LookAt(look) => Some((&look.target.url, Rank::Following)),
+        Effect::LookAt(look) | Effect::LookAtOwn(look) => Some((&look.target.url, Rank::Following)),
         Effect::Fire(order) => Some((&order.target.url, Rank::Firing)),
         Effect::Cancel(order) => Some((&order.url, Rank::Firing)),
+        Effect::Retry(order) => Some((&order.at.target.url, Rank::Firing)),
+        Effect::Name(order) => Some((&order.at.target.url, Rank::Bookkeeping)),
+        Effect::DeletePipeline(deletion) => Some((&deletion.place.url, Rank::Bookkeeping)),
     }
 }
 
@@ -90,6 +101,13 @@ impl TriggerController {
                 turn.named = Some((look.pipeline_id, self.looker.look_at(&key.namespace, &look).await));
                 Next::Decide
             }
+            Effect::LookAtOwn(look) => {
+                turn.look_began = Some(clock::instant());
+                let (sighting, wait) = self.looker.look_at_own(&key.namespace, &look).await;
+                self.memories.looked(key, matches!(sighting, Sighting::Trouble { .. }), wait);
+                turn.looked_at = Some((look.pipeline_id, sighting));
+                Next::Decide
+            }
             Effect::Cancel(order) => {
                 if let Some(status) = plan.status.take() {
                     if let Err(error) = self.write(turn, &status).await {
@@ -131,6 +149,98 @@ impl TriggerController {
                 // An order without an intent would be a POST that nobody could find again.
                 None => Next::End(Outcome::done()),
             },
+            Effect::Retry(order) => match plan.status.take() {
+                Some(status) => self.retry(key, turn, &status, &order, plan.events).await,
+                None => Next::End(Outcome::done()),
+            },
+            Effect::Name(order) => match self.write_first(key, turn, &mut plan).await {
+                Some(next) => next,
+                None => self.name(key, &order).await,
+            },
+            Effect::DeletePipeline(deletion) => match self.write_first(key, turn, &mut plan).await {
+                Some(next) => next,
+                None => self.delete_pipeline(key, &deletion).await,
+            },
+            Effect::DeleteObject => match self.write_first(key, turn, &mut plan).await {
+                Some(next) => next,
+                None => self.delete_object(key, turn).await,
+            },
+        }
+    }
+
+    /// Writes what `plan` writes before an effect that needs no record of its own. `Some` if that ended the matter.
+    async fn write_first(&self, key: &ObjectKey, turn: &mut Turn, plan: &mut Plan) -> Option<Next> {
+        let status = plan.status.take()?;
+        if let Err(error) = self.write(turn, &status).await {
+            return Some(self.not_written(key, turn, &error).await);
+        }
+        self.tell(key, turn, std::mem::take(&mut plan.events));
+        None
+    }
+
+    async fn retry(
+        &self,
+        key: &ObjectKey,
+        turn: &mut Turn,
+        intent: &TriggerStatus,
+        order: &RetryOrder,
+        events: Vec<Note>,
+    ) -> Next {
+        let (began, began_at) = (clock::instant(), clock::now());
+        let written = self.write(turn, intent).await;
+        // What was seen before says nothing of what comes now.
+        turn.looked_at = None;
+        let unsent = |message: &str| Changed::NotNow {
+            reason: Reason::Waiting,
+            message: message.into(),
+            until: clock::now(),
+        };
+        if let Err(error) = written {
+            if matches!(error, WriteError::Unconfirmed(_)) {
+                // Should it stand after all: nothing was sent for it.
+                let answer = unsent("the record of the intent was not confirmed, so nothing was sent");
+                self.memories.changed(key, |changes| changes.retried = Some((order.key.clone(), answer)));
+            }
+            return self.not_written(key, turn, &error).await;
+        }
+        let by_wall = clock::now().duration_since(began_at).try_into().unwrap_or_default();
+        let age = clock::instant().saturating_duration_since(began).max(by_wall);
+        let answer = if age >= INTENT_MAX_AGE {
+            unsent("the process slept after it had recorded the intent, so nothing was sent")
+        } else {
+            self.looker.retry(&key.namespace, &order.at).await
+        };
+        log_change(key, "failed jobs were asked to start again", order.at.pipeline_id, &answer);
+        self.memories.changed(key, |changes| changes.retried = Some((order.key.clone(), answer)));
+        self.tell(key, turn, events);
+        Next::Decide
+    }
+
+    async fn name(&self, key: &ObjectKey, order: &NameOrder) -> Next {
+        let answer = self.looker.name(&key.namespace, order).await;
+        log_change(key, "pipeline was asked to take its name", order.at.pipeline_id, &answer);
+        let named = (order.at.pipeline_id, order.name.clone(), answer);
+        self.memories.changed(key, |changes| changes.naming = Some(named));
+        Next::Decide
+    }
+
+    async fn delete_pipeline(&self, key: &ObjectKey, deletion: &Deletion) -> Next {
+        let answer = self.looker.delete(&key.namespace, deletion).await;
+        log_change(key, "pipeline of an old run was asked to be deleted", deletion.pipeline_id, &answer);
+        let deleted = (deletion.pipeline_id, deletion.tries, answer);
+        self.memories.changed(key, |changes| changes.deleted.push(deleted));
+        Next::Decide
+    }
+
+    /// The object goes, if it still is the one that was looked at, at the version that was looked at.
+    async fn delete_object(&self, key: &ObjectKey, turn: &mut Turn) -> Next {
+        let guard = guard(turn);
+        match status::delete::<PipelineTrigger>(&self.cluster, &guard).await {
+            Ok(()) => {
+                tracing::info!(object = %key, "object was deleted: the time after its run is over");
+                Next::End(Outcome::done())
+            }
+            Err(error) => self.not_written(key, turn, &error).await,
         }
     }
 
@@ -238,11 +348,7 @@ impl TriggerController {
 
     /// Writes the status, guarded, and goes on with the object as it stands then.
     async fn write(&self, turn: &mut Turn, status: &TriggerStatus) -> Result<(), WriteError> {
-        let guard = Guard {
-            key: turn.trigger.key.clone(),
-            uid: turn.trigger.uid.clone(),
-            resource_version: turn.resource_version.clone(),
-        };
+        let guard = guard(turn);
         let object: Object = status::write::<PipelineTrigger, _>(&self.cluster, &guard, status).await?;
         self.memories.confirmed(&turn.trigger.key);
         self.take(turn, &object);
@@ -325,6 +431,30 @@ impl TriggerController {
                 occasion = format!("{occasion}.{}", &which[..8]);
             }
             self.events.tell(Subject { key: key.clone(), uid: turn.trigger.uid.clone(), occasion }, note);
+        }
+    }
+}
+
+/// What a write or a delete is guarded by: the object as it was looked at.
+fn guard(turn: &Turn) -> Guard {
+    Guard {
+        key: turn.trigger.key.clone(),
+        uid: turn.trigger.uid.clone(),
+        resource_version: turn.resource_version.clone(),
+    }
+}
+
+fn log_change(key: &ObjectKey, what: &str, pipeline_id: u64, changed: &Changed) {
+    match changed {
+        Changed::Done(_) | Changed::Gone => tracing::info!(object = %key, pipeline_id, "{what}"),
+        Changed::Refused { reason, message } => {
+            tracing::info!(object = %key, pipeline_id, %reason, detail = message, "{what}, gitlab refused");
+        }
+        Changed::NotNow { reason, message, until } => {
+            tracing::info!(object = %key, pipeline_id, %reason, detail = message, %until, "{what}, not now");
+        }
+        Changed::Unknown { message } => {
+            tracing::warn!(object = %key, pipeline_id, detail = message, "{what}, outcome is unknown");
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Learns what pipelines do: one follower per (host, project, credential), however many triggers.
 //!
 //! A list call answers for all pipelines of a group; a single one is asked alone. A pipeline is looked at
-//! after a tenth of its age, between 5 s (`--follow-interval`) and 60 s; after a day every 10 minutes. What it
-//! sees it hands to the runtime as a [`Sighting`], and only what a decision could care about.
+//! after a tenth of its age, between 5 s (`--follow-interval`) and 60 s; after a day every 10 minutes. One that has
+//! ended is looked at for 6 hours more, ever more rarely, for somebody may run it again; a list that is asked for
+//! others tells of it for nothing. What it sees it hands to the runtime as a [`Sighting`], and only what a decision
+//! could care about.
 
 mod groups;
 mod look;
@@ -12,9 +14,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pipekick_core::decide::trigger::Follow;
-use pipekick_core::domain::{GitLabUrl, ObjectKey, SecretKeyRef, Sighting};
+use pipekick_core::domain::{GitLabUrl, ObjectKey, SecretKeyRef, Sighting, Stretch};
 use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 
 use super::Record;
 use crate::clock;
@@ -79,7 +82,7 @@ impl Follower {
 
     /// What was seen last of the pipeline that is followed for `object`.
     #[must_use]
-    pub fn sighting(&self, object: &ObjectKey) -> Option<(u64, Sighting)> {
+    pub fn sighting(&self, object: &ObjectKey) -> Option<(Stretch, Sighting)> {
         lock(&self.groups).sighting(object)
     }
 
@@ -111,12 +114,13 @@ impl Follower {
                 self.looked(ended);
             }
             let room = CONCURRENT_LOOKS.saturating_sub(looks.len());
-            let (due, next) = lock(&self.groups).take_due(room, clock::instant());
-            for (key, ids) in due {
+            let (due, next) = lock(&self.groups).take_due(room, now());
+            for (key, wanted) in due {
                 let follower = Arc::clone(&self);
+                let began = clock::instant();
                 looks.spawn(async move {
-                    let found = follower.look(&key, ids).await;
-                    (key, found)
+                    let look = follower.look(&key, wanted).await;
+                    (key, began, look)
                 });
             }
             tokio::select! {
@@ -127,8 +131,8 @@ impl Follower {
         }
     }
 
-    fn looked(&self, ended: Result<(GroupKey, Look), JoinError>) {
-        let (key, look) = match ended {
+    fn looked(&self, ended: Result<(GroupKey, Instant, Look), JoinError>) {
+        let (key, began, look) = match ended {
             Ok(look) => look,
             Err(error) => {
                 tracing::error!(%error, "look at pipelines panicked");
@@ -136,7 +140,7 @@ impl Follower {
                 return;
             }
         };
-        let concerned = lock(&self.groups).looked(&key, look, now());
+        let concerned = lock(&self.groups).looked(&key, began, look, now());
         for object in concerned {
             self.handle.poke(&object, Rank::Following);
         }

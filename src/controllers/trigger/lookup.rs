@@ -12,11 +12,12 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use pipekick_core::decide::trigger::{CLOCKS_DIFFER, LookAt, LookUp};
 use pipekick_core::domain::{
-    Access, CredentialUse, FireId, GitLabUrl, GitRef, Lookup, Named, Pipeline, PipelineStatus, ProjectRef,
-    Reason, Target,
+    Access, CredentialUse, FireId, GitLabUrl, GitRef, Lookup, Named, Pipeline, ProjectRef, Reason, Report,
+    Sighting, Target,
 };
 use secrecy::SecretString;
 
+use super::report;
 use crate::clock;
 use crate::cluster::secrets::{Secrets, Unavailable};
 use crate::gitlab::{self, Endpoint, Page, PipelineFilter, ReadError, ReadKind, Source};
@@ -118,6 +119,34 @@ impl Looker {
             Err(error) => return trouble(error),
         };
         Named::Seen { pipeline, carries }
+    }
+
+    /// The run's own pipeline, and how long to leave GitLab alone now.
+    pub(super) async fn look_at_own(&self, namespace: &str, look: &LookAt) -> (Sighting, Duration) {
+        let LookAt { pipeline_id, target, access } = look;
+        let (mut at, token) = match self.reach(namespace, target, access).await {
+            Ok(reached) => reached,
+            Err((reason, message)) => return (Sighting::Trouble { reason, message }, Duration::ZERO),
+        };
+        let seen = match self.gitlab.pipeline(&at, *pipeline_id, &token).await {
+            Err(ReadError { moved_to: Some(project), .. }) => {
+                at.project = project;
+                self.gitlab.pipeline(&at, *pipeline_id, &token).await
+            }
+            seen => seen,
+        };
+        let seen = match seen {
+            Ok(pipeline) => report::sighting(&self.gitlab, &at, pipeline, &token).await,
+            Err(error) => Err(error),
+        };
+        match seen {
+            Ok(sighting) => (sighting, Duration::ZERO),
+            Err(error) if error.kind == ReadKind::NotFound => (Sighting::Gone, Duration::ZERO),
+            Err(error) => {
+                let wait = if let ReadKind::Throttled { wait } = error.kind { wait } else { Duration::ZERO };
+                (error.into(), wait)
+            }
+        }
     }
 
     pub(super) async fn reach(
@@ -243,12 +272,11 @@ impl Looker {
         // A list leaves out most of what the run tells of its pipeline.
         let whole = self.gitlab.pipeline(&id, first.id, token).await;
         let pipeline = whole.unwrap_or_else(|_| (*first).clone());
-        let failed_jobs = if pipeline.status == PipelineStatus::Failed {
-            self.gitlab.failed_jobs(&id, first.id, token).await.unwrap_or_default()
-        } else {
-            Vec::new()
+        let report = match report::sighting(&self.gitlab, &id, pipeline.clone(), token).await {
+            Ok(Sighting::Seen { pipeline: _, report }) => report,
+            Ok(Sighting::Gone | Sighting::Trouble { .. }) | Err(_) => Report::default(),
         };
-        Ok(Lookup::Found { pipeline, failed_jobs, duplicates: others.iter().map(|other| other.id).collect() })
+        Ok(Lookup::Found { pipeline, report, duplicates: others.iter().map(|other| other.id).collect() })
     }
 
     async fn mark(

@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use pipekick_core::decide::trigger::{CancelOrder, CancelSent, LOOK_INTERVAL, cancel_again};
-use pipekick_core::domain::{Answer, AttemptKey, Cancelled, ObjectKey};
+use pipekick_core::decide::trigger::{CancelOrder, CancelSent, LOOK_INTERVAL, MAX_DELETIONS, cancel_again};
+use pipekick_core::domain::{Answer, AttemptKey, Cancelled, Changed, ObjectKey, RetryKey};
 use tokio::time::Instant;
 
 use crate::clock;
@@ -26,12 +26,23 @@ struct Sent {
     again: Instant,
 }
 
+/// A record in status that something is about to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Intent {
+    /// A pipeline is created.
+    Post(AttemptKey),
+    /// Failed jobs are started again.
+    Retry(RetryKey),
+}
+
 #[derive(Default)]
 struct Memory {
     /// What became of POSTs whose outcome is not in status yet, oldest first.
     answers: Vec<(AttemptKey, Answer)>,
     /// The intent in status, and when this process first saw it there.
-    intent: Option<(AttemptKey, Instant)>,
+    intent: Option<(Intent, Instant)>,
+    /// What became of changes that status does not tell of yet.
+    changes: Changes,
     /// When to look again for a pipeline that was lost, and how many looks in a row met trouble.
     look_again: Option<Instant>,
     troubles: u32,
@@ -39,6 +50,17 @@ struct Memory {
     cancel: Option<(Sent, u32)>,
     /// Writes in a row that the API server did not confirm.
     unconfirmed: u32,
+}
+
+/// What became of changes asked of pipelines.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Changes {
+    /// The last request to start failed jobs again.
+    pub(super) retried: Option<(RetryKey, Changed)>,
+    /// The last request to name a pipeline: which, and how.
+    pub(super) naming: Option<(u64, String, Changed)>,
+    /// Requests to delete pipelines: which, and the number of the try.
+    pub(super) deleted: Vec<(u64, u32, Changed)>,
 }
 
 /// The memories of all objects that have some. A settled object has none.
@@ -68,7 +90,7 @@ impl Memories {
     }
 
     /// How long ago `intent` was first seen; now, if it is new.
-    pub(super) fn age_of(&self, key: &ObjectKey, intent: AttemptKey) -> Duration {
+    pub(super) fn age_of(&self, key: &ObjectKey, intent: Intent) -> Duration {
         let now = clock::instant();
         let mut all = self.lock();
         let memory = all.entry(key.clone()).or_default();
@@ -79,6 +101,20 @@ impl Memories {
                 Duration::ZERO
             }
         }
+    }
+
+    /// What became of changes asked of the object's pipelines.
+    pub(super) fn changes(&self, key: &ObjectKey) -> Changes {
+        self.lock().get(key).map(|memory| memory.changes.clone()).unwrap_or_default()
+    }
+
+    /// Notes what became of a change.
+    pub(super) fn changed(&self, key: &ObjectKey, note: impl FnOnce(&mut Changes)) {
+        let mut all = self.lock();
+        let changes = &mut all.entry(key.clone()).or_default().changes;
+        note(changes);
+        let excess = changes.deleted.len().saturating_sub(MAX_DELETIONS);
+        changes.deleted.drain(..excess);
     }
 
     /// A look for a lost pipeline was taken; `trouble` if GitLab could not be asked.

@@ -9,6 +9,7 @@
 
 mod apply;
 mod cancel;
+mod change;
 mod follow;
 mod freight;
 mod gate;
@@ -16,13 +17,14 @@ mod look_into;
 mod lookup;
 mod memory;
 mod observe;
+mod report;
 
 use std::sync::Arc;
 
 use kube::Client;
 use pipekick_core::decide::summary::tell_bug;
 use pipekick_core::decide::trigger::{Credentials, Plan, decide};
-use pipekick_core::domain::{AttemptKey, Finding, Lookup, Named, ObjectKey, Phase, Trigger};
+use pipekick_core::domain::{AttemptKey, Finding, Lookup, Named, ObjectKey, Phase, Sighting, Trigger};
 
 pub use follow::Follower;
 pub use observe::Record;
@@ -97,6 +99,7 @@ struct Turn {
     look_began: Option<tokio::time::Instant>,
     look_date: Option<jiff::Timestamp>,
     named: Option<(u64, Named)>,
+    looked_at: Option<(u64, Sighting)>,
     finding: Option<(AttemptKey, Finding)>,
 }
 
@@ -131,16 +134,19 @@ impl TriggerController {
         self.follower.follow(key, plan.follow.clone());
         let unknown = turn.trigger.status.run.as_ref().is_some_and(|run| run.phase == Phase::Unknown);
         self.metrics.unknown_runs(self.memories.unknown(key, unknown));
-        if plan.is_settled() {
+        let settled = plan.is_settled();
+        let outcome = if settled {
             self.memories.forget(key);
-            return Outcome::done().settled(Version::parse(&turn.resource_version));
-        }
-        match plan.wake {
+            Outcome::done().settled(Version::parse(&turn.resource_version))
+        } else {
+            Outcome::done()
+        };
+        match plan.wake.into_iter().chain(plan.expires).min() {
             Some(at) => {
                 let delay = at.duration_since(clock::now()).try_into().unwrap_or_default();
-                Outcome::done().wake_in(delay, rank(&turn.trigger))
+                outcome.wake_in(delay, if settled { Rank::Bookkeeping } else { rank(&turn.trigger) })
             }
-            None => Outcome::done(),
+            None => outcome,
         }
     }
 }
@@ -173,8 +179,17 @@ impl Worker for TriggerController {
         crash::panic_on(key);
         let record = match entry.body {
             Body::Whole(record) => record,
-            // Nothing is left to do for it, until an event brings it whole again.
-            Body::Settled => return Outcome::done(),
+            // Its time has come, or its pipeline runs again after its end.
+            Body::Settled => match status::read::<PipelineTrigger, Object>(&self.cluster, key).await {
+                Ok(Some(object)) if object.metadata.uid.as_deref() == Some(&*entry.uid) => {
+                    Arc::new(Record::new(&object, &self.config.gitlab_url))
+                }
+                Ok(_) => return Outcome::done(),
+                Err(message) => {
+                    tracing::warn!(object = %key, detail = message, "object could not be read again");
+                    return Outcome::done().wake_in(self.memories.unconfirmed(key), Rank::Bookkeeping);
+                }
+            },
         };
         let trigger = match &record.trigger {
             Ok(trigger) => trigger.clone(),
@@ -193,6 +208,7 @@ impl Worker for TriggerController {
             look_began: None,
             look_date: None,
             named: None,
+            looked_at: None,
             finding: None,
         };
         let outcome = self.steps(key, &mut turn).await;

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use pipekick_core::decide::trigger::{Facts, Observed};
-use pipekick_core::domain::{GitLabUrl, ObjectKey, Phase, Run, Trigger};
+use pipekick_core::domain::{GitLabUrl, ObjectKey, Phase, RetryState, Run, Trigger};
 use tokio::time::Instant;
 
+use super::memory::{Changes, Intent};
 use super::{Object, TriggerController, Turn};
 use crate::api::trigger::{UnreadableStatus, to_domain};
 use crate::clock;
@@ -32,16 +33,39 @@ impl Record {
     }
 }
 
+/// The intent in a run of which status does not say what came of it.
+fn undecided(run: &Run) -> Option<Intent> {
+    match run.phase {
+        Phase::Firing | Phase::Unknown => run.attempt_key().map(Intent::Post),
+        Phase::Retrying if run.retry.as_ref()?.state == RetryState::Unknown => {
+            run.retry_key().map(Intent::Retry)
+        }
+        Phase::Pending
+        | Phase::Running
+        | Phase::Retrying
+        | Phase::Succeeded
+        | Phase::Fired
+        | Phase::Failed
+        | Phase::Canceled
+        | Phase::Skipped
+        | Phase::Rejected
+        | Phase::Held
+        | Phase::TimedOut
+        | Phase::Superseded
+        | Phase::Suspended
+        | Phase::Idle => None,
+    }
+}
+
 impl TriggerController {
     pub(super) fn observed<'a>(&'a self, turn: &'a Turn, facts: &'a Facts) -> Observed<'a> {
         Observed { now: clock::now(), policy: &self.config.policy, trigger: &turn.trigger, facts }
     }
 
     pub(super) fn facts(&self, key: &ObjectKey, turn: &Turn) -> Facts {
-        let run = turn.trigger.status.active_run();
-        let undecided = |run: &&Run| matches!(run.phase, Phase::Firing | Phase::Unknown);
-        let intent = run.filter(undecided).and_then(Run::attempt_key);
+        let intent = turn.trigger.status.active_run().and_then(undecided);
         let now = clock::instant();
+        let Changes { retried, naming, deleted } = self.memories.changes(key);
         Facts {
             answers: self.memories.answers(key),
             intent_age: intent.map(|intent| self.memories.age_of(key, intent)),
@@ -56,9 +80,13 @@ impl TriggerController {
                 let wait = SignedDuration::try_from(at.saturating_duration_since(now)).ok()?;
                 clock::now().checked_add(wait).ok()
             }),
-            named: turn.named.clone(),
             cancel: self.memories.cancel_sent(key),
             finding: turn.finding.clone(),
+            named: turn.named.clone(),
+            looked_at: turn.looked_at.clone(),
+            retried,
+            naming,
+            deleted,
         }
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
-use pipekick_sandbox::gitlab::{Ci, Fault, FaultRule, InputSpec, Seed, Status};
+use pipekick_sandbox::gitlab::{Ci, Fault, FaultRule, InputSpec, JobPlay, Outcome, Play, Seed, Status};
 use serde_json::json;
 
 use super::CrashStory;
@@ -13,6 +13,7 @@ use crate::harness::gitlab::{failing, long, playing, quick};
 use crate::harness::{ConfigMap, Secret, Seen, Story, Trigger};
 use crate::plan::settled;
 
+const RETRY: &str = "pipekick.dev/retry";
 const RESOLVE: &str = "pipekick.dev/resolve";
 const CANCEL: &str = "pipekick.dev/cancel";
 const HOLD: &[&str] = &["--first-sight", "Hold"];
@@ -44,6 +45,11 @@ pub(super) const STORIES: &[CrashStory] = &[
     CrashStory { name: "held-then-refired", seed: all_well, flags: &[], sight: Blind, tale: |s| Box::pin(held_then_refired(s)) },
     CrashStory { name: "held-then-abandoned", seed: all_well, flags: &[], sight: Blind, tale: |s| Box::pin(held_then_abandoned(s)) },
     CrashStory { name: "held-then-adopted", seed: all_well, flags: &[], sight: Blind, tale: |s| Box::pin(held_then_adopted(s)) },
+    CrashStory { name: "retried", seed: flaky, flags: &[], sight: Looks, tale: |s| Box::pin(retried(s)) },
+    CrashStory { name: "retried-reply-lost", seed: flaky, flags: &[], sight: Looks, tale: |s| Box::pin(retried_reply_lost(s)) },
+    CrashStory { name: "retried-on-request", seed: flaky, flags: &[], sight: Looks, tale: |s| Box::pin(retried_on_request(s)) },
+    CrashStory { name: "named", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(named(s)) },
+    CrashStory { name: "history-deleted", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(history_deleted(s)) },
     CrashStory { name: "value-comes-later", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(value_comes_later(s)) },
     CrashStory { name: "inputs-and-payload", seed: takes_inputs, flags: &[], sight: Looks, tale: |s| Box::pin(inputs_and_payload(s)) },
     CrashStory { name: "gitlab-too-old", seed: too_old, flags: &[], sight: Looks, tale: |s| Box::pin(inputs_by_access(s)) },
@@ -60,6 +66,12 @@ fn takes_long() -> Seed {
 
 fn jobs_fail() -> Seed {
     playing(failing(SignedDuration::from_millis(300)))
+}
+
+fn flaky() -> Seed {
+    let outcomes = [Outcome::Failed, Outcome::Success];
+    let lasts = SignedDuration::from_millis(300);
+    playing(Play::jobs([JobPlay { lasts, ..JobPlay::ending("unit-tests", 0, outcomes) }]))
 }
 
 fn bad_ci() -> Seed {
@@ -251,6 +263,46 @@ async fn access_token_unmarked(story: &Story) {
 async fn trigger_token_only(story: &Story) {
     story.apply(&fire_only()).await;
     settled(story, "checkout").await;
+}
+
+/// One retry, whose effect shows in the end of the run: the second attempt succeeds, a third would too, and is counted.
+async fn retried(story: &Story) {
+    story.apply(&checkout().with("spec.retry", serde_json::json!({"limit": 3, "backoff": "1s"}))).await;
+    settled(story, "checkout").await;
+    let count = story.look("checkout").await.number("status.run.retry.count");
+    assert_eq!(count, 1, "retried once, whatever happened to the operator");
+}
+
+async fn retried_reply_lost(story: &Story) {
+    story.gitlab.fault(FaultRule::next("retry", Fault::EffectThenReset)).unwrap();
+    retried(story).await;
+}
+
+async fn retried_on_request(story: &Story) {
+    story.apply(&checkout()).await;
+    story.until_phase("checkout", "Failed").await;
+    story.merge("checkout", &serde_json::json!({"metadata": {"annotations": {RETRY: "1"}}})).await;
+    story.until_phase("checkout", "Succeeded").await;
+}
+
+async fn named(story: &Story) {
+    applied_as(story, checkout().with("spec.name", "release")).await;
+}
+
+async fn applied_as(story: &Story, trigger: Trigger) {
+    story.apply(&trigger).await;
+    settled(story, "checkout").await;
+}
+
+/// The first run leaves the history when the second begins; its pipeline is gone at the end.
+async fn history_deleted(story: &Story) {
+    let trigger = checkout().with("spec.historyLimit", 0).with("spec.historyDeletesPipelines", true);
+    applied_as(story, trigger).await;
+    let first = story.look("checkout").await.number("status.run.pipeline.id");
+    story.ask("checkout", "again").await;
+    story.until_run("checkout", 2, "Succeeded").await;
+    story.until("checkout", "have deleted it", |seen| seen.at("status.deletions").is_null()).await;
+    assert_eq!(story.gitlab.pipeline_status(first.unsigned_abs()), None, "pipeline {first}");
 }
 
 /// A request is lost, and nobody can look. Then the user, who looked in GitLab, says what to do.

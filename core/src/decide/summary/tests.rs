@@ -63,9 +63,15 @@ fn run(phase: Phase, last: Option<LastAttempt>) -> Run {
         cancel_requested_at: None,
         cancel_requested_by: None,
         finished_at: None,
+        resumed_at: None,
+        name: None,
+        name_refused: None,
+        retry: None,
         pipeline: None,
         duplicates: vec![],
         failed_jobs: vec![],
+        tests: None,
+        downstream: vec![],
     }
 }
 
@@ -215,6 +221,9 @@ fn fired_says_whether_a_pipeline_exists() {
         started_at: None,
         finished_at: None,
         duration_seconds: None,
+        name: None,
+        coverage: None,
+        updated_at: None,
         yaml_errors: None,
     };
     let cases = [

@@ -9,17 +9,21 @@ use super::cancel::{in_time, words};
 use super::{CLOCKS_DIFFER, Draft, INTENT_MAX_AGE, NOT_SENT_BACKOFF, REJECTED_RETRY, end, later};
 use crate::domain::run::CancelCause;
 use crate::domain::{
-    Answer, FailedJob, LastAttempt, Phase, Pipeline, PipelineStatus, Reason, Run, Sighting, Span,
+    Answer, FailedJob, LastAttempt, Phase, Pipeline, PipelineStatus, Reason, Report, Run, Sighting, Span,
 };
 
 /// Manual jobs named in a message, at most.
 const MANUAL_JOBS: usize = 3;
+/// Failed jobs, and downstream pipelines, that a status tells of.
+const FAILED_JOBS: usize = 5;
+const DOWNSTREAM: usize = 20;
 
 impl Draft<'_> {
     /// Brings the run up to what is known now.
     pub(super) fn absorb(&mut self) {
         let Some(run) = self.status.active_run() else {
             self.link_stillborn();
+            self.absorb_afterlife();
             return;
         };
         match run.phase {
@@ -109,7 +113,7 @@ impl Draft<'_> {
                 run.fired_at = Some(now);
                 let created = format!("pipeline {} was created on {}", pipeline.id, run.target.git_ref);
                 let followed = run.target.access.is_some();
-                accept(run, pipeline, Vec::new(), followed, now);
+                accept(run, pipeline, Report::default(), followed, now);
                 if run.phase == Phase::Failed {
                     (
                         true,
@@ -185,6 +189,7 @@ impl Draft<'_> {
     fn absorb_progress(&mut self) {
         self.absorb_cancel();
         self.absorb_sighting();
+        self.retry_if_wanted();
         self.absorb_time();
     }
 
@@ -192,49 +197,105 @@ impl Draft<'_> {
         let seen = self.seen;
         let under_way = |run: &&mut Run| matches!(run.phase, Phase::Running | Phase::Retrying);
         let Some(run) = self.status.run.as_mut().filter(under_way) else { return };
-        let Some(known) = &run.pipeline else { return };
-        let Some((_, sighting)) = seen.facts.sighting.as_ref().filter(|(id, _)| *id == known.id) else {
+        let stretch = run.stretch();
+        let Some((_, sighting)) = seen.facts.sighting.as_ref().filter(|(of, _)| Some(of) == stretch.as_ref())
+        else {
             return;
         };
-        match sighting.clone() {
-            Sighting::Seen { pipeline, failed_jobs, manual_jobs } => {
-                if pipeline.status.is_complete() {
-                    complete(run, pipeline, failed_jobs, seen.now);
-                } else {
+        self.take_look(sighting.clone());
+    }
+
+    /// Takes in what a look at the pipeline of a run under way brought.
+    pub(super) fn take_look(&mut self, sighting: Sighting) {
+        let now = self.seen.now;
+        let Some(run) = self.status.run.as_mut() else { return };
+        match sighting {
+            Sighting::Seen { pipeline, report } => {
+                if self.is_old_news(&pipeline, &report) {
+                    return;
+                }
+                let Some(run) = self.status.run.as_mut() else { return };
+                if !pipeline.status.is_complete() {
                     // How cancelling goes is told instead.
                     if run.cancel_request().is_none() {
-                        progress(run, &pipeline.status, &manual_jobs);
+                        progress(run, &pipeline.status, &report.manual_jobs);
                     }
                     return;
                 }
+                complete(run, pipeline, report, now);
             }
             Sighting::Gone => {
-                let message = format!("pipeline {} was deleted in GitLab before its end was seen", known.id);
+                let id = run.pipeline.as_ref().map(|pipeline| pipeline.id).unwrap_or_default();
+                let message = format!("pipeline {id} was deleted in GitLab before its end was seen");
                 let (phase, reason, message) = in_time(run, Phase::Canceled, Reason::PipelineGone, message);
-                end(run, phase, reason, message, seen.now);
+                end(run, phase, reason, message, now);
             }
             Sighting::Trouble { reason, message } => {
+                let id = run.pipeline.as_ref().map(|pipeline| pipeline.id).unwrap_or_default();
                 // Where a person must provide something, the reason says what.
                 let missing = names_something_missing(reason);
                 run.reason = Some(if missing { reason } else { Reason::CannotFollow });
-                run.message = Some(format!("pipeline {} cannot be followed ({reason}): {message}", known.id));
+                run.message = Some(format!("pipeline {id} cannot be followed ({reason}): {message}"));
                 return;
             }
         }
+        self.tell_end();
+    }
+
+    fn tell_end(&mut self) {
+        let Some(run) = &self.status.run else { return };
         let (warning, reason) = (run.phase != Phase::Succeeded, run.reason.unwrap_or(Reason::Other));
         let message = run.message.clone().unwrap_or_default();
         self.tell(warning, reason, &message);
     }
 
+    /// Of a pipeline that has ended: whether somebody ran it again in GitLab.
+    fn absorb_afterlife(&mut self) {
+        let seen = self.seen;
+        let Some(run) = self.status.run.as_mut().filter(|run| may_run_again(run)) else { return };
+        let (stretch, Some(known)) = (run.stretch(), &run.pipeline) else { return };
+        let sighting = seen.facts.sighting.as_ref().filter(|(of, _)| Some(of) == stretch.as_ref());
+        // Deleted or unreadable after its end: what is told of it stays true.
+        let Some((_, Sighting::Seen { pipeline, report })) = sighting else { return };
+        if pipeline.status.is_complete() {
+            let ended_anew = known.finished_at.is_some()
+                && pipeline.finished_at.is_some()
+                && known.finished_at != pipeline.finished_at;
+            if pipeline.status != known.status || ended_anew {
+                complete(run, pipeline.clone(), report.clone(), seen.now);
+                self.tell_end();
+            }
+            return;
+        }
+        run.phase = Phase::Running;
+        run.finished_at = None;
+        run.resumed_at = Some(seen.now);
+        // What was to be cancelled has ended; this is another life.
+        (run.cancel_requested_at, run.cancel_requested_by) = (None, None);
+        run.failed_jobs = Vec::new();
+        run.tests = None;
+        run.downstream = Vec::new();
+        let message = format!("pipeline {} runs again in GitLab", pipeline.id);
+        let status = pipeline.status.clone();
+        run.pipeline = Some(pipeline.clone());
+        progress(run, &status, &report.manual_jobs);
+        self.tell(false, Reason::PipelineRunsAgain, &message);
+    }
+
+    /// When the run takes too long, if it has a limit.
+    pub(super) fn over(&self) -> Option<(Span, Timestamp)> {
+        let (timeout, run) = (self.seen.trigger.spec.as_ref().ok()?.timeout?, self.status.run.as_ref()?);
+        let since = run.resumed_at.or(run.fired_at).unwrap_or(run.intended_at);
+        Some((timeout, later(since, timeout.into())))
+    }
+
     fn absorb_time(&mut self) {
         let now = self.seen.now;
-        let Ok(spec) = &self.seen.trigger.spec else { return };
-        let (timeout, cancels) = (spec.timeout, spec.cancel_on_timeout);
-        let (Some(timeout), Some(run)) = (timeout, &self.status.run) else { return };
+        let cancels = self.seen.trigger.spec.as_ref().is_ok_and(|spec| spec.cancel_on_timeout);
+        let (Some((timeout, over)), Some(run)) = (self.over(), &self.status.run) else { return };
         if !matches!(run.phase, Phase::Running | Phase::Retrying) {
             return;
         }
-        let over = later(run.fired_at.unwrap_or(run.intended_at), timeout.into());
         // Whoever had it cancelled: it has some time to end so.
         if let Some(wait) = Some(over).filter(|over| *over > now).or_else(|| self.cancel_pends_until()) {
             self.wake_at(wait);
@@ -258,15 +319,9 @@ pub(super) fn back_off(count: u32) -> Duration {
 }
 
 /// A pipeline was made for the run.
-pub(super) fn accept(
-    run: &mut Run,
-    pipeline: Pipeline,
-    failed_jobs: Vec<FailedJob>,
-    followed: bool,
-    now: Timestamp,
-) {
+pub(super) fn accept(run: &mut Run, pipeline: Pipeline, report: Report, followed: bool, now: Timestamp) {
     if pipeline.status.is_complete() {
-        complete(run, pipeline, failed_jobs, now);
+        complete(run, pipeline, report, now);
     } else if followed {
         run.phase = Phase::Running;
         let status = pipeline.status.clone();
@@ -291,11 +346,14 @@ fn wait(run: &mut Run, until: Timestamp, reason: Reason, message: String) {
 }
 
 /// A pipeline on its way. Only what a person must know of is told: not every status on the way.
-fn progress(run: &mut Run, status: &PipelineStatus, manual_jobs: &[String]) {
+pub(super) fn progress(run: &mut Run, status: &PipelineStatus, manual_jobs: &[String]) {
     let id = run.pipeline.as_ref().map(|pipeline| pipeline.id).unwrap_or_default();
+    let retries = run.retry.as_ref().filter(|_| run.phase == Phase::Retrying).map(|retry| retry.count);
     let (reason, message) = if *status == PipelineStatus::Manual {
         let jobs = what_to_play(manual_jobs);
         (Reason::PipelineManual, format!("pipeline {id} waits for a person to play {jobs}"))
+    } else if let Some(count) = retries {
+        (Reason::PipelineRetrying, format!("failed jobs of pipeline {id} were started again (retry {count})"))
     } else {
         (Reason::PipelineRunning, format!("pipeline {id} is under way"))
     };
@@ -314,9 +372,18 @@ fn what_to_play(jobs: &[String]) -> String {
     }
 }
 
+/// Whether the run's pipeline has ended in a way that leaves something to run again.
+pub(super) fn may_run_again(run: &Run) -> bool {
+    let ended = matches!(run.phase, Phase::Succeeded | Phase::Failed | Phase::Canceled | Phase::Skipped);
+    let gone = matches!(run.reason, Some(Reason::PipelineGone | Reason::PipelineFailedAtBirth));
+    ended && !gone && run.pipeline.is_some()
+}
+
 /// The pipeline has ended.
-fn complete(run: &mut Run, mut pipeline: Pipeline, mut failed_jobs: Vec<FailedJob>, now: Timestamp) {
-    failed_jobs.truncate(5);
+fn complete(run: &mut Run, mut pipeline: Pipeline, report: Report, now: Timestamp) {
+    let Report { mut failed_jobs, manual_jobs: _, tests, mut downstream } = report;
+    failed_jobs.truncate(FAILED_JOBS);
+    downstream.truncate(DOWNSTREAM);
     let (id, yaml_errors) = (pipeline.id, pipeline.yaml_errors.take());
     let took = pipeline.duration_seconds.map_or(String::new(), |s| format!(" in {}", Span::from_secs(s)));
     let (phase, reason, message) = match &pipeline.status {
@@ -354,10 +421,12 @@ fn complete(run: &mut Run, mut pipeline: Pipeline, mut failed_jobs: Vec<FailedJo
     let (phase, reason, message) = in_time(run, phase, reason, message);
     run.pipeline = Some(pipeline);
     run.failed_jobs = failed_jobs;
+    run.tests = tests;
+    run.downstream = downstream;
     end(run, phase, reason, message, now);
 }
 
-fn failure(id: u64, jobs: &[FailedJob]) -> String {
+pub(super) fn failure(id: u64, jobs: &[FailedJob]) -> String {
     let Some((first, others)) = jobs.split_first() else { return format!("pipeline {id} failed") };
     let stage = first.stage.as_ref().map_or(String::new(), |stage| format!(" ({stage})"));
     let why = first.failure_reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));

@@ -167,9 +167,15 @@ impl Draft<'_> {
             cancel_requested_at: None,
             cancel_requested_by: None,
             finished_at: None,
+            resumed_at: None,
+            name: spec.name.clone().filter(|_| spec.access_token.is_some()),
+            name_refused: None,
+            retry: None,
             pipeline: None,
             duplicates: Vec::new(),
             failed_jobs: Vec::new(),
+            tests: None,
+            downstream: Vec::new(),
         }
     }
 
@@ -182,7 +188,7 @@ impl Draft<'_> {
                 before.phase = Phase::Superseded;
             }
             self.status.history.insert(0, before.to_history());
-            self.status.history.truncate(history_limit);
+            self.trim_history(history_limit);
         }
     }
 }

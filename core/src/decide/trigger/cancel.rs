@@ -183,7 +183,7 @@ impl Draft<'_> {
         let (seen, patience) = (self.seen, self.seen.policy.cancel_patience);
         let Some(run) = self.status.run.as_ref().filter(|run| is_followed(run)) else { return };
         let Some((requested_at, _)) = run.cancel_request() else { return };
-        let Some(follow) = follow_of(run, seen.trigger) else { return };
+        let Some(follow) = follow_of(run, seen.trigger, seen.now) else { return };
         let on_record = seen
             .trigger
             .status
@@ -235,7 +235,7 @@ impl Draft<'_> {
             }
         };
         if let Some((of, Sighting::Trouble { reason: why, message: detail })) = &self.seen.facts.sighting
-            && *of == id
+            && of.pipeline_id == id
         {
             if names_something_missing(*why) {
                 reason = *why;

@@ -58,7 +58,7 @@ impl Draft<'_> {
                 self.wake_for_look();
                 return;
             }
-            Some(Lookup::Found { pipeline, failed_jobs: _, duplicates }) => {
+            Some(Lookup::Found { pipeline, report: _, duplicates }) => {
                 let found: Vec<u64> =
                     std::iter::once(pipeline.id).chain(duplicates.iter().copied()).collect();
                 self.note_duplicates(&found);

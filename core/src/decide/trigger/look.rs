@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::absorb::{accept, back_off};
 use super::{CLOCKS_DIFFER, Draft, Effect, INTENT_MAX_AGE, LookUp, Observed, access_of, end, later};
-use crate::domain::{FailedJob, LastAttempt, Lookup, OnUnknown, Phase, Pipeline, Reason, Run};
+use crate::domain::{LastAttempt, Lookup, OnUnknown, Phase, Pipeline, Reason, Report, Run};
 
 /// Looks that settled nothing are this far apart: what takes effect late is found soon after.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(10);
@@ -35,8 +35,8 @@ impl Draft<'_> {
         let marked = attempt.marked;
         match lookup {
             None => self.look(),
-            Some(Lookup::Found { pipeline, failed_jobs, duplicates }) => {
-                self.found(pipeline, failed_jobs, &duplicates);
+            Some(Lookup::Found { pipeline, report, duplicates }) => {
+                self.found(pipeline, report, &duplicates);
             }
             Some(Lookup::NoCandidate) => self.absent(),
             Some(Lookup::NoneOurs) if marked => self.absent(),
@@ -88,7 +88,7 @@ impl Draft<'_> {
         }));
     }
 
-    fn found(&mut self, pipeline: Pipeline, failed_jobs: Vec<FailedJob>, duplicates: &[u64]) {
+    fn found(&mut self, pipeline: Pipeline, report: Report, duplicates: &[u64]) {
         let now = self.seen.now;
         let Some(run) = &mut self.status.run else { return };
         // What it was found with, it is followed with, whatever becomes of spec.
@@ -100,7 +100,7 @@ impl Draft<'_> {
         // By GitLab's clock, within what ours knows.
         run.fired_at = Some(pipeline.created_at.unwrap_or(now).clamp(run.intended_at.min(now), now));
         let message = format!("pipeline {} was found: the reply to the request had been lost", pipeline.id);
-        accept(run, pipeline, failed_jobs, true, now);
+        accept(run, pipeline, report, true, now);
         self.tell(false, Reason::PipelineFound, &message);
         self.note_duplicates(duplicates);
         self.check_later();
@@ -207,7 +207,7 @@ impl Draft<'_> {
         }
         let until = later(run.finished_at.unwrap_or(run.intended_at), seen.policy.resolution_delay);
         match (&seen.facts.lookup, run.attempt_key()) {
-            (Some((of, Lookup::Found { pipeline, failed_jobs: _, duplicates })), Some(key)) if *of == key => {
+            (Some((of, Lookup::Found { pipeline, report: _, duplicates })), Some(key)) if *of == key => {
                 run.pipeline = Some(pipeline.clone());
                 self.note_duplicates(duplicates);
             }

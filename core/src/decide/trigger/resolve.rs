@@ -6,7 +6,7 @@ use super::absorb::accept;
 use super::{Draft, Effect, LookAt, access_of, end};
 use crate::decide::summary::Standing;
 use crate::domain::status::{Answered, Handled};
-use crate::domain::{FireId, LastAttempt, Named, Phase, Pipeline, PipelineStatus, Reason, Run};
+use crate::domain::{FireId, LastAttempt, Named, Phase, Pipeline, PipelineStatus, Reason, Report, Run};
 
 /// Longest value that is told apart: status repeats it.
 const VALUE_MAX: usize = 256;
@@ -135,7 +135,7 @@ impl Draft<'_> {
             (attempt.absent_at, attempt.absent_at_gitlab) = (None, None);
         }
         let message = format!("pipeline {} was adopted, as pipekick.dev/resolve asked", pipeline.id);
-        accept(run, pipeline, Vec::new(), followed, now);
+        accept(run, pipeline, Report::default(), followed, now);
         self.tell(false, Reason::PipelineFound, &message);
         if followed {
             self.check_later();
@@ -182,6 +182,9 @@ fn bare(id: u64) -> Pipeline {
         started_at: None,
         finished_at: None,
         duration_seconds: None,
+        name: None,
+        coverage: None,
+        updated_at: None,
         yaml_errors: None,
     }
 }

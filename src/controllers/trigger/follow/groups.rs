@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use pipekick_core::decide::trigger::Follow;
-use pipekick_core::domain::{Access, ObjectKey, PipelineStatus, Reason, Sighting};
+use pipekick_core::decide::trigger::{FOLLOWED_AFTER_END, Follow};
+use pipekick_core::domain::{Access, ObjectKey, Pipeline, PipelineStatus, Reason, Sighting, Stretch};
 use tokio::time::Instant;
 
 use super::look::Look;
@@ -18,6 +18,9 @@ const INTERVAL_MAX: Duration = Duration::from_secs(60);
 const OLD: Duration = Duration::from_secs(24 * 3600);
 /// Interval for such.
 const INTERVAL_OLD: Duration = Duration::from_secs(600);
+/// A pipeline that has ended is looked at after a quarter of the time since, from six of the shortest intervals up
+/// to this.
+const INTERVAL_ENDED: Duration = Duration::from_secs(1800);
 
 /// What one look answers for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -37,28 +40,49 @@ struct Group {
     troubles: u32,
 }
 
-impl Group {
-    /// A look begins: at each pipeline once, however many follow it; those that waited longest to be asked first.
-    fn begin(&mut self) -> Vec<u64> {
-        self.busy = true;
-        let mut asked: HashMap<u64, Option<Instant>> = HashMap::new();
-        for followed in self.objects.values() {
-            let at = asked.entry(followed.pipeline).or_insert(followed.asked);
-            *at = (*at).max(followed.asked);
-        }
-        let mut ids: Vec<(Option<Instant>, u64)> = asked.into_iter().map(|(id, asked)| (asked, id)).collect();
-        ids.sort_unstable();
-        ids.into_iter().map(|(_, id)| id).collect()
-    }
-}
-
 struct Followed {
-    pipeline: u64,
+    stretch: Stretch,
     since: Timestamp,
+    /// When this stretch began to be followed: a look that began before says nothing of it.
+    entered: Instant,
     /// What was handed on last.
     told: Option<Told>,
     /// When it was last asked alone; those that waited longest go first.
     asked: Option<Instant>,
+    /// Of one that has ended.
+    ended: Option<Ended>,
+}
+
+/// A pipeline that has ended, as it was then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Ended {
+    status: PipelineStatus,
+    /// As GitLab told it first after the end.
+    updated_at: Option<Timestamp>,
+    /// When to look next.
+    due: Instant,
+}
+
+/// A pipeline to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) id: u64,
+    /// Whether it is asked for, or only taken along from a list that is asked for others.
+    pub(super) due: bool,
+    ended: Option<Ended>,
+}
+
+impl Wanted {
+    /// Whether it ended before and still looks as it did then.
+    pub(super) fn is_unchanged(&self, now: &Pipeline) -> bool {
+        let Some(Ended { status, updated_at, due: _ }) = &self.ended else { return false };
+        now.status == *status && (updated_at.is_none() || now.updated_at == *updated_at)
+    }
+
+    /// Whether its end was told.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
 }
 
 /// What of a sighting a decision could care about.
@@ -67,7 +91,9 @@ enum Told {
     Moving,
     /// What a person must play.
     Manual(Vec<String>),
-    Ended,
+    /// A quick retry may end again between two looks: then in another way, at another time, by other jobs.
+    Ended(PipelineStatus, Option<Timestamp>, Vec<Option<u64>>),
+    Gone,
     Trouble(Reason, String),
 }
 
@@ -89,41 +115,38 @@ pub(super) struct Now {
 pub(super) struct Groups {
     interval_min: Duration,
     groups: HashMap<GroupKey, Group>,
-    of: HashMap<ObjectKey, (GroupKey, u64)>,
-    sightings: HashMap<ObjectKey, (u64, Sighting)>,
+    of: HashMap<ObjectKey, (GroupKey, Stretch)>,
+    sightings: HashMap<ObjectKey, (Stretch, Sighting)>,
+    /// When those that ended too long ago are left next.
+    tidy_at: Option<Instant>,
 }
 
 impl Groups {
     pub(super) fn new(interval_min: Duration) -> Self {
         let (groups, of, sightings) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { interval_min, groups, of, sightings }
+        Self { interval_min, groups, of, sightings, tidy_at: None }
     }
 
     /// Follows this pipeline for `object` from now on, or none. Returns whether that is new.
     pub(super) fn follow(&mut self, object: &ObjectKey, wanted: Option<Follow>, now: Now) -> bool {
         let wanted = wanted.map(|follow| {
-            let Follow { fire_id: _, pipeline_id, url, project, named_project, access, since } = follow;
+            let Follow { fire_id: _, stretch, status, url, project, named_project, access, since } = follow;
             let namespace = object.namespace.clone();
-            (GroupKey { namespace, url, project, named_project, access }, pipeline_id, since)
+            (GroupKey { namespace, url, project, named_project, access }, stretch, status, since)
         });
-        if let (Some((group, id, since)), Some(known)) = (&wanted, self.of.get(object))
+        if let (Some((group, stretch, _, since)), Some(known)) = (&wanted, self.of.get(object))
             && known.0 == *group
-            && known.1 == *id
+            && known.1 == *stretch
         {
             return self.look_more_often(group, object, *since, now);
         }
-        if let Some((group, _)) = self.of.remove(object) {
-            self.sightings.remove(object);
-            if let Some(left) = self.groups.get_mut(&group) {
-                left.objects.remove(object);
-                if left.objects.is_empty() {
-                    self.groups.remove(&group);
-                }
-            }
-        }
-        let Some((key, id, since)) = wanted else { return false };
-        self.of.insert(object.clone(), (key.clone(), id));
-        let due = now.instant + self.interval(since, now);
+        self.leave(object);
+        let Some((key, stretch, status, since)) = wanted else { return false };
+        self.of.insert(object.clone(), (key.clone(), stretch.clone()));
+        let has_ended = stretch.finished_at.is_some();
+        let wait = if has_ended { self.interval_ended(since, now) } else { self.interval(since, now) };
+        let due = now.instant + wait;
+        let ended = has_ended.then_some(Ended { status, updated_at: None, due });
         let group = self.groups.entry(key).or_insert_with(|| Group {
             objects: HashMap::new(),
             next: due,
@@ -131,7 +154,9 @@ impl Groups {
             troubles: 0,
         });
         group.next = group.next.min(due);
-        group.objects.insert(object.clone(), Followed { pipeline: id, since, told: None, asked: None });
+        let entered = now.instant;
+        let followed = Followed { stretch, since, entered, told: None, asked: None, ended };
+        group.objects.insert(object.clone(), followed);
         true
     }
 
@@ -156,8 +181,35 @@ impl Groups {
         }
     }
 
+    /// Follows nothing for this object any more.
+    fn leave(&mut self, object: &ObjectKey) {
+        let Some((group, _)) = self.of.remove(object) else { return };
+        self.sightings.remove(object);
+        if let Some(left) = self.groups.get_mut(&group) {
+            left.objects.remove(object);
+            if left.objects.is_empty() {
+                self.groups.remove(&group);
+            }
+        }
+    }
+
+    /// Leaves what ended too long ago, once a minute.
+    fn leave_the_old(&mut self, now: Now) {
+        if self.tidy_at.is_some_and(|at| now.instant < at) {
+            return;
+        }
+        self.tidy_at = Some(now.instant + INTERVAL_MAX);
+        let is_old = |ended: Timestamp| age(ended, now) >= FOLLOWED_AFTER_END;
+        let old =
+            |(_, (_, stretch)): &(&ObjectKey, &(GroupKey, Stretch))| stretch.finished_at.is_some_and(is_old);
+        let old: Vec<ObjectKey> = self.of.iter().filter(old).map(|(object, _)| object.clone()).collect();
+        for object in old {
+            self.leave(&object);
+        }
+    }
+
     /// What was seen last of the pipeline that is followed for `object`.
-    pub(super) fn sighting(&self, object: &ObjectKey) -> Option<(u64, Sighting)> {
+    pub(super) fn sighting(&self, object: &ObjectKey) -> Option<(Stretch, Sighting)> {
         self.sightings.get(object).cloned()
     }
 
@@ -175,7 +227,9 @@ impl Groups {
     ///
     /// Whoever's namespace has the fewest looks under way goes first, then who is due for longest: a namespace with
     /// many projects takes no more of the places than one with a single one.
-    pub(super) fn take_due(&mut self, room: usize, now: Instant) -> (Vec<(GroupKey, Vec<u64>)>, Instant) {
+    pub(super) fn take_due(&mut self, room: usize, now: Now) -> (Vec<(GroupKey, Vec<Wanted>)>, Instant) {
+        self.leave_the_old(now);
+        let now = now.instant;
         let (mut of_host, mut of_namespace) = (HashMap::new(), HashMap::new());
         for (key, _) in self.groups.iter().filter(|(_, group)| group.busy) {
             *of_host.entry(key.url.clone()).or_insert(0) += 1;
@@ -206,8 +260,8 @@ impl Groups {
         }
         let next = later.into_iter().map(|(next, _)| next).min();
         let due = chosen.into_iter().map(|key| {
-            let ids = self.groups.get_mut(&key).map(Group::begin).unwrap_or_default();
-            (key, ids)
+            let wanted = self.groups.get_mut(&key).map(|group| group.begin(now)).unwrap_or_default();
+            (key, wanted)
         });
         (due.collect(), next.unwrap_or(now + INTERVAL_OLD))
     }
@@ -217,39 +271,77 @@ impl Groups {
         self.groups.values_mut().for_each(|group| group.busy = false);
     }
 
-    /// Takes in what a look brought; returns whom it concerns.
-    pub(super) fn looked(&mut self, key: &GroupKey, look: Look, now: Now) -> Vec<ObjectKey> {
+    /// Takes in what a look that began then brought; returns whom it concerns.
+    pub(super) fn looked(&mut self, key: &GroupKey, began: Instant, look: Look, now: Now) -> Vec<ObjectKey> {
         let interval_min = self.interval_min;
-        let Self { interval_min: _, groups, of: _, sightings } = self;
+        let Self { interval_min: _, groups, of: _, sightings, tidy_at: _ } = self;
         let Some(group) = groups.get_mut(key) else { return Vec::new() };
         let mut concerned = Vec::new();
         group.busy = false;
         group.troubles = if look.trouble { group.troubles.saturating_add(1) } else { 0 };
-        for (id, sighting) in look.found {
-            let telling = told(&sighting);
-            for (object, followed) in group.objects.iter_mut().filter(|(_, followed)| followed.pipeline == id)
-            {
-                if look.alone.contains(&id) {
-                    followed.asked = Some(now.instant);
-                }
-                if !followed.told.as_ref().is_some_and(|told| told.covers(&telling)) {
-                    followed.told = Some(telling.clone());
-                    sightings.insert(object.clone(), (id, sighting.clone()));
-                    concerned.push(object.clone());
+        let unchanged: HashMap<u64, Option<Timestamp>> = look.unchanged.into_iter().collect();
+        let found: HashMap<u64, Sighting> = look.found.into_iter().collect();
+        let mut next = now.instant + INTERVAL_OLD;
+        for (object, followed) in &mut group.objects {
+            let id = followed.stretch.pipeline_id;
+            if look.alone.contains(&id) {
+                followed.asked = Some(now.instant);
+            }
+            if let Some(ended) = &mut followed.ended {
+                ended.updated_at = ended.updated_at.or_else(|| unchanged.get(&id).copied().flatten());
+                if look.due.contains(&id) {
+                    ended.due = now.instant + interval_ended(age(followed.since, now), interval_min);
                 }
             }
+            let due = followed.ended.as_ref().map_or_else(
+                || now.instant + interval(age(followed.since, now), interval_min),
+                |ended| ended.due,
+            );
+            next = next.min(due);
+            let Some(sighting) = found.get(&id).filter(|_| followed.entered <= began) else { continue };
+            // Nothing is told of one that has ended but that it runs again, or ended anew.
+            let dull = followed.ended.is_some() && !matches!(sighting, Sighting::Seen { .. });
+            let telling = told(sighting);
+            let is_known = followed.told.as_ref().is_some_and(|told| told.covers(&telling));
+            if !is_known && !dull {
+                followed.told = Some(telling);
+                sightings.insert(object.clone(), (followed.stretch.clone(), sighting.clone()));
+                concerned.push(object.clone());
+            }
         }
-        let intervals =
-            group.objects.values().map(|followed| interval(age(followed.since, now), interval_min));
-        let soonest = intervals.min().unwrap_or(INTERVAL_MAX);
         let backed_off = interval_min.saturating_mul(1 << group.troubles.min(5)).min(INTERVAL_MAX);
-        let interval = soonest.max(if look.trouble { backed_off } else { Duration::ZERO });
-        group.next = now.instant + interval.max(look.wait);
+        let at_least = if look.trouble { backed_off } else { Duration::ZERO }.max(look.wait);
+        group.next = next.max(now.instant + at_least);
         concerned
+    }
+
+    fn interval_ended(&self, ended: Timestamp, now: Now) -> Duration {
+        interval_ended(age(ended, now), self.interval_min)
     }
 
     fn interval(&self, since: Timestamp, now: Now) -> Duration {
         interval(age(since, now), self.interval_min)
+    }
+}
+
+impl Group {
+    /// A look begins: at each pipeline once, however many follow it; those that waited longest to be asked first.
+    fn begin(&mut self, now: Instant) -> Vec<Wanted> {
+        self.busy = true;
+        let mut by_id: HashMap<u64, (Option<Instant>, Wanted)> = HashMap::new();
+        for Followed { stretch, since: _, entered: _, told: _, asked, ended } in self.objects.values() {
+            let id = stretch.pipeline_id;
+            let due = ended.as_ref().is_none_or(|ended| ended.due <= now);
+            let new = || (*asked, Wanted { id, due, ended: ended.clone() });
+            let (at, known) = by_id.entry(id).or_insert_with(new);
+            *at = (*at).max(*asked);
+            known.due |= due;
+            // Where another object's run of it is under way, all of it is of interest.
+            known.ended = known.ended.take().filter(|_| ended.is_some());
+        }
+        let mut wanted: Vec<_> = by_id.into_values().collect();
+        wanted.sort_by_key(|(asked, wanted)| (*asked, wanted.id));
+        wanted.into_iter().map(|(_, wanted)| wanted).collect()
     }
 }
 
@@ -262,18 +354,23 @@ fn interval(age: Duration, min: Duration) -> Duration {
     if age >= OLD { INTERVAL_OLD } else { (age / 10).clamp(min, INTERVAL_MAX.max(min)) }
 }
 
+/// How long until the next look at a pipeline that ended so long ago.
+fn interval_ended(age: Duration, min: Duration) -> Duration {
+    let least = min.saturating_mul(6);
+    (age / 4).clamp(least, INTERVAL_ENDED.max(least))
+}
+
 fn told(sighting: &Sighting) -> Told {
     match sighting {
-        Sighting::Seen { pipeline, failed_jobs: _, manual_jobs: _ } if pipeline.status.is_complete() => {
-            Told::Ended
+        Sighting::Seen { pipeline, report } if pipeline.status.is_complete() => {
+            let jobs = report.failed_jobs.iter().map(|job| job.id).collect();
+            Told::Ended(pipeline.status.clone(), pipeline.finished_at, jobs)
         }
-        Sighting::Seen { pipeline, failed_jobs: _, manual_jobs }
-            if pipeline.status == PipelineStatus::Manual =>
-        {
-            Told::Manual(manual_jobs.clone())
+        Sighting::Seen { pipeline, report } if pipeline.status == PipelineStatus::Manual => {
+            Told::Manual(report.manual_jobs.clone())
         }
         Sighting::Seen { .. } => Told::Moving,
-        Sighting::Gone => Told::Ended,
+        Sighting::Gone => Told::Gone,
         Sighting::Trouble { reason, message } => Told::Trouble(*reason, message.clone()),
     }
 }

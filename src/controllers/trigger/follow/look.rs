@@ -1,15 +1,15 @@
 //! One look at the pipelines of a group: a list for many, a question for each that is left.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use pipekick_core::domain::{
-    Access, CredentialUse, GitLabUrl, Pipeline, PipelineStatus, ProjectRef, Reason, Sighting,
-};
+use jiff::Timestamp;
+use pipekick_core::domain::{Access, CredentialUse, GitLabUrl, Pipeline, ProjectRef, Reason, Sighting};
 use secrecy::SecretString;
 
+use super::super::report;
 use super::Follower;
-use super::groups::GroupKey;
+use super::groups::{GroupKey, Wanted};
 use crate::cluster::secrets::Unavailable;
 use crate::gitlab::{self, Endpoint, PipelineFilter, ReadKind};
 
@@ -24,6 +24,10 @@ const WAIT_WORTH_TELLING: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct Look {
     pub(super) found: Vec<(u64, Sighting)>,
+    /// Those that ended before and still look so, with the time of their last change.
+    pub(super) unchanged: Vec<(u64, Option<Timestamp>)>,
+    /// Those that were to be looked at, whatever came of it.
+    pub(super) due: Vec<u64>,
     /// Which of them were asked one by one.
     pub(super) alone: Vec<u64>,
     pub(super) trouble: bool,
@@ -32,28 +36,49 @@ pub(super) struct Look {
 }
 
 impl Follower {
-    pub(super) async fn look(&self, key: &GroupKey, ids: Vec<u64>) -> Look {
+    pub(super) async fn look(&self, key: &GroupKey, wanted: Vec<Wanted>) -> Look {
+        let due: Vec<u64> = wanted.iter().filter(|wanted| wanted.due).map(|wanted| wanted.id).collect();
+        let look = self.look_at(key, &due, wanted).await;
+        Look { due, ..look }
+    }
+
+    async fn look_at(&self, key: &GroupKey, due: &[u64], mut left: Vec<Wanted>) -> Look {
         let (at, token) = match self.reach(key).await {
             Ok(reached) => reached,
-            Err((reason, message)) => return Look::trouble(&ids, reason, &message, Duration::ZERO),
+            Err((reason, message)) => return Look::trouble(due, reason, &message, Duration::ZERO),
         };
         let mut look = Look::default();
-        let mut left = ids;
-        if left.len() > 1 {
-            let listed = match self.list(&at, &left, &token).await {
+        if due.len() > 1 {
+            let mut listed = match self.list(&at, due, &left, &token).await {
                 Ok(listed) => listed,
-                Err(error) => return Look::failed(&left, &error),
+                Err(error) => return Look::failed(due, &error),
             };
-            left.retain(|id| !listed.contains_key(id));
-            for (id, pipeline) in listed {
-                look.found.push((id, self.complete(&at, pipeline, &token).await));
+            let mut others = Vec::new();
+            for wanted in left {
+                match listed.remove(&wanted.id) {
+                    None => others.push(wanted),
+                    Some(pipeline) if wanted.is_unchanged(&pipeline) => {
+                        look.unchanged.push((wanted.id, pipeline.updated_at));
+                    }
+                    Some(pipeline) => {
+                        look.found.push((wanted.id, self.complete(&at, pipeline, &token).await));
+                    }
+                }
             }
+            left = others;
         }
+        left.retain(|wanted| wanted.due);
         left.truncate(ALONE);
-        for id in left {
+        for wanted in left {
+            let id = wanted.id;
             look.alone.push(id);
             match self.gitlab.pipeline(&at, id, &token).await {
-                Ok(pipeline) => look.found.push((id, self.with_jobs(&at, pipeline, &token).await)),
+                Ok(pipeline) if wanted.is_unchanged(&pipeline) => {
+                    look.unchanged.push((id, pipeline.updated_at));
+                }
+                // What became of it since its end was told is nobody's business.
+                Err(error) if wanted.has_ended() && error.kind == ReadKind::NotFound => {}
+                Ok(pipeline) => look.found.push((id, self.end(&at, pipeline, &token).await)),
                 Err(error) if error.kind == ReadKind::NotFound && error.moved_to.is_none() => {
                     // A project that still lists its pipelines has lost this one; else it is the project.
                     let probe = PipelineFilter { per_page: 1, ..PipelineFilter::default() };
@@ -89,18 +114,20 @@ impl Follower {
         Ok((Endpoint { url, project, trust }, token))
     }
 
-    /// The wanted pipelines that are found in the project's list, from the newest back to the oldest wanted.
+    /// The wanted pipelines that are found in the project's list, from the newest back to the oldest one due.
     async fn list(
         &self,
         at: &Endpoint,
-        wanted: &[u64],
+        due: &[u64],
+        wanted: &[Wanted],
         token: &SecretString,
     ) -> Result<HashMap<u64, Pipeline>, gitlab::ReadError> {
-        let oldest = wanted.iter().min().copied().unwrap_or_default();
+        let oldest = due.iter().min().copied().unwrap_or_default();
+        let wanted: HashSet<u64> = wanted.iter().map(|wanted| wanted.id).collect();
         let mut found = HashMap::new();
         let mut page = 1;
         // More pages than single questions would be no saving.
-        let pages = PAGES.min(u32::try_from(wanted.len()).unwrap_or(PAGES));
+        let pages = PAGES.min(u32::try_from(due.len()).unwrap_or(PAGES));
         for _ in 0..pages {
             let filter = PipelineFilter { page, ..PipelineFilter::default() };
             let listed = self.gitlab.pipelines(at, &filter, token).await?;
@@ -117,34 +144,17 @@ impl Follower {
     /// A pipeline from a list lacks its times: one that has ended is asked for them.
     async fn complete(&self, at: &Endpoint, listed: Pipeline, token: &SecretString) -> Sighting {
         if !listed.status.is_complete() {
-            return self.with_jobs(at, listed, token).await;
+            return self.end(at, listed, token).await;
         }
         match self.gitlab.pipeline(at, listed.id, token).await {
-            Ok(whole) => self.with_jobs(at, whole, token).await,
+            Ok(whole) => self.end(at, whole, token).await,
             Err(error) => error.into(),
         }
     }
 
-    /// A failed pipeline is told with its failed jobs, a blocked one with those that block it. Where they may not be
-    /// read it is still told.
-    async fn with_jobs(&self, at: &Endpoint, pipeline: Pipeline, token: &SecretString) -> Sighting {
-        let (failed, manual) =
-            (pipeline.status == PipelineStatus::Failed, pipeline.status == PipelineStatus::Manual);
-        let jobs = if failed {
-            self.gitlab.failed_jobs(at, pipeline.id, token).await.map(|jobs| (jobs, Vec::new()))
-        } else if manual {
-            self.gitlab.manual_jobs(at, pipeline.id, token).await.map(|jobs| (Vec::new(), jobs))
-        } else {
-            Ok((Vec::new(), Vec::new()))
-        };
-        match jobs {
-            Ok((failed_jobs, manual_jobs)) => Sighting::Seen { pipeline, failed_jobs, manual_jobs },
-            // Nobody has to know the names of what is to be played, and the next look tells them.
-            Err(error) if manual || matches!(error.kind, ReadKind::Forbidden | ReadKind::NotFound) => {
-                Sighting::Seen { pipeline, failed_jobs: Vec::new(), manual_jobs: Vec::new() }
-            }
-            Err(error) => error.into(),
-        }
+    /// A pipeline that has ended, or waits for a person, is told with its report.
+    async fn end(&self, at: &Endpoint, pipeline: Pipeline, token: &SecretString) -> Sighting {
+        report::sighting(&self.gitlab, at, pipeline, token).await.unwrap_or_else(Sighting::from)
     }
 }
 
@@ -153,9 +163,9 @@ impl Look {
         let sighting = Sighting::Trouble { reason, message: message.to_owned() };
         Self {
             found: ids.iter().map(|id| (*id, sighting.clone())).collect(),
-            alone: Vec::new(),
             trouble: true,
             wait,
+            ..Self::default()
         }
     }
 

@@ -3,7 +3,7 @@
 use super::scene::{
     DEADLINE, PATIENCE, Scene, accepted, not_sent, pipeline, refused, told, unknown, wakes_in,
 };
-use crate::decide::trigger::Effect;
+use crate::decide::trigger::{Effect, Follow};
 use crate::domain::{Answer, AttemptKey, FireOn, LastAttempt, Phase, PipelineStatus, Reason};
 
 fn firing() -> Scene {
@@ -151,7 +151,8 @@ fn what_follows_from_each_answer() {
         assert_eq!(told(&plan).join(" "), *events, "{sentence}");
         let (exists, ended) = (expect.2 == LastAttempt::Accepted, !expect.0.is_active());
         assert_eq!((run.fired_at.is_some(), run.finished_at.is_some()), (exists, ended), "{sentence}");
-        assert_eq!(plan.follow.is_some(), expect.0 == Phase::Running, "{sentence}");
+        let under_way = |follow: &Follow| follow.stretch.finished_at.is_none();
+        assert_eq!(plan.follow.as_ref().is_some_and(under_way), expect.0 == Phase::Running, "{sentence}");
         let again = scene.step();
         assert!(again.status.is_none() && again.events.is_empty(), "{sentence}: told and written once");
     }

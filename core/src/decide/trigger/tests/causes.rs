@@ -153,7 +153,7 @@ fn on_run(scene: &mut Scene) -> &mut Scene {
 }
 
 fn end_run(scene: &mut Scene) -> &mut Scene {
-    scene.facts.sighting = Some((700, seen(PipelineStatus::Success)));
+    scene.facts.sighting = scene.run().stretch().map(|of| (of, seen(PipelineStatus::Success)));
     scene
 }
 

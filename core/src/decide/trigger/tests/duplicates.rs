@@ -7,7 +7,7 @@ use crate::domain::{Answer, FireOn, Lookup, OnUnknown, Phase, PipelineStatus, Re
 fn found(id: u64, duplicates: Vec<u64>) -> Lookup {
     let mut pipeline = pipeline(PipelineStatus::Running);
     pipeline.id = id;
-    Lookup::Found { pipeline, failed_jobs: vec![], duplicates }
+    Lookup::Found { pipeline, report: crate::domain::Report::default(), duplicates }
 }
 
 /// A run whose second POST was accepted, as pipeline 700.

@@ -1,8 +1,10 @@
 //! A run whose pipeline is under way: what each look at it makes of the run, and its time.
 
 use super::scene::{Scene, accepted, failed_job, pipeline, seen, told, wakes_in};
+use crate::decide::trigger::Follow;
 use crate::domain::{
-    BundleKind, CaBundleRef, FireOn, Phase, PipelineStatus, Reason, SecretKeyRef, Sighting, Span,
+    BundleKind, CaBundleRef, FireOn, Phase, PipelineStatus, Reason, Report, SecretKeyRef, Sighting, Span,
+    Stretch,
 };
 
 struct Case {
@@ -15,16 +17,20 @@ struct Case {
 fn failed(jobs: &[&str]) -> Sighting {
     Sighting::Seen {
         pipeline: pipeline(PipelineStatus::Failed),
-        failed_jobs: jobs.iter().map(|name| failed_job(name)).collect(),
-        manual_jobs: vec![],
+        report: Report {
+            failed_jobs: jobs.iter().map(|name| failed_job(name)).collect(),
+            ..Report::default()
+        },
     }
 }
 
 fn blocked(jobs: &[&str]) -> Sighting {
     Sighting::Seen {
         pipeline: pipeline(PipelineStatus::Manual),
-        failed_jobs: vec![],
-        manual_jobs: jobs.iter().map(|name| (*name).to_owned()).collect(),
+        report: Report {
+            manual_jobs: jobs.iter().map(|name| (*name).to_owned()).collect(),
+            ..Report::default()
+        },
     }
 }
 
@@ -99,7 +105,8 @@ fn what_a_look_makes_of_the_run() {
         let run = scene.run();
         assert_eq!((run.phase, run.reason.unwrap(), run.message.as_deref().unwrap()), *expect, "{sentence}");
         assert_eq!(told(&plan).join(" "), *events, "{sentence}");
-        assert_eq!(plan.follow.is_some(), expect.0 == Phase::Running, "{sentence}");
+        let under_way = |follow: &Follow| follow.stretch.finished_at.is_none();
+        assert_eq!(plan.follow.as_ref().is_some_and(under_way), expect.0 == Phase::Running, "{sentence}");
         assert_eq!(run.finished_at.is_some(), expect.0 != Phase::Running, "{sentence}");
         let again = scene.step();
         assert!(again.status.is_none() && again.events.is_empty(), "{sentence}: written and told once");
@@ -141,7 +148,8 @@ fn a_blocked_pipeline_names_what_a_person_must_play() {
 #[test]
 fn a_look_at_another_pipeline_says_nothing() {
     let mut scene = Scene::running();
-    scene.facts.sighting = Some((699, seen(PipelineStatus::Success)));
+    let other = Stretch { pipeline_id: 699, ..scene.run().stretch().unwrap() };
+    scene.facts.sighting = Some((other, seen(PipelineStatus::Success)));
     assert!(scene.step().status.is_none());
 }
 
@@ -156,7 +164,7 @@ fn at_most_five_failed_jobs_are_kept() {
 fn a_pipeline_is_followed_where_it_was_fired() {
     let mut scene = Scene::running();
     let follow = scene.decide().follow.unwrap();
-    assert_eq!((follow.pipeline_id, follow.project.as_str()), (700, "7"));
+    assert_eq!((follow.stretch.pipeline_id, follow.project.as_str()), (700, "7"));
     assert_eq!((follow.since, &follow.fire_id), (scene.now, &scene.run().fire_id));
 
     let access = |scene: &Scene| scene.decide().follow.unwrap().access.token.name;

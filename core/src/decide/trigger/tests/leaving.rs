@@ -6,7 +6,7 @@ use super::scene::{
 };
 use crate::decide::trigger::{Effect, FINALIZER, Plan};
 use crate::domain::run::CancelCause;
-use crate::domain::{Cancelled, DeletionPolicy, FireOn, Lookup, Phase, PipelineStatus, Reason};
+use crate::domain::{Cancelled, DeletionPolicy, FireOn, Lookup, Phase, PipelineStatus, Reason, Report};
 
 fn finalizers(plan: &Plan) -> Option<&[String]> {
     match &plan.effect {
@@ -15,8 +15,13 @@ fn finalizers(plan: &Plan) -> Option<&[String]> {
         | Effect::ReadCredentials(_)
         | Effect::LookUp(_)
         | Effect::LookAt(_)
+        | Effect::LookAtOwn(_)
         | Effect::LookInto(_)
         | Effect::Fire(_)
+        | Effect::Retry(_)
+        | Effect::Name(_)
+        | Effect::DeletePipeline(_)
+        | Effect::DeleteObject
         | Effect::Cancel(_) => None,
     }
 }
@@ -166,7 +171,7 @@ fn what_is_on_its_way_or_unknown_is_waited_for_then_cancelled() {
     scene.wait(PATIENCE).step();
     assert_eq!(scene.phase(), Phase::Unknown);
     let running = pipeline(PipelineStatus::Running);
-    let found = Lookup::Found { pipeline: running, failed_jobs: vec![], duplicates: vec![] };
+    let found = Lookup::Found { pipeline: running, report: Report::default(), duplicates: vec![] };
     assert!(matches!(scene.look(found).effect, Effect::Cancel(_)));
 }
 

@@ -23,9 +23,14 @@ fn asks(plan: &Plan) -> Option<Question> {
         | Effect::ReadCredentials(_)
         | Effect::LookUp(_)
         | Effect::LookAt(_)
+        | Effect::LookAtOwn(_)
         | Effect::Cancel(_)
         | Effect::SetFinalizers(_)
-        | Effect::Fire(_) => None,
+        | Effect::Fire(_)
+        | Effect::Retry(_)
+        | Effect::Name(_)
+        | Effect::DeletePipeline(_)
+        | Effect::DeleteObject => None,
     }
 }
 

@@ -6,13 +6,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::scene::{Scene, accepted, not_sent, refused, seen, unknown};
+use super::scene::{Scene, accepted, failed, not_sent, pipeline, refused, seen, unknown};
 use crate::decide::trigger::{Credentials, Effect, FINALIZER, Facts, FirstSight};
 use crate::domain::run::{CancelCause, HistoryEntry};
 use crate::domain::status::{Answered, Handled, LastHandled, Waiting};
 use crate::domain::{
-    Answer, Attempt, AttemptKey, ConcurrencyPolicy, DeletionPolicy, Digest, FireOn, LastAttempt, Phase,
-    PipelineStatus, Reason, Run, Sighting, Span, TriggerStatus,
+    Answer, Attempt, AttemptKey, Changed, ConcurrencyPolicy, Deletion, DeletionPolicy, Digest, FireOn,
+    LastAttempt, Phase, PipelineStatus, Reason, Retry, RetryKey, RetryPolicy, RetryState, Run, Sighting,
+    Span, Stretch, TriggerStatus,
 };
 
 const PHASES: [Phase; 16] = [
@@ -87,36 +88,49 @@ fn attempt() -> impl Strategy<Value = Attempt> {
     )
 }
 
-fn run() -> impl Strategy<Value = Run> {
+/// On the heap, as what is made of it: a test's stack is small.
+fn run() -> BoxedStrategy<Run> {
     let cancel = prop::option::of((
         time(),
         prop::sample::select(vec![CancelCause::Action, CancelCause::Replace, CancelCause::Timeout]),
     ));
     let times = (time(), prop::option::of(time()), prop::option::of(time()), cancel);
-    (phase(), number(), digest(), value(), prop::option::of(attempt()), times, any::<bool>()).prop_map(
-        |(phase, seq, digest, request, attempt, (intended_at, fired_at, finished_at, cancel), piped)| {
-            let mut scene = Scene::running();
-            let template = scene.trigger.status.run.take().unwrap();
-            let pipeline = template.pipeline.clone().filter(|_| piped);
-            let (reason, message) = (None, None);
-            Run {
+    let tries = (prop::option::of(attempt()), prop::option::of(retry()));
+    (phase(), number(), digest(), value(), tries, times, any::<bool>())
+        .prop_map(
+            |(
+                phase,
                 seq,
                 digest,
-                phase,
                 request,
-                reason,
-                message,
-                attempt,
-                intended_at,
-                fired_at,
-                cancel_requested_at: cancel.map(|(at, _)| at),
-                cancel_requested_by: cancel.map(|(_, by)| by),
-                finished_at,
-                pipeline,
-                ..template
-            }
-        },
-    )
+                (attempt, retry),
+                (intended_at, fired_at, finished_at, cancel),
+                piped,
+            )| {
+                let mut scene = Scene::running();
+                let template = scene.trigger.status.run.take().unwrap();
+                let pipeline = template.pipeline.clone().filter(|_| piped);
+                let (reason, message) = (None, None);
+                Run {
+                    seq,
+                    digest,
+                    phase,
+                    request,
+                    reason,
+                    message,
+                    attempt,
+                    intended_at,
+                    fired_at,
+                    cancel_requested_at: cancel.map(|(at, _)| at),
+                    cancel_requested_by: cancel.map(|(_, by)| by),
+                    finished_at,
+                    retry,
+                    pipeline,
+                    ..template
+                }
+            },
+        )
+        .boxed()
 }
 
 fn history() -> impl Strategy<Value = Vec<HistoryEntry>> {
@@ -130,7 +144,48 @@ fn waiting() -> impl Strategy<Value = Waiting> {
         .prop_map(|(since, digest, request, collapsed)| Waiting { since, digest, request, collapsed })
 }
 
-fn status() -> impl Strategy<Value = TriggerStatus> {
+fn deletions() -> impl Strategy<Value = Vec<Deletion>> {
+    let parts = (number(), prop_oneof![0..3_u32, Just(u32::MAX)], prop::option::of(time()));
+    let deletion =
+        (run(), parts).prop_filter_map("a run with a pipeline", |(run, (pipeline_id, tries, next_at))| {
+            Some(Deletion { pipeline_id, place: run.to_history().place?, tries, next_at })
+        });
+    prop::collection::vec(deletion, 0..3)
+}
+
+fn retry() -> impl Strategy<Value = Retry> {
+    let states = [RetryState::Waiting, RetryState::Unknown, RetryState::Started, RetryState::Refused];
+    let count = || prop_oneof![0..3_u32, Just(u32::MAX)];
+    let times = (prop::option::of(time()), prop::option::of(time()));
+    let ids = prop::collection::vec(0..4_u64, 0..3);
+    (count(), prop::sample::select(states.to_vec()), times, count(), value(), ids).prop_map(
+        |(count, state, (next_at, at), tries, asked, job_ids)| Retry {
+            count,
+            state,
+            next_at,
+            job_ids,
+            at,
+            by: at.map(|_| "x".into()),
+            tries,
+            asked,
+        },
+    )
+}
+
+fn changed() -> impl Strategy<Value = Changed> {
+    let not_now =
+        time().prop_map(|until| Changed::NotNow { reason: Reason::ReadOnly, message: "later".into(), until });
+    prop_oneof![
+        Just(Changed::Done(None)),
+        Just(Changed::Done(Some(pipeline(PipelineStatus::Running)))),
+        Just(Changed::Gone),
+        Just(Changed::Refused { reason: Reason::Forbidden, message: "no".into() }),
+        not_now,
+        Just(Changed::Unknown { message: "reset".into() }),
+    ]
+}
+
+fn status() -> BoxedStrategy<TriggerStatus> {
     let observed = prop::option::of(prop::sample::select(vec![i64::MIN, -1, 0, 1, i64::MAX]));
     let parts = (
         observed,
@@ -138,26 +193,32 @@ fn status() -> impl Strategy<Value = TriggerStatus> {
         prop::option::of(phase()),
         value(),
         prop::option::of(run()),
-        history(),
+        (history(), deletions()),
         prop::option::of(waiting()),
     );
-    parts.prop_map(|(observed_generation, decided_digest, phase, handled, run, history, waiting)| {
-        TriggerStatus {
-            observed_generation,
-            decided_digest,
-            phase,
-            message: None,
-            last_handled: LastHandled {
-                fire: handled.map(|value| Handled { value, answer: Answered::Fired }),
-                resolve: None,
-                cancel: None,
+    parts
+        .prop_map(
+            |(observed_generation, decided_digest, phase, handled, run, (history, deletions), waiting)| {
+                TriggerStatus {
+                    observed_generation,
+                    decided_digest,
+                    phase,
+                    message: None,
+                    last_handled: LastHandled {
+                        fire: handled.map(|value| Handled { value, answer: Answered::Fired }),
+                        resolve: None,
+                        cancel: None,
+                        retry: None,
+                    },
+                    run,
+                    waiting,
+                    history,
+                    deletions,
+                    conditions: vec![],
+                }
             },
-            run,
-            waiting,
-            history,
-            conditions: vec![],
-        }
-    })
+        )
+        .boxed()
 }
 
 fn answer() -> impl Strategy<Value = Answer> {
@@ -169,7 +230,7 @@ fn answer() -> impl Strategy<Value = Answer> {
     prop_oneof![Just(accepted()), Just(refused()), Just(not_sent()), Just(unknown()), throttled]
 }
 
-fn facts() -> impl Strategy<Value = (Facts, Option<Answer>)> {
+fn facts() -> BoxedStrategy<(Facts, Option<Answer>)> {
     let credentials = prop_oneof![
         Just(Credentials::Unread),
         Just(Credentials::Ready),
@@ -185,18 +246,37 @@ fn facts() -> impl Strategy<Value = (Facts, Option<Answer>)> {
         seen(PipelineStatus::Success),
         seen(PipelineStatus::Manual),
         Sighting::Gone,
+        failed(&[]),
+        failed(&[1]),
     ]);
+    let looked_at = prop::option::of(sighting.clone());
     let lookup = prop::option::of(prop::sample::select(super::unknown::lookups()));
-    let look = (lookup, prop::option::of(time()), prop::option::of(time()));
+    let look = (lookup, prop::option::of(time()), prop::option::of(time()), looked_at, changed());
     (credentials, age, prop::option::of(time()), prop::option::of(sighting), prop::option::of(answer()), look)
         .prop_map(
-            |(credentials, intent_age, budget_until, sighting, answer, (lookup, look_again, look_date))| {
-                let sighting = sighting.map(|sighting| (700, sighting));
+            |(
+                credentials,
+                intent_age,
+                budget_until,
+                sighting,
+                answer,
+                (lookup, look_again, look_date, looked_at, changed),
+            )| {
+                // Filed under the run's own stretch, too.
+                let nowhere = Stretch {
+                    pipeline_id: 700,
+                    retries: 0,
+                    next_at: None,
+                    retry_at: None,
+                    resumed_at: None,
+                    finished_at: None,
+                };
+                let sighting = sighting.map(|sighting| (nowhere, sighting));
+                let nothing = RetryKey { fire_id: "".into(), at: Timestamp::UNIX_EPOCH, by: String::new() };
                 // Filed under the run's own key once there is one.
                 let nobody =
                     AttemptKey { fire_id: "".into(), count: 0, at: Timestamp::UNIX_EPOCH, by: String::new() };
                 let lookup = lookup.map(|lookup| (nobody, lookup));
-                let named = None;
                 let facts = Facts {
                     answers: vec![],
                     intent_age,
@@ -208,13 +288,18 @@ fn facts() -> impl Strategy<Value = (Facts, Option<Answer>)> {
                     look_took: Duration::ZERO,
                     look_date,
                     gitlab_now: look_date,
-                    named,
+                    named: None,
                     cancel: None,
                     finding: None,
+                    looked_at: looked_at.map(|seen| (700, seen)),
+                    retried: Some((nothing, changed.clone())),
+                    naming: Some((700, "n".into(), changed.clone())),
+                    deleted: (0..3).map(|id| (id, 0, changed.clone())).collect(),
                 };
                 (facts, answer)
             },
         )
+        .boxed()
 }
 
 fn scene() -> impl Strategy<Value = Scene> {
@@ -239,6 +324,9 @@ fn scene() -> impl Strategy<Value = Scene> {
                     spec.concurrency_policy = ConcurrencyPolicy::Replace;
                     spec.deletion_policy = DeletionPolicy::Cancel;
                 }
+                spec.retry = Some(RetryPolicy { limit: 2, backoff: Span::from_secs(u64::MAX) });
+                spec.ttl_after_finished = Some(Span::from_secs(10));
+                spec.history_deletes_pipelines = hold;
             });
             scene.trigger.suspend = suspend;
             if broken {
@@ -250,10 +338,17 @@ fn scene() -> impl Strategy<Value = Scene> {
             scene.trigger.deleted_at = deleted.then_some(deleted_at);
             scene.trigger.finalizers = if cancels { vec![FINALIZER.into()] } else { vec![] };
             scene.trigger.cancel = fire.as_ref().map(|_| limit.to_string());
+            scene.trigger.generated = true;
+            scene.trigger.retry = Some(format!("{limit}"));
             scene.trigger.fire = fire;
             scene.trigger.status = status;
             scene.facts = facts;
-            let key = scene.trigger.status.run.as_ref().and_then(Run::attempt_key);
+            let run = scene.trigger.status.run.clone();
+            let key = run.as_ref().and_then(Run::attempt_key);
+            let stretch = run.as_ref().and_then(Run::stretch);
+            scene.facts.sighting = scene.facts.sighting.take().zip(stretch).map(|((_, seen), of)| (of, seen));
+            let retry_key = run.as_ref().and_then(Run::retry_key);
+            scene.facts.retried = scene.facts.retried.take().zip(retry_key).map(|((_, c), key)| (key, c));
             scene.facts.lookup =
                 scene.facts.lookup.take().zip(key.clone()).map(|((_, lookup), key)| (key, lookup));
             scene.facts.answers = key.into_iter().zip(answer).collect::<Vec<(AttemptKey, Answer)>>();
@@ -269,6 +364,11 @@ proptest! {
     fn nothing_panics_and_no_post_goes_unrecorded(mut scene in scene()) {
         let before = scene.trigger.status.clone();
         let plan = scene.step();
+        if let Effect::Retry(order) = &plan.effect {
+            let run = plan.status.as_ref().and_then(|status| status.run.clone()).unwrap();
+            prop_assert_eq!(run.retry_key(), Some(order.key.clone()));
+            prop_assert_eq!((run.phase, run.retry.unwrap().state), (Phase::Retrying, RetryState::Unknown));
+        }
         if let Effect::Fire(order) = plan.effect {
             let run = plan.status.as_ref().and_then(|status| status.run.clone()).unwrap();
             prop_assert_eq!(run.attempt_key(), Some(order.key));

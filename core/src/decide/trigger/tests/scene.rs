@@ -7,13 +7,13 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::decide::trigger::{
-    CancelSent, Credentials, Effect, Facts, FireOrder, FirstSight, Observed, Plan, Policy, decide,
+    CancelSent, Credentials, Effect, Facts, FireOrder, FirstSight, Observed, Plan, Policy, RetryOrder, decide,
 };
 use crate::domain::run::CauseKind;
 use crate::domain::status::Answered;
 use crate::domain::{
     Answer, Cancelled, ConcurrencyPolicy, DeletionPolicy, FailedJob, Finding, FireOn, FiringFields, Lookup,
-    ObjectKey, OnUnknown, Phase, Pipeline, PipelineStatus, Reason, Run, SecretKeyRef, Sighting, Spec,
+    ObjectKey, OnUnknown, Phase, Pipeline, PipelineStatus, Reason, Report, Run, SecretKeyRef, Sighting, Spec,
     SpecProblem, Trigger, TriggerStatus,
 };
 
@@ -40,6 +40,8 @@ pub(super) struct Scene {
     pub(super) spec: Spec,
     /// Every POST ordered so far.
     pub(super) posts: Vec<FireOrder>,
+    /// Every request to start failed jobs again, ordered so far.
+    pub(super) retries: Vec<RetryOrder>,
 }
 
 impl Scene {
@@ -62,6 +64,10 @@ impl Scene {
             cancel_on_timeout: false,
             history_limit: 5,
             on_unknown: OnUnknown::Hold,
+            retry: None,
+            name: None,
+            history_deletes_pipelines: false,
+            ttl_after_finished: None,
         };
         let trigger = Trigger {
             key: ObjectKey { namespace: "shop".into(), name: "checkout".into() },
@@ -69,9 +75,11 @@ impl Scene {
             generation: 1,
             deleted_at: None,
             finalizers: vec![],
+            generated: false,
             fire: None,
             resolve: None,
             cancel: None,
+            retry: None,
             fire_on,
             suspend: false,
             firing: written(&spec),
@@ -87,7 +95,7 @@ impl Scene {
             cancel_patience: Duration::from_secs(PATIENT),
         };
         let now = Timestamp::from_second(1_800_000_000).unwrap();
-        Self { now, policy, trigger, facts: Facts::default(), spec, posts: vec![] }
+        Self { now, policy, trigger, facts: Facts::default(), spec, posts: vec![], retries: vec![] }
     }
 
     /// `kubectl apply` of a changed spec.
@@ -196,7 +204,7 @@ impl Scene {
     }
 
     pub(super) fn decide(&self) -> Plan {
-        let Self { now, policy, trigger, facts, spec: _, posts: _ } = self;
+        let Self { now, policy, trigger, facts, spec: _, posts: _, retries: _ } = self;
         decide(&Observed { now: *now, policy, trigger, facts })
     }
 
@@ -212,6 +220,11 @@ impl Scene {
             self.facts.credentials = Credentials::Unread;
             // Of an earlier pipeline: all have the same id here, and none has in GitLab.
             (self.facts.sighting, self.facts.cancel) = (None, None);
+        }
+        if let Effect::Retry(order) = &plan.effect {
+            self.retries.push((**order).clone());
+            self.facts.intent_age = Some(Duration::ZERO);
+            self.facts.looked_at = None;
         }
         plan
     }
@@ -237,8 +250,7 @@ impl Scene {
 
     /// The follower saw the run's pipeline.
     pub(super) fn sight(&mut self, sighting: Sighting) -> Plan {
-        let id = self.run().pipeline.as_ref().unwrap().id;
-        self.facts.sighting = Some((id, sighting));
+        self.facts.sighting = Some((self.run().stretch().unwrap(), sighting));
         self.step()
     }
 
@@ -327,6 +339,9 @@ pub(super) fn pipeline(status: PipelineStatus) -> Pipeline {
         started_at: None,
         finished_at: None,
         duration_seconds: Some(90),
+        name: None,
+        coverage: None,
+        updated_at: None,
         yaml_errors: None,
     }
 }
@@ -348,7 +363,7 @@ pub(super) fn unknown() -> Answer {
 }
 
 pub(super) fn seen(status: PipelineStatus) -> Sighting {
-    Sighting::Seen { pipeline: pipeline(status), failed_jobs: vec![], manual_jobs: vec![] }
+    Sighting::Seen { pipeline: pipeline(status), report: Report::default() }
 }
 
 pub(super) fn taken(status: PipelineStatus) -> Cancelled {
@@ -357,11 +372,19 @@ pub(super) fn taken(status: PipelineStatus) -> Cancelled {
 
 pub(super) fn failed_job(name: &str) -> FailedJob {
     FailedJob {
+        id: None,
         name: name.into(),
         stage: Some("test".into()),
         failure_reason: Some("script_failure".into()),
         web_url: None,
     }
+}
+
+/// A failed pipeline, by jobs with these ids.
+pub(super) fn failed(ids: &[u64]) -> Sighting {
+    let job = |id: &u64| FailedJob { id: Some(*id), ..failed_job("unit") };
+    let report = Report { failed_jobs: ids.iter().map(job).collect(), ..Report::default() };
+    Sighting::Seen { pipeline: pipeline(PipelineStatus::Failed), report }
 }
 
 fn written(spec: &Spec) -> FiringFields {

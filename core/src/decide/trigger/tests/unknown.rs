@@ -4,14 +4,16 @@ use super::scene::{DELAY, PATIENCE, Scene, fires, pipeline, seen, told, unknown,
 use crate::decide::trigger::{Credentials, Effect, Plan};
 use crate::domain::run::CauseKind;
 use crate::domain::status::Answered;
-use crate::domain::{FireId, FireOn, LastAttempt, Lookup, Named, OnUnknown, Phase, PipelineStatus, Reason};
+use crate::domain::{
+    FireId, FireOn, LastAttempt, Lookup, Named, OnUnknown, Phase, PipelineStatus, Reason, Report,
+};
 
 pub(super) fn lookups() -> Vec<Lookup> {
     vec![found(PipelineStatus::Running), Lookup::NoCandidate, Lookup::NoneOurs, cannot_tell(), trouble()]
 }
 
 fn found(status: PipelineStatus) -> Lookup {
-    Lookup::Found { pipeline: pipeline(status), failed_jobs: vec![], duplicates: vec![] }
+    Lookup::Found { pipeline: pipeline(status), report: Report::default(), duplicates: vec![] }
 }
 
 fn cannot_tell() -> Lookup {
@@ -60,7 +62,7 @@ fn what_is_found_is_followed_as_if_the_reply_had_come() {
     let mut scene = lost();
     let plan = scene.look(found(PipelineStatus::Running));
     assert_eq!((scene.phase(), told(&plan)), (Phase::Running, vec!["PipelineFound".to_owned()]));
-    assert_eq!(plan.follow.unwrap().pipeline_id, 700);
+    assert_eq!(plan.follow.unwrap().stretch.pipeline_id, 700);
     assert_eq!(scene.run().attempt.as_ref().unwrap().last, LastAttempt::Accepted);
     scene.sight(seen(PipelineStatus::Success));
     assert_eq!(scene.phase(), Phase::Succeeded);
@@ -79,7 +81,7 @@ fn a_second_pipeline_of_one_name_is_told() {
     let mut scene = lost();
     let plan = scene.look(Lookup::Found {
         pipeline: pipeline(PipelineStatus::Running),
-        failed_jobs: vec![],
+        report: Report::default(),
         duplicates: vec![701],
     });
     assert_eq!(told(&plan), ["PipelineFound", "!DuplicatePipeline"]);

@@ -11,7 +11,7 @@ use crate::domain::digest::Compared;
 use crate::domain::status::Answered;
 use crate::domain::{
     Answer, AttemptKey, Cancelled, ConcurrencyPolicy, Finding, FireId, FireOn, LastAttempt, Lookup, Named,
-    Phase, PipelineStatus, Reason, Run, Sighting, Span,
+    Phase, PipelineStatus, Reason, Report, Run, Sighting, Span,
 };
 
 #[derive(Debug, Clone)]
@@ -281,7 +281,7 @@ impl Walk {
         let lookup = match find {
             Find::Truth if exists => Lookup::Found {
                 pipeline: pipeline(PipelineStatus::Running),
-                failed_jobs: vec![],
+                report: Report::default(),
                 duplicates: vec![],
             },
             Find::Truth => Lookup::NoneOurs,
@@ -306,7 +306,8 @@ impl Walk {
             Look::Trouble => Sighting::Trouble { reason: Reason::Unauthorized, message: "401".into() },
             Look::Gone => Sighting::Gone,
         };
-        self.scene.facts.sighting = Some((700, sighting));
+        let stretch = self.scene.trigger.status.run.as_ref().and_then(Run::stretch);
+        self.scene.facts.sighting = stretch.map(|of| (of, sighting));
     }
 
     fn brought(&mut self, brings: Brings) {
@@ -423,10 +424,10 @@ impl Walk {
                 self.answer(Reply::Accepted);
             } else if let Effect::Cancel(_) = plan.effect {
                 self.brought(Brings::Taken);
-            } else if plan.follow.is_some() {
-                self.sight(Look::Success);
             } else if let Effect::LookAt(look) = &plan.effect {
                 self.scene.facts.named = Some((look.pipeline_id, Named::Missing));
+            } else if plan.follow.as_ref().is_some_and(|follow| follow.stretch.finished_at.is_none()) {
+                self.sight(Look::Success);
             } else if let Effect::LookUp(_) = plan.effect {
                 self.look_up(Find::Truth);
             } else if let Effect::ReadCredentials(_) = plan.effect {
