@@ -6,6 +6,8 @@
 //! | `pipekick reasons` | `docs/reasons.md`, between its markers |
 //! | `pipekick troubleshooting` | `docs/troubleshooting.md`, between its markers |
 //! | `pipekick run --help` | `docs/cli.md`, between its markers |
+//! | nobody: `crds/`, `deploy/rbac.yaml` | `charts/pipekick/files/`, for a chart is packed without what lies beside it |
+//! | nobody: `charts/pipekick/values.yaml` | `charts/pipekick/README.md`, between its markers |
 //!
 //! With `--check` nothing is written, and a difference is an error.
 
@@ -15,6 +17,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 
+use crate::chart;
 use crate::ci_steps::{cargo, output};
 use crate::controlplane::root;
 
@@ -26,7 +29,9 @@ pub fn generated(check: bool) -> anyhow::Result<()> {
     let mut wanted = crds()?;
     let help = output(pipekick(["run", "--help"]))?;
     let help: String = help.trim_end().lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    wanted.extend(chart::files()?.into_iter().map(|(path, text)| (path, Some(text))));
     for (page, text) in [
+        ("charts/pipekick/README.md", chart::values_table()?),
         ("docs/reasons.md", output(pipekick(["reasons"]))?),
         ("docs/troubleshooting.md", output(pipekick(["troubleshooting"]))?),
         ("docs/cli.md", format!("```text\n{help}```\n")),

@@ -1,12 +1,14 @@
 //! The project's own commands. `cargo xtask --help` lists them; `cargo demo` is one of them.
 
 mod breaks;
+mod chart;
 mod ci;
 mod ci_steps;
 mod controlplane;
 mod crash;
 mod demo;
 mod generated;
+mod helm;
 mod measure;
 mod measure_floor;
 mod measure_operator;
@@ -43,11 +45,17 @@ enum Command {
     Breaks(breaks::Breaks),
     /// Check all that a change must pass.
     Ci,
-    /// Write what the code generates: crds/, docs/reasons.md, docs/cli.md.
+    /// Write what the code generates: crds/, tables in docs/, parts of the chart.
     Generated {
         /// Write nothing; fail if something differs.
         #[arg(long)]
         check: bool,
+    },
+    /// Check the Helm chart on a real API server with a real Helm (built with Go once, unless HELM names one).
+    Chart {
+        /// Write deploy/install.yaml as the chart renders it, before it is checked.
+        #[arg(long)]
+        write: bool,
     },
     /// Measure the operator: latency, memory, writes, rate. Builds for release first.
     Measure {
@@ -83,6 +91,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Breaks(wanted) => breaks::breaks(&wanted),
         Command::Ci => ci::ci(),
         Command::Generated { check } => generated::generated(check),
+        Command::Chart { write } => chart::chart(write),
         Command::Measure { quick } => measure::measure(quick),
         Command::Soak(soak) => soak::run(&soak),
     }

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test of the workspace, and what the tests stand on before them.
 //!
 //! ```text
-//! control plane (fetched or built once, started once) → pipekick-core → all other packages → doc tests, if any
+//! control plane (fetched or built once, started once) → pipekick-core → all other packages → doc tests, if any → chart
 //! ```
 
 use std::ffi::OsString;
@@ -66,11 +66,22 @@ fn take_all(steps: &mut Steps, args: &[OsString]) -> anyhow::Result<bool> {
     let passed = steps.take(CORE, || run(cargo_test(&core, args)))
         && steps.take("the other packages", || run(cargo_test(&others, args)));
     let documented = if passed { doc_tests()? } else { Vec::new() };
-    Ok(passed
+    let passed = passed
         && documented.into_iter().all(|package| {
             let ours = ["--package", package, "--doc"];
             steps.take(&format!("doc tests of {package}"), || run(cargo_test(&ours, args)))
-        }))
+        });
+    // Who names a test wants no other.
+    Ok(passed && (!args.is_empty() || steps.take("chart", chart)))
+}
+
+/// Needs Helm, which is built with Go where nobody names one.
+fn chart() -> anyhow::Result<End> {
+    if let Some(why) = crate::helm::missing()? {
+        return Ok(End::Skipped(why.into()));
+    }
+    crate::chart::chart(false)?;
+    Ok(End::Passed(String::new()))
 }
 
 /// Starts a control plane and ends it: its binaries are then installed, and known to work here.

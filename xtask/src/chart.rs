@@ -1,0 +1,254 @@
+//! `cargo xtask chart`: the Helm chart, checked by a real Helm on a real API server.
+//!
+//! ```text
+//! lint → values that must be refused → deploy/install.yaml → install → pods by the rules of "restricted"
+//!      → upgrade → uninstall
+//! ```
+//!
+//! What the chart says twice is written by `cargo xtask generated` ([`files`]): the CRDs, the rules of the role, the
+//! table of values. `deploy/install.yaml` is rendered here, for it needs Helm; `--write` writes it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{DynamicObject, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, Client};
+use pipekick_sandbox::controlplane::{ControlPlane, Options, Printer};
+use serde_json::{Value, json};
+
+use crate::controlplane::{read, root};
+use crate::helm::Helm;
+
+const CHART: &str = "charts/pipekick";
+const NAMESPACE: &str = "pipekick-system";
+const INSTALL: &str = "deploy/install.yaml";
+/// Everything that is off by default and needs no kind that the API server lacks.
+const MORE: [&str; 6] = [
+    "networkPolicy.enabled=true",
+    "podDisruptionBudget.enabled=true",
+    "metrics.dashboard.enabled=true",
+    "replicaCount=2",
+    "watchNamespace=shop",
+    "pause=true",
+];
+
+/// Files of the chart that say what stands elsewhere.
+pub fn files() -> anyhow::Result<BTreeMap<PathBuf, String>> {
+    let chart = root().join(CHART);
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(root().join("crds"))? {
+        let path = entry?.path();
+        let name = path.file_name().context("a file has a name")?.to_owned();
+        files.insert(chart.join("files/crds").join(name), read(&path)?);
+    }
+    files.insert(chart.join("files/rules.yaml"), rules(&read(&root().join("deploy/rbac.yaml"))?)?);
+    Ok(files)
+}
+
+/// The table of values for the chart's README, from the comments in values.yaml.
+pub fn values_table() -> anyhow::Result<String> {
+    table(&read(&root().join(CHART).join("values.yaml"))?)
+}
+
+/// The rules of the operator's role, with the comments that say why.
+fn rules(rbac: &str) -> anyhow::Result<String> {
+    let role = rbac
+        .split("\n---\n")
+        .find(|document| document.contains("\nkind: ClusterRole\n"))
+        .context("deploy/rbac.yaml has a ClusterRole")?;
+    let (_, rules) = role.split_once("\nrules:\n").context("the ClusterRole has rules")?;
+    Ok(format!("{}\n", rules.trim_end()))
+}
+
+fn table(values: &str) -> anyhow::Result<String> {
+    let parsed: Value = serde_saphyr::from_str(values)?;
+    let mut table = String::from("| value | default | |\n| --- | --- | --- |\n");
+    let (mut path, mut told): (Vec<(usize, &str)>, Option<&str>) = (Vec::new(), None);
+    for line in values.lines() {
+        let (indent, text) = (line.len() - line.trim_start().len(), line.trim_start());
+        if let Some(comment) = text.strip_prefix("# -- ") {
+            told = Some(comment);
+            continue;
+        }
+        let Some((key, _)) = text.split_once(':').filter(|_| !text.starts_with('#')) else { continue };
+        path.retain(|(at, _)| *at < indent);
+        path.push((indent, key));
+        let Some(comment) = told.take() else { continue };
+        let pointer: String = path.iter().map(|(_, key)| format!("/{key}")).collect();
+        let default = parsed.pointer(&pointer).with_context(|| format!("{pointer} is a value"))?;
+        writeln!(table, "| `{}` | `{default}` | {comment} |", pointer[1..].replace('/', "."))?;
+    }
+    Ok(table)
+}
+
+/// Checks the chart, or also writes what Helm renders.
+pub fn chart(write: bool) -> anyhow::Result<()> {
+    let helm = Helm::new()?;
+    helm.run(&["lint", "--strict", CHART])?;
+    refused_values(&helm)?;
+    rendered(&helm, write)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let plane = ControlPlane::start(Options::from_env(Printer::installs_only())?).await?;
+        let walked = walk(&plane, helm.on(plane.admin().path())).await;
+        plane.stop().await;
+        walked
+    })
+}
+
+/// A value that is unknown or of the wrong kind is refused, and the message names it.
+fn refused_values(helm: &Helm) -> anyhow::Result<()> {
+    for (value, named) in [
+        ("replicas=2", "replicas"),
+        ("gitlab.uri=https://x", "uri"),
+        ("replicaCount=two", "replicaCount"),
+        ("image.digest=latest", "digest"),
+        ("gitlab.url=https://user@host", "url"),
+        ("firstSight=hold", "firstSight"),
+        ("extraArgs[0]=concurrency=3", "extraArgs"),
+    ] {
+        let why = helm.refused(&["template", "pipekick", CHART, "--set", value])?;
+        ensure!(why.contains(named), "--set {value} was refused without naming {named}: {why}");
+    }
+    Ok(())
+}
+
+/// The manifest for those without Helm is what the chart renders.
+fn rendered(helm: &Helm, write: bool) -> anyhow::Result<()> {
+    let options = ["--set", "crds.keep=false"];
+    let mut args = vec!["template", "pipekick", CHART, "--namespace", NAMESPACE];
+    args.extend(options);
+    let rendered = format!(
+        "# Rendered from {CHART} by `cargo xtask chart --write`: for kubectl apply --server-side -f.\n---\n\
+         apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {NAMESPACE}\n  labels:\n    \
+         pod-security.kubernetes.io/enforce: restricted\n{}",
+        helm.run(&args)?.replace("app.kubernetes.io/managed-by: Helm", "app.kubernetes.io/managed-by: kubectl")
+    );
+    let path = root().join(INSTALL);
+    if write {
+        std::fs::write(&path, &rendered).with_context(|| format!("cannot write {INSTALL}"))?;
+    }
+    let committed = read(&path)?;
+    ensure!(committed == rendered, "{INSTALL} differs from what the chart renders: `cargo xtask chart --write`");
+    // What needs kinds of the Prometheus operator is rendered, and its alerts must be YAML.
+    let monitored = helm.run(&[
+        "template",
+        "pipekick",
+        CHART,
+        "--set",
+        "metrics.serviceMonitor.enabled=true,metrics.prometheusRule.enabled=true",
+    ])?;
+    for kind in ["kind: ServiceMonitor", "kind: PrometheusRule", "- alert: PipekickDuplicatePipeline"] {
+        ensure!(monitored.contains(kind), "{kind} is not rendered");
+    }
+    Ok(())
+}
+
+/// Install, upgrade and uninstall, as a user would, with objects that must live on.
+async fn walk(plane: &ControlPlane, helm: Helm) -> anyhow::Result<()> {
+    let client = plane.admin().client().await?;
+    plane.apply("{apiVersion: v1, kind: Namespace, metadata: {name: shop}}").await?;
+    let restricted = json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+    });
+    plane.apply(&restricted.to_string()).await?;
+
+    helm.run(&["install", "pipekick", CHART, "--namespace", NAMESPACE])?;
+    plane.crd_established("pipelinetriggers.pipekick.dev").await?;
+    pods_are_admitted(&client).await?;
+    let trigger = json!({
+        "apiVersion": "pipekick.dev/v1alpha1", "kind": "PipelineTrigger",
+        "metadata": {"name": "lives-on", "namespace": "shop"},
+        "spec": {"gitlab": {"project": "shop/checkout", "triggerTokenRef": {"name": "s", "key": "k"}}, "ref": "main"},
+    });
+    plane.apply(&trigger.to_string()).await?;
+
+    // As an older chart would have left it: the columns are gone, and the upgrade brings them back.
+    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let name = "pipelinetriggers.pipekick.dev";
+    let mut older = crds.get(name).await?;
+    older.spec.versions[0].additional_printer_columns = None;
+    crds.replace(name, &PostParams::default(), &older).await?;
+    let mut upgrade = vec!["upgrade", "pipekick", CHART, "--namespace", NAMESPACE];
+    upgrade.extend(MORE.iter().flat_map(|value| ["--set", *value]));
+    helm.run(&upgrade)?;
+    let columns = crds.get(name).await?.spec.versions.swap_remove(0).additional_printer_columns;
+    ensure!(columns.is_some_and(|columns| !columns.is_empty()), "helm upgrade did not upgrade the CRD");
+    lives(&client, "helm upgrade").await?;
+    pods_are_admitted(&client).await?;
+
+    helm.run(&["uninstall", "pipekick", "--namespace", NAMESPACE])?;
+    lives(&client, "helm uninstall").await?;
+    // And the way without Helm, into the same cluster.
+    plane.apply(&read(&root().join(INSTALL))?).await?;
+    lives(&client, INSTALL).await?;
+    pods_are_admitted(&client).await
+}
+
+async fn lives(client: &Client, after: &str) -> anyhow::Result<()> {
+    let kind = GroupVersionKind::gvk("pipekick.dev", "v1alpha1", "PipelineTrigger");
+    let triggers: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), "shop", &ApiResource::from_gvk(&kind));
+    triggers.get("lives-on").await.with_context(|| format!("{after} took the object away"))?;
+    Ok(())
+}
+
+/// There is no kubelet here, so no pod starts; whether the namespace's policy admits one can be asked.
+async fn pods_are_admitted(client: &Client) -> anyhow::Result<()> {
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
+    let spec = deployments.get("pipekick").await?.spec.context("a Deployment has a spec")?;
+    let mut template = spec.template;
+    let mut metadata = template.metadata.take().unwrap_or_default();
+    metadata.name = Some("admitted".into());
+    let pod = Pod { metadata, spec: template.spec, status: None };
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
+    pods.create(&dry, &pod).await.context("the namespace's policy `restricted` refuses the pod")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_told_with_its_path_and_its_default() {
+        let values = "# a file\n\n# -- First.\na: 1\nb:\n  # -- Second.\n  c: {}\n  d:\n    # -- Third.\n    e: \"x\"\n";
+        let table = table(values).unwrap();
+        let rows: Vec<&str> = table.lines().skip(2).collect();
+        assert_eq!(rows, ["| `a` | `1` | First. |", "| `b.c` | `{}` | Second. |", "| `b.d.e` | `\"x\"` | Third. |"]);
+    }
+
+    #[test]
+    fn the_schema_knows_the_values_and_no_others() {
+        let chart = root().join(CHART);
+        let values: Value = serde_saphyr::from_str(&read(&chart.join("values.yaml")).unwrap()).unwrap();
+        let schema: Value = serde_json::from_str(&read(&chart.join("values.schema.json")).unwrap()).unwrap();
+        compare("", &values, &schema);
+    }
+
+    fn compare(path: &str, values: &Value, schema: &Value) {
+        let (Some(values), Some(known)) = (values.as_object(), schema["properties"].as_object()) else { return };
+        assert_eq!(schema["additionalProperties"], false, "{path} is closed");
+        for (key, value) in values {
+            let schema = known.get(key).unwrap_or_else(|| panic!("{path}.{key} is not in the schema"));
+            compare(&format!("{path}.{key}"), value, schema);
+        }
+        for key in known.keys().filter(|key| !["global", "claims"].contains(&key.as_str())) {
+            assert!(values.contains_key(key), "{path}.{key} is in the schema alone");
+        }
+    }
+
+    #[test]
+    fn the_rules_are_taken_with_their_reasons() {
+        let rbac = "kind: Namespace\n---\napiVersion: x\nkind: ClusterRole\nrules:\n# Why.\n- apiGroups: [a]\n---\nkind: B\n";
+        assert_eq!(rules(rbac).unwrap(), "# Why.\n- apiGroups: [a]\n");
+    }
+}
