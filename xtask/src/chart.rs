@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -128,14 +128,18 @@ fn rendered(helm: &Helm, write: bool) -> anyhow::Result<()> {
         "# Rendered from {CHART} by `cargo xtask chart --write`: for kubectl apply --server-side -f.\n---\n\
          apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {NAMESPACE}\n  labels:\n    \
          pod-security.kubernetes.io/enforce: restricted\n{}",
-        helm.run(&args)?.replace("app.kubernetes.io/managed-by: Helm", "app.kubernetes.io/managed-by: kubectl")
+        helm.run(&args)?
+            .replace("app.kubernetes.io/managed-by: Helm", "app.kubernetes.io/managed-by: kubectl")
     );
     let path = root().join(INSTALL);
     if write {
         std::fs::write(&path, &rendered).with_context(|| format!("cannot write {INSTALL}"))?;
     }
     let committed = read(&path)?;
-    ensure!(committed == rendered, "{INSTALL} differs from what the chart renders: `cargo xtask chart --write`");
+    ensure!(
+        committed == rendered,
+        "{INSTALL} differs from what the chart renders: `cargo xtask chart --write`"
+    );
     // What needs kinds of the Prometheus operator is rendered, and its alerts must be YAML.
     let monitored = helm.run(&[
         "template",
@@ -160,7 +164,9 @@ async fn walk(plane: &ControlPlane, helm: Helm) -> anyhow::Result<()> {
     });
     plane.apply(&restricted.to_string()).await?;
 
-    helm.run(&["install", "pipekick", CHART, "--namespace", NAMESPACE])?;
+    // An older chart: its CRD has no columns, and the upgrade must bring them.
+    let older = older_chart()?;
+    helm.run(&["install", "pipekick", &older.path().to_string_lossy(), "--namespace", NAMESPACE])?;
     plane.crd_established("pipelinetriggers.pipekick.dev").await?;
     pods_are_admitted(&client).await?;
     let trigger = json!({
@@ -170,16 +176,17 @@ async fn walk(plane: &ControlPlane, helm: Helm) -> anyhow::Result<()> {
     });
     plane.apply(&trigger.to_string()).await?;
 
-    // As an older chart would have left it: the columns are gone, and the upgrade brings them back.
-    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let name = "pipelinetriggers.pipekick.dev";
-    let mut older = crds.get(name).await?;
-    older.spec.versions[0].additional_printer_columns = None;
-    crds.replace(name, &PostParams::default(), &older).await?;
     let mut upgrade = vec!["upgrade", "pipekick", CHART, "--namespace", NAMESPACE];
     upgrade.extend(MORE.iter().flat_map(|value| ["--set", *value]));
     helm.run(&upgrade)?;
-    let columns = crds.get(name).await?.spec.versions.swap_remove(0).additional_printer_columns;
+    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let columns = crds
+        .get("pipelinetriggers.pipekick.dev")
+        .await?
+        .spec
+        .versions
+        .swap_remove(0)
+        .additional_printer_columns;
     ensure!(columns.is_some_and(|columns| !columns.is_empty()), "helm upgrade did not upgrade the CRD");
     lives(&client, "helm upgrade").await?;
     pods_are_admitted(&client).await?;
@@ -190,6 +197,34 @@ async fn walk(plane: &ControlPlane, helm: Helm) -> anyhow::Result<()> {
     plane.apply(&read(&root().join(INSTALL))?).await?;
     lives(&client, INSTALL).await?;
     pods_are_admitted(&client).await
+}
+
+/// A copy of the chart as an older one was: with kinds that `kubectl get` shows by name and age alone.
+fn older_chart() -> anyhow::Result<tempfile::TempDir> {
+    let dir = tempfile::tempdir()?;
+    copy(&root().join(CHART), dir.path())?;
+    for entry in std::fs::read_dir(dir.path().join("files/crds"))? {
+        let path = entry?.path();
+        let mut crd: Value = serde_saphyr::from_str(&read(&path)?)?;
+        let version = crd["spec"]["versions"][0].as_object_mut().context("a CRD has a version")?;
+        version.remove("additionalPrinterColumns");
+        std::fs::write(&path, crd.to_string())?;
+    }
+    Ok(dir)
+}
+
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let into = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &into)?;
+        } else {
+            std::fs::copy(entry.path(), into)?;
+        }
+    }
+    Ok(())
 }
 
 async fn lives(client: &Client, after: &str) -> anyhow::Result<()> {
@@ -223,7 +258,10 @@ mod tests {
         let values = "# a file\n\n# -- First.\na: 1\nb:\n  # -- Second.\n  c: {}\n  d:\n    # -- Third.\n    e: \"x\"\n";
         let table = table(values).unwrap();
         let rows: Vec<&str> = table.lines().skip(2).collect();
-        assert_eq!(rows, ["| `a` | `1` | First. |", "| `b.c` | `{}` | Second. |", "| `b.d.e` | `\"x\"` | Third. |"]);
+        assert_eq!(
+            rows,
+            ["| `a` | `1` | First. |", "| `b.c` | `{}` | Second. |", "| `b.d.e` | `\"x\"` | Third. |"]
+        );
     }
 
     #[test]
@@ -235,7 +273,9 @@ mod tests {
     }
 
     fn compare(path: &str, values: &Value, schema: &Value) {
-        let (Some(values), Some(known)) = (values.as_object(), schema["properties"].as_object()) else { return };
+        let (Some(values), Some(known)) = (values.as_object(), schema["properties"].as_object()) else {
+            return;
+        };
         assert_eq!(schema["additionalProperties"], false, "{path} is closed");
         for (key, value) in values {
             let schema = known.get(key).unwrap_or_else(|| panic!("{path}.{key} is not in the schema"));

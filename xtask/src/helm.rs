@@ -56,7 +56,9 @@ fn build(into: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let staging = tempfile::Builder::new().prefix("partial-").tempdir_in(dir)?;
     let built = staging.path().join("helm");
-    eprintln!("building Helm {VERSION} with Go, usually 2 to 4 minutes, once (HELM=/path/to/helm uses another)");
+    eprintln!(
+        "building Helm {VERSION} with Go, usually 2 to 4 minutes, once (HELM=/path/to/helm uses another)"
+    );
     let began = Instant::now();
     let mut go = Command::new("go");
     go.args(["build", "-trimpath", "-buildvcs=false", "-ldflags", &linker_flags(), "-o"]);
