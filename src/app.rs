@@ -5,23 +5,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use kube::Api;
+use k8s_openapi::NamespaceResourceScope;
+use kube::{Api, Client, Resource};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::api::PipelineTrigger;
+use crate::api::{PipelineSchedule, PipelineTrigger};
 use crate::clock;
 use crate::cluster::secrets::Secrets;
 use crate::cluster::{client, events};
 use crate::config::{self, Config};
-use crate::controllers::trigger::{Follower, Object, Parts, Record, TriggerController};
+use crate::controllers::schedule::{self, Children, ScheduleController};
+use crate::controllers::trigger::{self, Follower, TriggerController};
 use crate::gitlab;
-use crate::runtime::{Handle, Options, Runtime, watch as watch_objects};
+use crate::runtime::{Handle, Options, Runtime, Vitals, watch as watch_objects};
 use crate::server::{self, Health, Metrics, Server};
 
 /// Events that still wait at the end get this long.
 const LAST_EVENTS: Duration = Duration::from_secs(2);
+/// Schedules wait for the first list of their children; this often it is asked whether it is there.
+const LISTED_POLL: Duration = Duration::from_millis(20);
 
 /// Runs the operator until SIGTERM or Ctrl-C.
 ///
@@ -35,14 +39,18 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new());
     let gitlab = Arc::new(gitlab_client(&config, &metrics)?);
     let secrets = Arc::new(Secrets::new(cluster.clone()));
-    let handle: Handle<Record> = Handle::new();
+    let handle: Handle<trigger::Record> = Handle::new();
+    let schedules: Handle<schedule::Record> = Handle::new();
     metrics.observe_runtime("PipelineTrigger", handle.clone());
+    metrics.observe_runtime("PipelineSchedule", schedules.clone());
+    let children = Arc::new(Children::new(schedules.clone()));
 
     let mut parts = JoinSet::new();
     let health = Server::bind("health", config.health_addr)
         .await
         .with_context(|| format!("--health-addr {}", config.health_addr))?;
-    let vitals = Health::new(vec![("PipelineTrigger", handle.vitals())]);
+    let vitals =
+        Health::new(vec![("PipelineTrigger", handle.vitals()), ("PipelineSchedule", schedules.vitals())]);
     parts.spawn(health.run(server::health_routes(vitals), stopped(stop.clone())));
     let numbers = Server::bind("metrics", config.metrics_addr)
         .await
@@ -53,7 +61,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         let handle = handle.clone();
         events::teller::<PipelineTrigger>(cluster.clone(), move || handle.stats().crowded())
     };
-    let telling = tokio::spawn(telling);
+    let (schedule_events, telling_of_schedules) = {
+        let (triggers, schedules) = (handle.clone(), schedules.clone());
+        let crowded = move || triggers.stats().crowded() || schedules.stats().crowded();
+        events::teller::<PipelineSchedule>(cluster.clone(), crowded)
+    };
+    let telling = tokio::spawn(async { tokio::join!(telling, telling_of_schedules) });
     let follower = Arc::new(Follower::new(
         Arc::clone(&gitlab),
         Arc::clone(&secrets),
@@ -67,7 +80,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         Ok(())
     });
 
-    let controller = Arc::new(TriggerController::new(Parts {
+    let controller = Arc::new(TriggerController::new(trigger::Parts {
         cluster: cluster.clone(),
         gitlab,
         secrets,
@@ -75,17 +88,43 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         handle: handle.clone(),
         config: Arc::clone(&config),
         follower,
+        metrics: Arc::clone(&metrics),
+        children: Arc::clone(&children),
+    }));
+    let schedule_controller = Arc::new(ScheduleController::new(schedule::Parts {
+        cluster: cluster.clone(),
+        events: schedule_events,
+        handle: schedules.clone(),
+        children: Arc::clone(&children),
+        paused: config.policy.paused,
         metrics,
     }));
     let concurrency = NonZeroUsize::new(config.concurrency).unwrap_or(NonZeroUsize::MIN);
-    let runtime = Runtime::new(handle, controller, Options { concurrency, ..Options::default() });
-    let objects: Api<Object> = match &config.namespace {
-        Some(namespace) => Api::namespaced(cluster, namespace),
-        None => Api::all(cluster),
-    };
+    let options = Options { concurrency, ..Options::default() };
+    let listed = handle.vitals();
+    let triggers = Runtime::new(handle, controller, options);
     let default_url = config.gitlab_url.clone();
-    let watch =
-        watch_objects(objects, None, move |object| Record::new(&object, &default_url), runtime.feed());
+    let watch_triggers = watch_objects(
+        objects::<trigger::Object>(&cluster, &config),
+        None,
+        move |object| {
+            children.seen(&object);
+            trigger::Record::new(&object, &default_url)
+        },
+        triggers.feed(),
+    );
+    let schedules = Runtime::new(schedules, schedule_controller, options);
+    let watch_schedules = watch_objects(
+        objects::<schedule::Object>(&cluster, &config),
+        None,
+        schedule::Record::new,
+        schedules.feed(),
+    );
+    // A schedule that does not know its children would fire beside them.
+    let watch_schedules = async move {
+        until_ready(&listed).await;
+        watch_schedules.await
+    };
 
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -96,7 +135,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     );
     let asked = stop.clone();
     let left = tokio::select! {
-        left = runtime.run(watch, stopped(stop)) => left?,
+        left = async {
+            tokio::try_join!(
+                triggers.run(watch_triggers, stopped(stop.clone())),
+                schedules.run(watch_schedules, stopped(stop)),
+            )
+        } => left.map(|(triggers, schedules)| triggers + schedules)?,
         ended = ends(&mut parts, asked) => bail!("a part of the operator ended: {ended}"),
     };
     parts.abort_all();
@@ -104,6 +148,24 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let _ = tokio::time::timeout(LAST_EVENTS, telling).await;
     tracing::info!(left, "operator stopped");
     Ok(())
+}
+
+/// The objects of a kind that are watched.
+fn objects<K>(cluster: &Client, config: &Config) -> Api<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    match &config.namespace {
+        Some(namespace) => Api::namespaced(cluster.clone(), namespace),
+        None => Api::all(cluster.clone()),
+    }
+}
+
+/// Waits until a runtime knows every object.
+async fn until_ready(vitals: &Vitals) {
+    while vitals.ready().is_err() {
+        tokio::time::sleep(LISTED_POLL).await;
+    }
 }
 
 /// Waits for a part to end that should not; those that end because they were asked to are none.

@@ -150,6 +150,7 @@ fn order(base: &str) -> FireOrder {
         payload: None,
         fire_id: FireId::from("7hq2m0v6x5t1c97hq2m0v6x5t1"),
         object: ObjectKey { namespace: "shop".into(), name: "release".into() },
+        scheduled_time: None,
     }
 }
 

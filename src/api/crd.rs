@@ -4,16 +4,15 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
-use super::PipelineTrigger;
+use super::{PipelineSchedule, PipelineTrigger};
 
 /// Every CRD with the name of its file in `crds/`.
 #[must_use]
 pub fn crds() -> Vec<(&'static str, Value)> {
-    vec![("pipekick.dev_pipelinetriggers.yaml", trigger())]
-}
-
-fn trigger() -> Value {
-    finish(&PipelineTrigger::crd())
+    vec![
+        ("pipekick.dev_pipelineschedules.yaml", finish(&PipelineSchedule::crd())),
+        ("pipekick.dev_pipelinetriggers.yaml", finish(&PipelineTrigger::crd())),
+    ]
 }
 
 fn finish(crd: &CustomResourceDefinition) -> Value {

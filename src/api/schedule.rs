@@ -1,5 +1,5 @@
 //! `PipelineSchedule`: what users have in their git repositories. A field's comment is what `kubectl explain` shows; a
-//! rule's message says what to write instead. Its CRD is not installed yet: `pipekick simulate` reads it.
+//! rule's message says what to write instead. `pipekick simulate` reads it too.
 //!
 //! Fields are as written: no schema default, optional means `Option`. What they mean is parsed once, by
 //! [`to_domain`].
@@ -21,6 +21,10 @@ use serde::{Deserialize, Serialize};
 
 use super::trigger::{FIRE_ANNOTATION, PipelineTriggerSpec, UnreadableStatus};
 
+/// The label of a child: its schedule's name.
+pub const SCHEDULE_LABEL: &str = "pipekick.dev/schedule";
+/// The annotation of a child: the tick it was made for, RFC 3339 in the schedule's zone.
+pub const SCHEDULED_TIME_ANNOTATION: &str = "pipekick.dev/scheduled-time";
 /// Children kept of each outcome where the limit is unset.
 pub const DEFAULT_RUNS_LIMIT: usize = 3;
 
@@ -51,13 +55,9 @@ pub const DEFAULT_RUNS_LIMIT: usize = 3;
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.schedule) != has(self.schedules)").message("write either schedule or schedules"),
-    validation = Rule::new("(has(self.runBy) ? self.runBy : 'Cluster') == (has(oldSelf.runBy) ? oldSelf.runBy : 'Cluster')").message("runBy is immutable: delete the schedule and create it anew"),
     validation = Rule::new("!has(self.missedRuns) || self.missedRuns != 'All' || (has(self.concurrencyPolicy) && self.concurrencyPolicy == 'Allow')").message("missedRuns: All fires several runs at once: write concurrencyPolicy: Allow beside it"),
     validation = Rule::new("!has(self.maxCatchUp) || (has(self.missedRuns) && self.missedRuns == 'All')").message("maxCatchUp belongs to missedRuns: All"),
     validation = Rule::new("!has(self.concurrencyPolicy) || self.concurrencyPolicy != 'Replace' || has(self.triggerTemplate.spec.gitlab.accessTokenRef)").message("concurrencyPolicy: Replace cancels pipelines: name an accessTokenRef in triggerTemplate.spec.gitlab"),
-    validation = Rule::new("!has(self.deletionPolicy) || (has(self.runBy) && self.runBy == 'GitLab')").message("deletionPolicy belongs to runBy: GitLab: what runBy: Cluster makes goes with the schedule"),
-    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !(has(self.schedules) || has(self.concurrencyPolicy) || has(self.missedRuns) || has(self.dst) || has(self.jitter) || has(self.startingDeadline) || has(self.successfulRunsHistoryLimit) || has(self.failedRunsHistoryLimit))").message("runBy: GitLab leaves the clock to GitLab, which cannot honour schedules, concurrencyPolicy, missedRuns, dst, jitter, startingDeadline and history limits: leave them out, or write runBy: Cluster"),
-    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.schedule) || !self.schedule.startsWith('@every')").message("schedule: GitLab knows no @every: write five fields, or runBy: Cluster"),
 )]
 pub struct PipelineScheduleSpec {
     /// When it ticks: minute, hour, day of month, month, day of week, such as 30 2 * * MON-FRI. Also @hourly, @daily,
@@ -140,17 +140,6 @@ pub struct PipelineScheduleSpec {
     #[schemars(range(min = 0, max = 100))]
     pub failed_runs_history_limit: Option<u8>,
 
-    /// Who keeps the time. Cluster (when unset): this operator makes a PipelineTrigger at every tick. GitLab: a pipeline
-    /// schedule inside GitLab is kept equal to this spec, for pipelines whose rules ask for the source schedule.
-    /// Immutable.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub run_by: Option<RunBy>,
-
-    /// With runBy: GitLab, what becomes of the schedule inside GitLab when this object is deleted. Delete (when unset):
-    /// it is deleted. Orphan: it is left.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deletion_policy: Option<ScheduleDeletion>,
-
     /// What the children look like.
     pub trigger_template: TriggerTemplate,
 }
@@ -181,38 +170,19 @@ pub enum MissedRunsSpec {
     All,
 }
 
-/// Who keeps the time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum RunBy {
-    /// This operator.
-    #[default]
-    Cluster,
-    /// A pipeline schedule inside GitLab.
-    GitLab,
-}
-
-/// What becomes of the schedule inside GitLab.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum ScheduleDeletion {
-    /// It is deleted.
-    #[default]
-    Delete,
-    /// It is left.
-    Orphan,
-}
-
 /// What the children look like.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.spec.fireOn)").message("triggerTemplate.spec.fireOn: a child fires once, when its tick creates it; leave fireOn out"),
     validation = Rule::new("!has(self.spec.suspend)").message("triggerTemplate.spec.suspend: suspend the schedule itself, by spec.suspend"),
+    validation = Rule::new("!has(self.spec.ttlAfterFinished)").message("triggerTemplate.spec.ttlAfterFinished: the schedule keeps and deletes its children by its history limits; leave ttlAfterFinished out"),
 )]
 pub struct TriggerTemplate {
-    /// Labels and annotations of the children, beside those that Pipekick adds.
+    /// Labels and annotations of the children, beside those that Pipekick adds. Keys of pipekick.dev are left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<TemplateMetadata>,
-    /// The spec of the children: as of a PipelineTrigger, without fireOn and suspend.
+    /// The spec of the children: as of a PipelineTrigger, without fireOn, suspend and ttlAfterFinished.
     pub spec: PipelineTriggerSpec,
 }
 
@@ -274,8 +244,6 @@ impl PipelineScheduleSpec {
             jitter,
             successful_runs_history_limit,
             failed_runs_history_limit,
-            run_by: _,
-            deletion_policy: _,
             trigger_template: _,
         } = self;
         if key.name.len() > 52 {
@@ -386,7 +354,9 @@ mod tests {
     #[test]
     fn the_schema_can_be_made_and_its_rules_stand_in_it() {
         let crd = serde_json::to_string(&PipelineSchedule::crd()).unwrap();
-        for rule in ["size(self.metadata.name) <= 52", "runBy is immutable", "leave fireOn out"] {
+        for rule in
+            ["size(self.metadata.name) <= 52", "write either schedule or schedules", "leave fireOn out"]
+        {
             assert!(crd.contains(rule), "{rule}");
         }
     }

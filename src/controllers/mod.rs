@@ -1,3 +1,4 @@
 //! One folder a kind, in each the same verbs in the same order: observe → decide → apply → report.
 
+pub mod schedule;
 pub mod trigger;

@@ -38,6 +38,8 @@ pub struct FireOrder {
     pub fire_id: FireId,
     /// The object that fires.
     pub object: ObjectKey,
+    /// The tick of the schedule that made the object, RFC 3339. A request by access token has no place for it.
+    pub scheduled_time: Option<String>,
 }
 
 /// A variable as it is sent.
@@ -54,7 +56,7 @@ pub struct SentVariable {
 /// Without the values of variables: they may come from a Secret.
 impl fmt::Debug for FireOrder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { endpoint, git_ref, variables, inputs, payload, fire_id, object } = self;
+        let Self { endpoint, git_ref, variables, inputs, payload, fire_id, object, scheduled_time } = self;
         f.debug_struct("FireOrder")
             .field("endpoint", endpoint)
             .field("git_ref", git_ref)
@@ -63,6 +65,7 @@ impl fmt::Debug for FireOrder {
             .field("payload", &payload.is_some())
             .field("fire_id", fire_id)
             .field("object", object)
+            .field("scheduled_time", scheduled_time)
             .finish()
     }
 }
@@ -76,7 +79,11 @@ impl Client {
             variables: order.variables.iter().map(|v| (v.name.as_str(), v.value.expose_secret())).collect(),
             inputs: &order.inputs,
             payload: order.payload.as_ref(),
-            pipekick: Mark { fire_id: order.fire_id.as_str(), object: order.object.to_string() },
+            pipekick: Mark {
+                fire_id: order.fire_id.as_str(),
+                object: order.object.to_string(),
+                scheduled_time: order.scheduled_time.as_deref(),
+            },
         };
         let token = Token::Body(token, json(&body));
         // GitLab counts trigger calls as anonymous traffic of our address.

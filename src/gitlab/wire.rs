@@ -40,11 +40,13 @@ pub(super) struct TriggerBody<'a> {
     pub(super) pipekick: Mark<'a>,
 }
 
-/// By what a lost pipeline is found again.
+/// By what a lost pipeline is found again; and for jobs, the tick that a schedule made it for.
 #[derive(Serialize)]
 pub(super) struct Mark<'a> {
     pub(super) fire_id: &'a str,
     pub(super) object: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) scheduled_time: Option<&'a str>,
 }
 
 /// `POST /projects/:id/pipeline`.

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{BadInput, bad, instant};
 use crate::api::PipelineSchedule;
-use crate::api::schedule::{RunBy, to_domain};
+use crate::api::schedule::to_domain;
 use crate::cli::{Output, Simulate};
 
 /// The answer to `pipekick simulate`, given the manifest that `--file` names.
@@ -60,11 +60,6 @@ fn read(manifest: &str, created: Timestamp) -> Result<Schedule, BadInput> {
     let known = serde_json::to_value(&object.spec).map_err(|error| bad("the manifest", &error))?;
     if let Some(unknown) = unknown_field(&written["spec"], &known, "spec") {
         return Err(BadInput(format!("the manifest: there is no field {unknown}")));
-    }
-    if object.spec.run_by == Some(RunBy::GitLab) {
-        return Err(BadInput(
-            "spec.runBy is GitLab: GitLab keeps the time then, and only it knows what it will do".into(),
-        ));
     }
     object.metadata.creation_timestamp = Some(Time(created));
     object.metadata.uid = Some("simulated".into());

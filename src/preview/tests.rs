@@ -134,7 +134,6 @@ fn simulate_says_what_is_wrong() {
     );
     assert!(with("Queue", "Whenever").starts_with("the manifest: unknown variant `Whenever`"));
     assert!(with("kind: PipelineSchedule", "kind: CronJob").contains("no PipelineSchedule"));
-    assert!(with("  concurrencyPolicy: Queue", "  runBy: GitLab").starts_with("spec.runBy is GitLab"));
     assert!(refused(&[&HOUR[..], &["--down", "x"]].concat(), MANIFEST).ends_with("write FROM..TO"));
     let backwards =
         ["simulate", "-f", "x", "--from", "2026-11-02T10:00:00Z", "--until", "2026-11-02T09:00:00Z"];

@@ -33,6 +33,9 @@ use crate::runtime::{Handle, Rank, Stats};
 /// waits for a rate limit or a credential, and the condition says so.
 const CAUSE_TO_POST: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0];
 
+/// Seconds from when a tick should have fired to its child.
+const LATENESS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 300.0, 600.0];
+
 /// All metrics. The methods that count take `&self` and no lock that waits for a scrape.
 #[derive(Debug)]
 pub struct Metrics {
@@ -41,6 +44,7 @@ pub struct Metrics {
     firings: Family<Firing, Counter<u64, AtomicU64>>,
     requests: Family<Request, Counter<u64, AtomicU64>>,
     cause_to_post: Histogram,
+    lateness: Histogram,
     unknown_runs: Gauge<i64, AtomicI64>,
     duplicates: Counter<u64, AtomicU64>,
 }
@@ -70,6 +74,7 @@ impl Metrics {
         let runtimes = Arc::new(Runtimes::default());
         let (firings, requests) = (Family::default(), Family::default());
         let cause_to_post = Histogram::new(CAUSE_TO_POST);
+        let lateness = Histogram::new(LATENESS);
         let unknown_runs = Gauge::default();
         let duplicates = Counter::default();
         registry.register(
@@ -89,6 +94,11 @@ impl Metrics {
             cause_to_post.clone(),
         );
         registry.register(
+            "schedule_lateness_seconds",
+            "From when a tick should have fired, its jitter included, to the PipelineTrigger that was created for it",
+            lateness.clone(),
+        );
+        registry.register(
             "unknown_runs",
             "Runs of which nobody knows yet whether a pipeline exists",
             unknown_runs.clone(),
@@ -99,7 +109,7 @@ impl Metrics {
             duplicates.clone(),
         );
         registry.register_collector(Box::new(runtimes.clone()));
-        Self { registry, runtimes, firings, requests, cause_to_post, unknown_runs, duplicates }
+        Self { registry, runtimes, firings, requests, cause_to_post, lateness, unknown_runs, duplicates }
     }
 
     /// Shows this runtime's numbers, its objects under `kind`.
@@ -130,6 +140,11 @@ impl Metrics {
     /// So long after its cause a run was POSTed for the first time.
     pub fn cause_to_post(&self, waited: Duration) {
         self.cause_to_post.observe(waited.as_secs_f64());
+    }
+
+    /// A tick made its child so long after it should have fired.
+    pub fn tick_fired(&self, late: Duration) {
+        self.lateness.observe(late.as_secs_f64());
     }
 
     /// Another pipeline carries the name of a run that has one.
@@ -240,6 +255,7 @@ mod tests {
         metrics.gitlab_request("/projects/:id/pipelines", Some(200));
         metrics.gitlab_request("/projects/:id/pipelines", None);
         metrics.cause_to_post(Duration::from_millis(12));
+        metrics.tick_fired(Duration::from_millis(8));
         metrics.unknown_runs(3);
         let key = ObjectKey { namespace: "ns".into(), name: "x".into() };
         assert!(!handle.put_own(Sighted {
@@ -262,6 +278,8 @@ mod tests {
             "pipekick_gitlab_requests_total{route=\"/projects/:id/pipelines\",status=\"none\"} 1",
             "pipekick_cause_to_post_seconds_bucket{le=\"0.01\"} 0",
             "pipekick_cause_to_post_seconds_bucket{le=\"0.025\"} 1",
+            "pipekick_schedule_lateness_seconds_bucket{le=\"0.01\"} 1",
+            "pipekick_schedule_lateness_seconds_bucket{le=\"600.0\"} 1",
             "pipekick_unknown_runs 3",
             "# EOF",
         ] {

@@ -45,6 +45,7 @@ mod recreation;
 mod refused_at_apply;
 mod refused_by_gitlab;
 mod replacing;
+mod schedules;
 mod suspension;
 mod unknown;
 mod variables;

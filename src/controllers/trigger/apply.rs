@@ -302,6 +302,7 @@ impl TriggerController {
             payload: order.spec.payload.clone(),
             fire_id: fire_id.clone(),
             object: key.clone(),
+            scheduled_time: turn.scheduled_time.clone(),
         };
         if order.key.count == 1 {
             self.metrics.cause_to_post(clock::instant().saturating_duration_since(turn.seen_at));

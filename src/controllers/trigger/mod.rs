@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use kube::Client;
 use pipekick_core::decide::summary::tell_bug;
-use pipekick_core::decide::trigger::{Credentials, Plan, decide};
+use pipekick_core::decide::trigger::{Credentials, FirstSight, Plan, Policy, decide};
 use pipekick_core::domain::{AttemptKey, Finding, Lookup, Named, ObjectKey, Phase, Sighting, Trigger};
 
 pub use follow::Follower;
@@ -35,6 +35,7 @@ use crate::cluster::events::Events;
 use crate::cluster::secrets::Secrets;
 use crate::cluster::status::{self, Guard};
 use crate::config::Config;
+use crate::controllers::schedule::{Children, ScheduleRef};
 use crate::crash;
 use crate::gitlab;
 use crate::runtime::{Body, Entry, Handle, Lenient, Outcome, Rank, Version, Worker};
@@ -64,6 +65,9 @@ pub struct TriggerController {
     metrics: Arc<Metrics>,
     looker: Looker,
     gate: Gate,
+    children: Arc<Children>,
+    /// The policy for what a schedule makes: its first sight is fired.
+    policy_of_children: Policy,
 }
 
 /// What a controller stands on.
@@ -84,6 +88,8 @@ pub struct Parts {
     pub follower: Arc<Follower>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Which of the triggers are children of schedules.
+    pub children: Arc<Children>,
 }
 
 /// One turn of work on one object.
@@ -92,6 +98,9 @@ struct Turn {
     resource_version: String,
     /// When the version that is worked on was seen.
     seen_at: tokio::time::Instant,
+    /// The schedule that made it, and for which tick.
+    schedule: Option<ScheduleRef>,
+    scheduled_time: Option<String>,
     credentials: Credentials,
     freight: Option<Freight>,
     /// What a look brought; decided on in this turn or not at all.
@@ -107,14 +116,29 @@ impl TriggerController {
     /// A controller on these parts.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { cluster, gitlab, secrets, events, handle, config, follower, metrics } = parts;
+        let Parts { cluster, gitlab, secrets, events, handle, config, follower, metrics, children } = parts;
         let memories = Memories::default();
         let looker = Looker::new(Arc::clone(&gitlab), Arc::clone(&secrets), config.gitlab_url.clone());
         let poke = handle.clone();
         let gate = Gate::new(move |key| {
             poke.poke(key, Rank::Firing);
         });
-        Self { cluster, gitlab, secrets, events, handle, config, follower, memories, metrics, looker, gate }
+        let policy_of_children = Policy { first_sight: FirstSight::Fire, ..config.policy.clone() };
+        Self {
+            cluster,
+            gitlab,
+            secrets,
+            events,
+            handle,
+            config,
+            follower,
+            memories,
+            metrics,
+            looker,
+            gate,
+            children,
+            policy_of_children,
+        }
     }
 
     async fn steps(&self, key: &ObjectKey, turn: &mut Turn) -> Outcome {
@@ -202,6 +226,8 @@ impl Worker for TriggerController {
             trigger,
             resource_version: record.resource_version.clone(),
             seen_at: record.seen_at,
+            schedule: record.schedule.clone(),
+            scheduled_time: record.scheduled_time.clone(),
             credentials: Credentials::Unread,
             freight: None,
             lookup: None,
@@ -245,6 +271,7 @@ impl Worker for TriggerController {
     }
 
     fn gone(&self, key: &ObjectKey, uid: &str) {
+        self.children.gone(key, uid);
         self.gate.forget(key);
         self.follower.follow(key, None);
         self.memories.forget(key);

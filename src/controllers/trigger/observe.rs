@@ -11,6 +11,7 @@ use super::memory::{Changes, Intent};
 use super::{Object, TriggerController, Turn};
 use crate::api::trigger::{UnreadableStatus, to_domain};
 use crate::clock;
+use crate::controllers::schedule::{ScheduleRef, scheduled_time};
 use crate::gitlab::{Account, Class};
 
 /// What is kept of an object: parsed once, when it arrives.
@@ -19,6 +20,10 @@ pub struct Record {
     pub(super) resource_version: String,
     pub(super) trigger: Result<Trigger, UnreadableStatus>,
     pub(super) seen_at: Instant,
+    /// The schedule that controls it, if one does.
+    pub(super) schedule: Option<ScheduleRef>,
+    /// The tick it was made for.
+    pub(super) scheduled_time: Option<String>,
 }
 
 impl Record {
@@ -29,6 +34,8 @@ impl Record {
             resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
             trigger: to_domain(&object.metadata, &object.spec, &object.status, default_url),
             seen_at: clock::instant(),
+            schedule: ScheduleRef::of(&object.metadata),
+            scheduled_time: scheduled_time(&object.metadata).map(str::to_owned),
         }
     }
 }
@@ -59,7 +66,13 @@ fn undecided(run: &Run) -> Option<Intent> {
 
 impl TriggerController {
     pub(super) fn observed<'a>(&'a self, turn: &'a Turn, facts: &'a Facts) -> Observed<'a> {
-        Observed { now: clock::now(), policy: &self.config.policy, trigger: &turn.trigger, facts }
+        // A child's first sight is no restore from a backup: a schedule that lives has made it.
+        let born = turn
+            .schedule
+            .as_ref()
+            .is_some_and(|schedule| self.children.lives(&turn.trigger.key.namespace, schedule));
+        let policy = if born { &self.policy_of_children } else { &self.config.policy };
+        Observed { now: clock::now(), policy, trigger: &turn.trigger, facts }
     }
 
     pub(super) fn facts(&self, key: &ObjectKey, turn: &Turn) -> Facts {

@@ -24,6 +24,7 @@ pub fn shared() -> &'static Cluster {
             let options = Options::from_env(Printer::installs_only()).unwrap();
             let plane = ControlPlane::start(options).await.unwrap();
             plane.apply(include_str!("../../../crds/pipekick.dev_pipelinetriggers.yaml")).await.unwrap();
+            plane.apply(include_str!("../../../crds/pipekick.dev_pipelineschedules.yaml")).await.unwrap();
             let operator =
                 plane.operator_kubeconfig(include_str!("../../../deploy/rbac.yaml")).await.unwrap();
             let admin = plane.admin().clone();

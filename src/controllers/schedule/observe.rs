@@ -1,0 +1,146 @@
+//! What a decision looks at: the schedule as the watch brought it, its children, and what this process knows beside.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use pipekick_core::decide::schedule::{Created, Creation, FRESH_FOR, Facts};
+use pipekick_core::domain::ObjectKey;
+use pipekick_core::domain::schedule::{Child, Schedule};
+
+use super::{Object, ScheduleController, Turn};
+use crate::api::schedule::{TriggerTemplate, to_domain};
+use crate::api::trigger::UnreadableStatus;
+use crate::clock;
+
+/// A child that was created is remembered until the watch shows it, or for so long.
+const REMEMBERED: SignedDuration = SignedDuration::from_secs(60);
+/// A create that failed is tried again within a minute while its tick wants it; older ones are wanted no more.
+const WANTED: SignedDuration = SignedDuration::from_secs(300);
+
+/// What is kept of an object: parsed once, when it arrives.
+#[derive(Debug)]
+pub struct Record {
+    pub(super) resource_version: String,
+    pub(super) schedule: Result<Schedule, UnreadableStatus>,
+    pub(super) template: Option<TriggerTemplate>,
+}
+
+impl Record {
+    /// Parses an object as it arrives.
+    #[must_use]
+    pub fn new(object: Object) -> Self {
+        Self {
+            resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
+            schedule: to_domain(&object.metadata, &object.spec, &object.status),
+            template: object.spec.ok().map(|spec| spec.trigger_template),
+        }
+    }
+}
+
+/// What became of creates, by schedule: known here, and not yet by the watch.
+#[derive(Debug, Default)]
+pub(super) struct Creations(Mutex<HashMap<ObjectKey, Vec<Created>>>);
+
+impl Creations {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectKey, Vec<Created>>> {
+        // Every change is whole before anything can panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A create ended like this.
+    pub(super) fn add(&self, schedule: &ObjectKey, name: &str, tick: Option<Timestamp>, outcome: Creation) {
+        let now = clock::now();
+        let mut all = self.lock();
+        let creations = all.entry(schedule.clone()).or_default();
+        if let Some(known) = creations.iter_mut().find(|known| known.name == name) {
+            (known.at, known.times, known.outcome) = (now, known.times.saturating_add(1), outcome);
+            return;
+        }
+        creations.push(Created { name: name.to_owned(), tick, first_at: now, at: now, times: 1, outcome });
+    }
+
+    /// Those that still tell something beside `children`.
+    fn beside(&self, schedule: &ObjectKey, children: &[Child]) -> Vec<Created> {
+        let mut all = self.lock();
+        let Some(creations) = all.get_mut(schedule) else { return Vec::new() };
+        let now = clock::now();
+        creations.retain(|created| {
+            let age = now.duration_since(created.at);
+            match &created.outcome {
+                Creation::Made { uid } | Creation::Ours { uid } => {
+                    age < REMEMBERED && !children.iter().any(|child| child.uid == *uid)
+                }
+                Creation::Earlier | Creation::Stranger | Creation::Refused { message: _ } => age < WANTED,
+            }
+        });
+        if creations.is_empty() {
+            all.remove(schedule);
+            return Vec::new();
+        }
+        creations.clone()
+    }
+
+    pub(super) fn forget(&self, schedule: &ObjectKey) {
+        self.lock().remove(schedule);
+    }
+}
+
+impl ScheduleController {
+    pub(super) fn facts(&self, key: &ObjectKey, turn: &Turn, children: &[Child]) -> Facts {
+        let age = turn.read_at.map(|read_at| clock::instant().saturating_duration_since(read_at));
+        Facts {
+            fresh: age.is_some_and(|age| age < FRESH_FOR),
+            creations: self.creations.beside(key, children),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipekick_core::domain::schedule::ChildOwner;
+
+    use super::*;
+
+    fn schedule() -> ObjectKey {
+        ObjectKey { namespace: "shop".into(), name: "nightly".into() }
+    }
+
+    fn child(name: &str, uid: &str) -> Child {
+        Child {
+            name: name.into(),
+            uid: uid.into(),
+            owner: ChildOwner::Schedule { name: "nightly".into(), uid: "schedule".into() },
+            being_deleted: false,
+            created: Timestamp::UNIX_EPOCH,
+            tick: None,
+            phase: None,
+            run_seq: None,
+            cancel: None,
+            finished_at: None,
+        }
+    }
+
+    #[test]
+    fn a_create_is_remembered_until_the_watch_shows_that_very_child() {
+        let creations = Creations::default();
+        creations.add(&schedule(), "nightly-a", None, Creation::Made { uid: "one".into() });
+        assert_eq!(creations.beside(&schedule(), &[child("nightly-a", "earlier")]).len(), 1);
+        assert!(creations.beside(&schedule(), &[child("nightly-a", "one")]).is_empty());
+        assert!(creations.lock().is_empty());
+    }
+
+    #[test]
+    fn failures_are_counted_and_success_replaces_them() {
+        let creations = Creations::default();
+        let refused = || Creation::Refused { message: "quota".into() };
+        creations.add(&schedule(), "nightly-a", None, refused());
+        creations.add(&schedule(), "nightly-a", None, refused());
+        let [tried] = &creations.beside(&schedule(), &[])[..] else { panic!("one name, one entry") };
+        assert_eq!((tried.times, &tried.outcome), (2, &refused()));
+        creations.add(&schedule(), "nightly-a", None, Creation::Ours { uid: "one".into() });
+        assert!(matches!(creations.beside(&schedule(), &[])[0].outcome, Creation::Ours { .. }));
+        creations.forget(&schedule());
+        assert!(creations.beside(&schedule(), &[]).is_empty());
+    }
+}

@@ -1,0 +1,476 @@
+//! `PipelineSchedule`: each tick makes one child, once, whatever happens around it.
+//!
+//! Most stories do not wait for a minute: they move the mark of the last tick back, as if the operator had been down.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use kube::Api;
+use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use pipekick_sandbox::gitlab::PipelineRecord;
+use serde_json::json;
+
+use crate::harness::gitlab::{long, playing, quick};
+use crate::harness::{FIRE, POLL, Seen, Story, Trigger, story};
+
+/// A tick comes within a minute, and children are trimmed after one.
+const A_MINUTE: Duration = Duration::from_secs(110);
+
+/// A schedule whose children are as [`Trigger::new`].
+fn schedule(name: &str, cron: &str) -> Trigger {
+    let Trigger(trigger) = Trigger::new(name);
+    Trigger(json!({
+        "apiVersion": "pipekick.dev/v1alpha1",
+        "kind": "PipelineSchedule",
+        "metadata": {"name": name},
+        "spec": {"schedule": cron, "triggerTemplate": {"spec": trigger["spec"]}},
+    }))
+}
+
+/// The minute that began this many minutes ago, and a schedule that ticks then and again tomorrow.
+fn minutes_ago(minutes: i64) -> (Timestamp, String) {
+    let minute = Timestamp::now().as_second().div_euclid(60) - minutes;
+    let tick = Timestamp::from_second(minute * 60).unwrap();
+    let civil = tick.to_zoned(TimeZone::UTC);
+    (tick, format!("{} {} * * *", civil.minute(), civil.hour()))
+}
+
+/// As the operator names the child of a tick.
+fn child_of(schedule: &str, tick: Timestamp) -> String {
+    let (mut number, mut digits) = (tick.as_second() / 60, Vec::new());
+    while number > 0 {
+        digits.push(char::from_digit(u32::try_from(number % 36).unwrap(), 36).unwrap());
+        number /= 36;
+    }
+    format!("{schedule}-{}", digits.iter().rev().collect::<String>())
+}
+
+impl Story {
+    fn schedules(&self) -> Api<DynamicObject> {
+        let kind = GroupVersionKind::gvk("pipekick.dev", "v1alpha1", "PipelineSchedule");
+        let kind = ApiResource::from_gvk_with_plural(&kind, "pipelineschedules");
+        Api::namespaced_with(self.client.clone(), &self.namespace, &kind)
+    }
+
+    async fn apply_schedule(&self, schedule: &Trigger) {
+        let params = PatchParams::apply("gitops").force();
+        self.schedules().patch(schedule.name(), &params, &Patch::Apply(&schedule.0)).await.unwrap();
+    }
+
+    /// Why the API server refuses this schedule; nothing if it does not.
+    async fn schedule_refused(&self, schedule: &Trigger) -> Option<String> {
+        let object: DynamicObject = serde_json::from_value(schedule.0.clone()).unwrap();
+        let params = PostParams { dry_run: true, ..PostParams::default() };
+        match self.schedules().create(&params, &object).await {
+            Ok(_) => None,
+            Err(kube::Error::Api(status)) => Some(status.message.clone()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// `kubectl annotate psched NAME pipekick.dev/fire=VALUE`
+    async fn ask_schedule(&self, name: &str, value: &str) {
+        let patch = json!({"metadata": {"annotations": {FIRE: value}}});
+        self.schedules().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    }
+
+    /// As if no tick had been looked at for so many minutes.
+    async fn set_back(&self, name: &str, minutes: i64) {
+        let mark = Timestamp::now() - SignedDuration::from_mins(minutes);
+        let patch = json!({"status": {"lastHandledTick": mark.to_string()}});
+        self.schedules().patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    }
+
+    async fn schedule(&self, name: &str) -> Seen {
+        Seen(serde_json::to_value(self.schedules().get(name).await.unwrap()).unwrap())
+    }
+
+    async fn until_schedule(&self, name: &str, should: &str, is: impl Fn(&Seen) -> bool) -> Seen {
+        self.until_true(&format!("{name} should {should}"), async || {
+            let seen = self.schedule(name).await;
+            if is(&seen) { Ok(seen) } else { Err(seen.yaml()) }
+        })
+        .await
+    }
+
+    /// Applies it and waits until an operator has looked at it; then its ticks are dealt with from now on.
+    async fn known_schedule(&self, schedule: &Trigger) {
+        self.apply_schedule(schedule).await;
+        self.until_schedule(schedule.name(), "be looked at", Seen::is_current).await;
+    }
+
+    /// Its children, in the order of their creation.
+    async fn children(&self, schedule: &str) -> Vec<Seen> {
+        let mut all = self.all().await;
+        all.retain(|seen| seen.at("metadata.labels")["pipekick.dev/schedule"] == schedule);
+        all.sort_by_key(|seen| seen.text("metadata.creationTimestamp").to_owned());
+        all
+    }
+
+    async fn until_children(&self, schedule: &str, should: &str, are: impl Fn(&[Seen]) -> bool) -> Vec<Seen> {
+        self.until_true(&format!("the children of {schedule} should {should}"), async || {
+            let children = self.children(schedule).await;
+            if are(&children) {
+                Ok(children)
+            } else {
+                Err(children.iter().map(Seen::yaml).collect::<String>())
+            }
+        })
+        .await
+    }
+
+    async fn until_true<T>(&self, should: &str, look: impl AsyncFn() -> Result<T, String>) -> T {
+        let began = Instant::now();
+        loop {
+            match look().await {
+                Ok(found) => return found,
+                Err(instead) => {
+                    assert!(began.elapsed() < A_MINUTE, "{should}, after {A_MINUTE:?}:\n{instead}")
+                }
+            }
+            self.rest(POLL).await;
+        }
+    }
+
+    /// The pipelines of a schedule's children.
+    fn ticked(&self, schedule: &str) -> Vec<PipelineRecord> {
+        let prefix = format!("{}/{schedule}-", self.namespace);
+        let of = |p: &PipelineRecord| {
+            let object = p.params.get("pipekick").and_then(|ours| ours["object"].as_str());
+            object.is_some_and(|object| object.starts_with(&prefix))
+        };
+        self.ledger().pipelines.into_iter().filter(of).collect()
+    }
+
+    /// How many pipelines each tick of the schedule has.
+    fn by_tick(&self, schedule: &str) -> BTreeMap<String, usize> {
+        let mut ticks = BTreeMap::new();
+        for pipeline in self.ticked(schedule) {
+            let tick = pipeline.params["pipekick"]["scheduled_time"].as_str().unwrap_or("none").to_owned();
+            *ticks.entry(tick).or_default() += 1;
+        }
+        ticks
+    }
+}
+
+fn phases(children: &[Seen]) -> Vec<&str> {
+    children.iter().map(Seen::phase).collect()
+}
+
+#[test]
+fn every_minute_fires_at_the_minute_and_once_though_two_operators_tick_and_die() {
+    story(playing(quick()), async |story| {
+        story.operator(&[]);
+        story.operator(&[]);
+        let nightly = schedule("nightly", "* * * * *").with("spec.timeZone", "Europe/Berlin");
+        story.known_schedule(&nightly).await;
+        let children =
+            story.until_children("nightly", "have succeeded", |c| phases(c) == ["Succeeded"]).await;
+        story.kill_operators();
+        let tick: Timestamp = children[0].at("metadata.annotations")["pipekick.dev/scheduled-time"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert_eq!(tick.as_second() % 60, 0);
+        assert_eq!(children[0].text("metadata.name"), child_of("nightly", tick));
+        let owner = &children[0].at("metadata.ownerReferences")[0];
+        assert_eq!((&owner["controller"], &owner["blockOwnerDeletion"]), (&json!(true), &json!(true)));
+        assert_eq!(owner["uid"], *story.schedule("nightly").await.at("metadata.uid"));
+        let fired = &story.ticked("nightly")[0];
+        let said = fired.params["pipekick"]["scheduled_time"].as_str().unwrap();
+        assert_eq!(said.parse::<Timestamp>().unwrap(), tick);
+        assert!(said.ends_with("+02:00") || said.ends_with("+01:00"), "{said}");
+        let late = fired.at.duration_since(tick);
+        assert!((0..15).contains(&late.as_secs()), "it was {late:#} late");
+
+        story.operator(&[]);
+        story.let_pass().await;
+        let by_tick = story.by_tick("nightly");
+        assert!(by_tick.values().all(|count| *count == 1), "{by_tick:?}");
+        let seen = story.schedule("nightly").await;
+        assert!(seen.text("status.lastHandledTick") >= tick.to_string().as_str(), "{}", seen.yaml());
+        assert_eq!(seen.truth("Ready"), "True");
+    });
+}
+
+#[test]
+fn a_hundred_schedules_on_one_minute_each_fire_once() {
+    const MANY: usize = 100;
+    story(playing(quick()), async |story| {
+        story.operator(&[]);
+        story.operator(&[]);
+        let ahead = if Timestamp::now().as_second() % 60 > 30 { -2 } else { -1 };
+        let (tick, cron) = minutes_ago(ahead);
+        let names: Vec<String> = (0..MANY).map(|number| format!("job-{number}")).collect();
+        let all: Vec<Trigger> = names
+            .iter()
+            .map(|name| schedule(name, &cron).without("spec.triggerTemplate.spec.gitlab.accessTokenRef"))
+            .collect();
+        join_all(all.iter().map(|schedule| story.apply_schedule(schedule))).await;
+        assert!(Timestamp::now() < tick, "they were applied too slowly for this story");
+        story
+            .until_true("all should fire", async || {
+                let fired = story.ledger().pipelines.len();
+                if fired >= MANY { Ok(()) } else { Err(format!("{fired} did")) }
+            })
+            .await;
+        story.let_pass().await;
+        let counts: Vec<usize> = names.iter().map(|name| story.ticked(name).len()).collect();
+        assert_eq!(counts, vec![1; MANY]);
+    });
+}
+
+#[test]
+fn beyond_the_history_limits_the_oldest_children_are_deleted() {
+    story(playing(quick()), async |story| {
+        story.operator(&[]);
+        let nightly = schedule("nightly", "0 0 1 1 *").with("spec.successfulRunsHistoryLimit", 1);
+        story.known_schedule(&nightly).await;
+        let mut newest = String::new();
+        for number in 1..=3 {
+            story.ask_schedule("nightly", &format!("run {number}")).await;
+            let done = |c: &[Seen]| c.len() == number && phases(c).iter().all(|phase| *phase == "Succeeded");
+            let children = story.until_children("nightly", "have succeeded", done).await;
+            let last =
+                children.iter().max_by_key(|child| child.text("status.run.firedAt").to_owned()).unwrap();
+            newest = last.text("metadata.name").to_owned();
+            // Creation times are whole seconds; their order is what is judged.
+            story.rest(Duration::from_millis(1100)).await;
+        }
+        let left = story.until_children("nightly", "be trimmed to one", |c| c.len() == 1).await;
+        assert_eq!(left[0].text("metadata.name"), newest);
+        story.let_pass().await;
+        assert_eq!((story.children("nightly").await.len(), story.ticked("nightly").len()), (1, 3));
+    });
+}
+
+#[test]
+fn after_downtime_the_newest_missed_tick_fires_and_the_others_are_counted() {
+    story(playing(quick()), async |story| {
+        story.operator(&[]);
+        story.known_schedule(&schedule("nightly", "* * * * *")).await;
+        story.kill_operators();
+        story.set_back("nightly", 10).await;
+        story.operator(&["--first-sight", "Hold"]);
+        story.until_children("nightly", "have succeeded", |c| phases(c).contains(&"Succeeded")).await;
+        let seen = story.schedule("nightly").await;
+        let missed = seen.number("status.missed.count");
+        assert!((8..=10).contains(&missed), "{missed} were missed");
+        assert!(story.by_tick("nightly").len() <= 2, "one was made up for; another may have come since");
+        story
+            .until_true("it should be told", async || {
+                let events = story.events("nightly").await;
+                let told = events.iter().filter(|(_, reason)| reason == "TicksMissed").count();
+                if told == 1 { Ok(()) } else { Err(format!("{events:?}")) }
+            })
+            .await;
+    });
+}
+
+#[test]
+fn a_tick_that_fired_does_not_fire_again_when_its_child_is_deleted() {
+    story(playing(quick()), async |story| {
+        story.operator(&[]);
+        let (tick, cron) = minutes_ago(2);
+        story.known_schedule(&schedule("nightly", &cron)).await;
+        story.set_back("nightly", 5).await;
+        story.until_children("nightly", "have succeeded", |c| phases(c) == ["Succeeded"]).await;
+        story
+            .until_schedule("nightly", "have passed it", |seen| {
+                seen.text("status.lastScheduleTime") == tick.to_string()
+            })
+            .await;
+        story.delete(&child_of("nightly", tick)).await;
+        story.let_pass().await;
+        story.kill_operators();
+        story.operator(&[]);
+        story.let_pass().await;
+        assert_eq!((story.ticked("nightly").len(), story.children("nightly").await.len()), (1, 0));
+    });
+}
+
+#[test]
+fn a_run_that_is_asked_for_fires_once_for_each_value_and_moves_no_mark() {
+    story(playing(quick()), async |story| {
+        story.operator(&[]);
+        let labelled = schedule("nightly", "0 0 1 1 *")
+            .with("spec.triggerTemplate.metadata", json!({"labels": {"team": "shop"}}));
+        story.known_schedule(&labelled).await;
+        let before = story.schedule("nightly").await;
+        for value in ["one", "one", "two"] {
+            story.ask_schedule("nightly", value).await;
+            story.until_schedule("nightly", "answer", |seen| seen.answer() == (value, "Fired")).await;
+            let ended = |c: &[Seen]| !c.is_empty() && phases(c).iter().all(|phase| *phase == "Succeeded");
+            let children = story.until_children("nightly", "have succeeded", ended).await;
+            assert_eq!(children[0].text("metadata.labels.team"), "shop");
+        }
+        story.let_pass().await;
+        assert_eq!(story.by_tick("nightly"), BTreeMap::from([("none".to_owned(), 2)]));
+        let after = story.schedule("nightly").await;
+        assert_eq!(after.at("status.lastHandledTick"), before.at("status.lastHandledTick"));
+        assert!(!after.text("status.lastSuccessfulTime").is_empty());
+    });
+}
+
+#[test]
+fn suspended_nothing_fires_and_resuming_does_not_fire_the_past() {
+    story(playing(quick()), async |story| {
+        story.operator(&[]);
+        let (_, cron) = minutes_ago(2);
+        let nightly = schedule("nightly", &cron);
+        story.known_schedule(&nightly.clone().with("spec.suspend", true)).await;
+        story.set_back("nightly", 5).await;
+        story.ask_schedule("nightly", "dropped").await;
+        let seen =
+            story.until_schedule("nightly", "answer", |seen| seen.answer() == ("dropped", "Suspended")).await;
+        assert_eq!((seen.truth("Ready"), seen.reason()), ("True", "Suspended"));
+        story.apply_schedule(&nightly).await;
+        story
+            .until_schedule("nightly", "be resumed", |seen| seen.is_current() && seen.reason() == "Scheduled")
+            .await;
+        story.let_pass().await;
+        assert_eq!(story.ticked("nightly").len(), 0);
+    });
+}
+
+#[test]
+fn a_paused_operator_makes_no_children_and_the_next_one_makes_up_for_it() {
+    story(playing(quick()), async |story| {
+        story.operator(&["--pause"]);
+        let (_, cron) = minutes_ago(2);
+        story.known_schedule(&schedule("nightly", &cron)).await;
+        story.set_back("nightly", 5).await;
+        story.until_schedule("nightly", "be paused", |seen| seen.reason() == "Paused").await;
+        story.rest(Duration::from_secs(1)).await;
+        assert_eq!(story.children("nightly").await.len(), 0);
+        story.kill_operators();
+        story.operator(&[]);
+        story.until_children("nightly", "have succeeded", |c| phases(c) == ["Succeeded"]).await;
+        assert_eq!(story.ticked("nightly").len(), 1);
+    });
+}
+
+/// A schedule of this policy with a run under way, and a tick that has just come.
+async fn ticks_beside_a_run(story: &Story, policy: &str) -> Timestamp {
+    story.operator(&[]);
+    let (tick, cron) = minutes_ago(1);
+    story.known_schedule(&schedule("nightly", &cron).with("spec.concurrencyPolicy", policy)).await;
+    story.ask_schedule("nightly", "first").await;
+    story.until_children("nightly", "run", |c| phases(c) == ["Running"]).await;
+    story.kill_operators();
+    story.set_back("nightly", 5).await;
+    story.operator(&[]);
+    tick
+}
+
+#[test]
+fn forbid_drops_a_tick_while_a_run_is_active() {
+    story(playing(long()), async |story| {
+        ticks_beside_a_run(story, "Forbid").await;
+        story.until_schedule("nightly", "count it", |seen| seen.number("status.missed.count") == 1).await;
+        story.end_pipelines();
+        story.until_children("nightly", "end", |c| phases(c) == ["Succeeded"]).await;
+        story.let_pass().await;
+        assert_eq!(story.ticked("nightly").len(), 1, "it does not fire late");
+    });
+}
+
+#[test]
+fn queue_fires_the_tick_when_the_active_run_has_ended_also_after_a_restart() {
+    story(playing(long()), async |story| {
+        let tick = ticks_beside_a_run(story, "Queue").await;
+        let waits = |seen: &Seen| seen.text("status.queuedTick") == tick.to_string();
+        story.until_schedule("nightly", "queue it", waits).await;
+        story.kill_operators();
+        story.operator(&[]);
+        story.let_pass().await;
+        assert_eq!(story.ticked("nightly").len(), 1);
+        story.end_pipelines();
+        story.until_children("nightly", "fire it", |c| c.len() == 2).await;
+        story
+            .until_schedule("nightly", "wait no more", |seen| seen.text("status.queuedTick").is_empty())
+            .await;
+        story.until_phase(&child_of("nightly", tick), "Running").await;
+        story.let_pass().await;
+        assert_eq!(story.ticked("nightly").len(), 2);
+    });
+}
+
+#[test]
+fn replace_cancels_the_active_run_and_fires_then() {
+    story(playing(long()), async |story| {
+        let tick = ticks_beside_a_run(story, "Replace").await;
+        story
+            .until_children("nightly", "be replaced", |c| {
+                c.iter().any(|child| child.phase() == "Canceled")
+                    && c.iter().any(|child| child.phase() == "Running")
+            })
+            .await;
+        story.until_phase(&child_of("nightly", tick), "Running").await;
+        story.let_pass().await;
+        assert_eq!(story.ticked("nightly").len(), 2);
+    });
+}
+
+#[test]
+fn an_object_that_has_a_childs_name_is_left_alone_and_told() {
+    story(playing(quick()), async |story| {
+        story.operator(&[]);
+        let (tick, cron) = minutes_ago(2);
+        let name = child_of("nightly", tick);
+        story.apply(&Trigger::new(&name).with("spec.fireOn", "Request")).await;
+        story.until_phase(&name, "Idle").await;
+        story.known_schedule(&schedule("nightly", &cron)).await;
+        story.set_back("nightly", 5).await;
+        let stalled = story.until_schedule("nightly", "stall", |seen| seen.truth("Stalled") == "True").await;
+        assert_eq!(stalled.reason(), "NameTaken");
+        assert!(stalled.message().contains(&name), "{}", stalled.message());
+        story.let_pass().await;
+        assert_eq!(
+            (story.ledger().pipelines.len(), story.look(&name).await.phase()),
+            (1, "Idle"),
+            "the marker's"
+        );
+    });
+}
+
+#[test]
+fn what_cannot_be_followed_is_refused_or_says_what_to_write() {
+    story(playing(quick()), async |story| {
+        story.operator(&[]);
+        let good = || schedule("nightly", "0 2 * * *");
+        assert_eq!(story.schedule_refused(&good()).await, None);
+        for (bad, says) in [
+            (good().without("spec.schedule"), "write either schedule or schedules"),
+            (good().with("spec.schedules", json!(["0 3 * * *"])), "write either schedule or schedules"),
+            (good().with("spec.schedule", "TZ=UTC 0 2 * * *"), "write the zone into timeZone"),
+            (good().with("spec.missedRuns", "All"), "write concurrencyPolicy: Allow"),
+            (good().with("spec.maxCatchUp", 5), "maxCatchUp belongs to missedRuns: All"),
+            (good().with("spec.startingDeadline", "0s"), "zero would miss every tick"),
+            (good().with("spec.triggerTemplate.spec.fireOn", "Apply"), "leave fireOn out"),
+            (good().with("spec.triggerTemplate.spec.suspend", true), "suspend the schedule itself"),
+            (good().with("spec.triggerTemplate.spec.ttlAfterFinished", "1h"), "by its history limits"),
+            (schedule(&"x".repeat(53), "0 2 * * *"), "at most 52 characters"),
+        ] {
+            let refusal = story.schedule_refused(&bad).await.expect(says);
+            assert!(refusal.contains(says), "{refusal}");
+        }
+        for (name, bad, says) in [
+            ("cron", schedule("cron", "61 * * * *"), "61 in the minute field: 0-59"),
+            ("zone", schedule("zone", "0 2 * * *").with("spec.timeZone", "Mars/Olympus"), "no time zone"),
+        ] {
+            story.apply_schedule(&bad).await;
+            let seen = story.until_schedule(name, "stall", |seen| seen.truth("Stalled") == "True").await;
+            assert_eq!(seen.reason(), "InvalidSpec");
+            assert!(seen.message().contains(says), "{}", seen.message());
+        }
+        story.known_schedule(&schedule("zone", "0 2 * * *").with("spec.timeZone", "Europe/Berlin")).await;
+        let mended = story.until_schedule("zone", "be mended", |seen| seen.truth("Ready") == "True").await;
+        assert!(mended.text("status.nextScheduleTime").ends_with("00:00Z"), "{}", mended.yaml());
+    });
+}
