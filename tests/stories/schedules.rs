@@ -129,7 +129,7 @@ impl Story {
             match look().await {
                 Ok(found) => return found,
                 Err(instead) => {
-                    assert!(began.elapsed() < A_MINUTE, "{should}, after {A_MINUTE:?}:\n{instead}")
+                    assert!(began.elapsed() < A_MINUTE, "{should}, after {A_MINUTE:?}:\n{instead}");
                 }
             }
             self.rest(POLL).await;
