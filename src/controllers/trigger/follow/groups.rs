@@ -281,7 +281,7 @@ impl Groups {
         group.troubles = if look.trouble { group.troubles.saturating_add(1) } else { 0 };
         let unchanged: HashMap<u64, Option<Timestamp>> = look.unchanged.into_iter().collect();
         let found: HashMap<u64, Sighting> = look.found.into_iter().collect();
-        let mut next = now.instant + INTERVAL_OLD;
+        let mut next = now.instant + INTERVAL_ENDED;
         for (object, followed) in &mut group.objects {
             let id = followed.stretch.pipeline_id;
             if look.alone.contains(&id) {
