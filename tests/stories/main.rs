@@ -31,6 +31,7 @@ mod clocks;
 mod crashes;
 mod credentials;
 mod crowds;
+mod documented;
 mod edits;
 mod endings;
 mod faults;

@@ -1,0 +1,147 @@
+//! What the documentation shows is what the API server takes, as it is written.
+
+use std::fs;
+use std::path::Path;
+
+use kube::Api;
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::{Value, json};
+
+use crate::harness::gitlab::{playing, quick};
+use crate::harness::{Story, Trigger, story};
+
+/// Pages whose YAML is tried.
+const PAGES: [&str; 2] = ["README.md", "docs/pipelinetrigger.md"];
+/// The simulator's seed: the one file beside the examples that is no manifest.
+const SEED: &str = "gitlab.yaml";
+
+/// An object that stands in the documentation, and where.
+struct Shown {
+    place: String,
+    object: Value,
+}
+
+#[test]
+fn every_example_is_accepted_as_written_and_refused_with_a_misspelt_field() {
+    let pages: Vec<Shown> = PAGES.iter().flat_map(|page| of_page(page)).collect();
+    let files = of_examples();
+    let count = |shown: &[Shown], kind: &str| shown.iter().filter(|s| s.object["kind"] == kind).count();
+    assert!(count(&pages, "PipelineTrigger") >= 5, "two whole and two in part on their page, one in README");
+    assert!(count(&pages, "Secret") >= 1);
+    assert!(count(&files, "PipelineTrigger") >= 7);
+    assert!(count(&files, "Secret") >= 1);
+
+    story(playing(quick()), async |story| {
+        for Shown { place, object } in pages.into_iter().chain(files) {
+            let refused = story.strictly_refused(&object).await;
+            assert_eq!(refused, None, "{place}: {object:#}");
+            let misspelt = misspelt(object);
+            let refused = story.strictly_refused(&misspelt).await;
+            assert!(refused.is_some_and(|why| why.contains("misspelt")), "{place}, with a misspelt field");
+        }
+    });
+}
+
+/// With one field that its kind does not have.
+fn misspelt(mut object: Value) -> Value {
+    let at = if object["kind"] == "PipelineTrigger" { &mut object["spec"] } else { &mut object };
+    at["misspelt"] = "x".into();
+    object
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+fn documents(yaml: &str, place: &str) -> Vec<Value> {
+    serde_saphyr::from_multiple(yaml).unwrap_or_else(|error| panic!("{place}: {error}"))
+}
+
+/// The blocks of YAML on a page: whole manifests, or parts of a trigger's spec, which are indented as they are there.
+fn of_page(page: &str) -> Vec<Shown> {
+    let text = read(page);
+    let mut found = Vec::new();
+    let mut lines = (1..).zip(text.lines());
+    while let Some((number, line)) = lines.next() {
+        if line != "```yaml" {
+            continue;
+        }
+        let block: Vec<&str> =
+            lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
+        let (block, place) = (block.join("\n"), format!("{page}, line {number}"));
+        let objects = if block.starts_with("  ") {
+            vec![with_part(&block, &place)]
+        } else if block.contains("in .gitlab-ci.yml") {
+            Vec::new()
+        } else {
+            documents(&block, &place)
+        };
+        found.extend(objects.into_iter().map(|object| Shown { place: place.clone(), object }));
+    }
+    found
+}
+
+/// A trigger, with this part of spec in place of its own.
+fn with_part(part: &str, place: &str) -> Value {
+    let shown = documents(&format!("spec:\n{part}"), place).remove(0);
+    let mut trigger = Trigger::new("in-part");
+    if part.contains("# without triggerTokenRef") {
+        trigger = trigger.without("spec.gitlab.triggerTokenRef");
+    }
+    merge(&mut trigger.0["spec"], &shown["spec"]);
+    trigger.0
+}
+
+fn merge(into: &mut Value, from: &Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from.clone(),
+    }
+}
+
+fn of_examples() -> Vec<Shown> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let names =
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let manifest = |name: String| {
+        let place = format!("examples/{name}");
+        let objects = documents(&read(&place), &place);
+        assert!(!objects.is_empty(), "{place} is empty");
+        objects.into_iter().map(move |object| Shown { place: place.clone(), object })
+    };
+    names.filter(|name| name != SEED).flat_map(manifest).collect()
+}
+
+impl Story {
+    /// Why the API server refuses this object in the story's namespace, when it looks at each field; nothing if it
+    /// does not. Applied as GitOps tools do; created, where the name is the server's to choose.
+    async fn strictly_refused(&self, object: &Value) -> Option<String> {
+        let mut object = object.clone();
+        object["metadata"]["namespace"] = json!(self.namespace);
+        let text = |at: &Value| at.as_str().unwrap_or_default().to_owned();
+        let (version, kind) = (text(&object["apiVersion"]), text(&object["kind"]));
+        let (group, version) = version.split_once('/').unwrap_or(("", &version));
+        let plural = format!("{}s", kind.to_lowercase());
+        let resource =
+            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, &kind), &plural);
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &resource);
+        let answer = if let Some(name) = object["metadata"]["name"].as_str() {
+            let params = PatchParams::apply("gitops").force().dry_run().validation_strict();
+            api.patch(name, &params, &Patch::Apply(&object)).await
+        } else {
+            let url = format!("{}?dryRun=All&fieldValidation=Strict", api.resource_url());
+            let request = http::Request::post(url).header("Content-Type", "application/json");
+            self.client.request(request.body(object.to_string().into_bytes()).unwrap()).await
+        };
+        match answer {
+            Ok(_) => None,
+            Err(kube::Error::Api(status)) => Some(status.message.clone()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
