@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
-use pipekick_sandbox::gitlab::{Fault, FaultRule};
+use jiff::{SignedDuration, Timestamp};
+use pipekick_sandbox::gitlab::{Ci, Fault, FaultRule};
 
 use crate::harness::gitlab::{long, playing, quick};
 use crate::harness::{Seen, Trigger, story};
@@ -12,6 +12,8 @@ use crate::harness::{Seen, Trigger, story};
 const SHORT_DEADLINE: &[&str] = &["--request-deadline", "2s"];
 /// Longer than a killed operator lets anybody wait.
 const HANGS: SignedDuration = SignedDuration::from_secs(60);
+/// What a restart and a busy machine may add to a wait.
+const SLACK: SignedDuration = SignedDuration::from_secs(4);
 
 #[test]
 fn what_was_applied_and_edited_while_no_operator_ran_fires_once() {
@@ -199,5 +201,90 @@ fn a_restart_in_a_phase_that_rests_changes_nothing_and_sends_nothing() {
             assert_eq!(story.look(name).await.phase(), phase, "{name}");
         }
         assert_eq!(story.ledger().calls_to("trigger").len(), sent + 1, "the marker's alone");
+    });
+}
+
+fn time(seen: &Seen, path: &str) -> Timestamp {
+    seen.text(path).parse().unwrap()
+}
+
+/// Begun anew at the second restart, the wait would end 16 s after the first call; forgotten, after 3 s.
+#[test]
+fn a_wait_that_gitlab_asked_for_goes_on_across_restarts() {
+    const WAIT: SignedDuration = SignedDuration::from_secs(10);
+    story(playing(quick()), async |story| {
+        story.operator(&[]);
+        story.gitlab.fault(FaultRule::next("trigger", Fault::TooManyRequests { retry_after: 10 })).unwrap();
+        story.apply(&Trigger::new("checkout")).await;
+        let before = story.until_phase("checkout", "Pending").await;
+        for _ in 0..2 {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            story.kill_operators();
+            story.operator(&[]);
+        }
+        let after = story.look("checkout").await;
+        assert_eq!(after.text("status.run.attempt.nextAt"), before.text("status.run.attempt.nextAt"));
+        story.until_run("checkout", 1, "Succeeded").await;
+        let ledger = story.ledger();
+        let calls = ledger.calls_to("trigger");
+        assert_eq!((calls.len(), story.fired("checkout")), (2, 1));
+        let waited = calls[1].at.duration_since(calls[0].at);
+        assert!(WAIT - SignedDuration::from_millis(100) <= waited && waited <= WAIT + SLACK, "{waited:#}");
+    });
+}
+
+/// Nobody listens there, so there is no ledger: the times are those that status tells, before and after.
+#[test]
+fn a_back_off_goes_on_across_a_restart_where_it_stood() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let nowhere = format!("http://127.0.0.1:{port}");
+    story(playing(quick()), async |story| {
+        story.operator_of(&nowhere, &[]);
+        story.apply(&Trigger::new("checkout")).await;
+        let count = |seen: &Seen| seen.number("status.run.attempt.count");
+        let waits = |n: i64| move |seen: &Seen| seen.phase() == "Pending" && count(seen) == n;
+        // After 5 s the second; after 10 s more the third.
+        let before = story.until("checkout", "wait for the third", waits(2)).await;
+        let due = time(&before, "status.run.attempt.nextAt");
+        assert!(due.duration_since(time(&before, "status.run.attempt.at")) >= SignedDuration::from_secs(10));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        story.kill_operators();
+        story.operator_of(&nowhere, &[]);
+
+        let after = story.until("checkout", "wait for the fourth", waits(3)).await;
+        let (sent, next) = (time(&after, "status.run.attempt.at"), "status.run.attempt.nextAt");
+        assert!(due <= sent && sent <= due + SLACK, "due at {due}, tried at {sent}");
+        let wait = time(&after, next).duration_since(sent);
+        assert!(wait >= SignedDuration::from_secs(20), "it grew on: {wait:#}");
+        assert_eq!(after.text("status.run.fireId"), before.text("status.run.fireId"));
+    });
+}
+
+#[test]
+fn a_pipeline_that_failed_at_birth_is_not_fired_again_by_a_restart_but_by_a_request() {
+    let mut seed = playing(quick());
+    seed.projects[0].ci = Ci::Invalid("jobs:build config contains unknown keys: scirpt".into());
+    story(seed, async |story| {
+        story.operator(&[]);
+        story.apply(&Trigger::new("checkout")).await;
+        let first = story.until_run("checkout", 1, "Failed").await;
+        assert_eq!(first.reason(), "PipelineFailedAtBirth");
+        // The ones beside come later in the operator's work than anything that it would do for checkout.
+        for (runs, beside) in [(1, "beside-1"), (2, "beside-2")] {
+            story.kill_operators();
+            story.operator(&[]);
+            story.apply(&Trigger::new(beside)).await;
+            story.until_run(beside, 1, "Failed").await;
+            story.rest(Duration::from_millis(1500)).await;
+            assert_eq!((story.fired("checkout"), story.fired(beside)), (runs, 1));
+            assert_eq!(story.look("checkout").await.number("status.run.seq"), i64::try_from(runs).unwrap());
+            if runs == 1 {
+                story.ask("checkout", "again").await;
+                let second = story.until_run("checkout", 2, "Failed").await;
+                assert_eq!(second.answer(), ("again", "Fired"));
+                assert_ne!(second.text("status.run.fireId"), first.text("status.run.fireId"));
+            }
+        }
+        assert_eq!(story.ledger().calls_to("trigger").len(), 4, "two runs, and two beside");
     });
 }

@@ -1,11 +1,11 @@
-//! While nothing changes, nothing is written, however often somebody looks.
+//! While nothing changes, nothing is written, however often somebody looks; a try is written, and only that.
 
 use std::time::Duration;
 
-use pipekick_sandbox::gitlab::{Fault, FaultRule};
+use pipekick_sandbox::gitlab::{Fault, FaultRule, Seed};
 
 use crate::harness::gitlab::{long, playing};
-use crate::harness::{Seen, Trigger, story};
+use crate::harness::{Secret, Seen, Trigger, story};
 
 /// Looks, reads and follows come 1 s to 10 s apart, and back off to a minute.
 const WATCHED: Duration = Duration::from_secs(30);
@@ -44,5 +44,46 @@ fn what_waits_writes_nothing_while_nothing_changes() {
             assert_eq!(now, before);
         }
         assert_eq!(before.len(), 5);
+    });
+}
+
+/// From the first look on: a try is two writes, its intent and its outcome.
+#[test]
+fn every_write_is_explained_by_an_attempt() {
+    const WATCHED: Duration = Duration::from_secs(20);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let nowhere = format!("http://127.0.0.1:{port}");
+    // Tries in that time: where nobody listens after 0 s, 5 s and 15 s. A Secret is looked for without one.
+    let cases = [
+        (Trigger::new("rejected").with("spec.ref", "mian"), "Rejected", 1..=1),
+        (Trigger::new("no-secret").with("spec.gitlab.triggerTokenRef.name", "absent"), "Pending", 1..=1),
+        (
+            Trigger::new("unreachable")
+                .with("spec.gitlab.url", nowhere.as_str())
+                .with("spec.gitlab.triggerTokenRef.name", "elsewhere")
+                .with("spec.gitlab.accessTokenRef.name", "elsewhere"),
+            "Pending",
+            2..=3,
+        ),
+    ];
+    story(playing(long()), async |story| {
+        let secret = Secret::new("elsewhere").annotation("pipekick.dev/gitlab-url", &nowhere);
+        let secret = secret.key("trigger-token", Seed::TRIGGER_TOKEN);
+        story.secret(secret.key("access-token", Seed::ACCESS_TOKEN)).await;
+        story.operator(&[]);
+        let versions = story.record_versions().await;
+        for (trigger, _, _) in &cases {
+            story.apply(trigger).await;
+        }
+        story.rest(WATCHED).await;
+        for (trigger, phase, tries) in &cases {
+            let name = trigger.name();
+            let seen = story.until_phase(name, phase).await;
+            let tried = seen.number("status.run.attempt.count");
+            assert!(tries.contains(&tried), "{name} was tried {tried} times");
+            let writes = versions.up_to(&seen).await.len() - 1;
+            let explained = 2 * usize::try_from(tried).unwrap();
+            assert!(writes <= explained, "{name}: {writes} writes, {tried} tries");
+        }
     });
 }
