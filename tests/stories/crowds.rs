@@ -4,9 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::{Namespace, Secret as StoredSecret};
+use kube::Api;
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use pipekick_sandbox::gitlab::Seed;
+use serde_json::{Value, json};
 
 use crate::harness::gitlab::{playing, quick};
-use crate::harness::{Seen, Story, Trigger, story};
+use crate::harness::{Secret, Seen, Story, Trigger, story, story_of_all_namespaces};
 
 const WITHIN: Duration = Duration::from_secs(120);
 
@@ -53,5 +60,48 @@ fn two_operators_at_the_same_objects_fire_one_pipeline_each() {
             (50..100).map(|number| async move { story.apply(&Trigger::new(&format!("t{number}"))).await });
         futures::stream::iter(more).buffer_unordered(20).count().await;
         assert_one_each(story, 100).await;
+    });
+}
+
+/// First come, first served would put more than two hundred of the crowd before it.
+#[test]
+fn one_alone_in_its_namespace_does_not_wait_for_the_crowd_in_another() {
+    const CROWD: usize = 300;
+    const AT_ONCE: usize = 8;
+    let fires = |name: &str| Trigger::new(name).without("spec.gitlab.accessTokenRef");
+    story_of_all_namespaces(playing(quick()), async |story| {
+        let params = PatchParams::apply("gitops");
+        let namespaces: Api<Namespace> = Api::all(story.client.clone());
+        let manifest = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "quiet"}});
+        namespaces.patch("quiet", &params, &Patch::Apply(manifest)).await.unwrap();
+        let secrets: Api<StoredSecret> = Api::namespaced(story.client.clone(), "quiet");
+        let secret = Secret::new("gitlab").key("trigger-token", Seed::TRIGGER_TOKEN);
+        secrets.patch("gitlab", &params, &Patch::Apply(secret.manifest())).await.unwrap();
+
+        let crowd = (0..CROWD).map(|number| async move { story.apply(&fires(&format!("t{number}"))).await });
+        assert_eq!(futures::stream::iter(crowd).buffer_unordered(20).count().await, CROWD);
+        // Twenty a second.
+        story.gitlab.latency("trigger", SignedDuration::from_millis(400)).unwrap();
+        story.operator(&["--concurrency", &AT_ONCE.to_string()]);
+        story.until_ledger("show the crowd", |ledger| ledger.calls_to("trigger").len() > 2 * AT_ONCE).await;
+
+        let before = story.ledger().calls_to("trigger").len();
+        assert!(before < CROWD / 3, "{before} of the crowd had been sent");
+        let kind = GroupVersionKind::gvk("pipekick.dev", "v1alpha1", "PipelineTrigger");
+        let kind = ApiResource::from_gvk_with_plural(&kind, "pipelinetriggers");
+        let quiet: Api<DynamicObject> = Api::namespaced_with(story.client.clone(), "quiet", &kind);
+        quiet.patch("alone", &params, &Patch::Apply(&fires("alone").0)).await.unwrap();
+
+        let fired = |seen: &Seen| seen.phase() == "Fired";
+        assert_eq!(story.until_all(WITHIN, "be Fired", fired).await.len(), CROWD);
+        let ledger = story.ledger();
+        let is_alone = |object: &Value| object == "quiet/alone";
+        let mut of_it = ledger.pipelines.iter().filter(|p| is_alone(&p.params["pipekick"]["object"]));
+        let (pipeline, second) = (of_it.next().map(|pipeline| pipeline.id), of_it.next());
+        assert!(pipeline.is_some() && second.is_none());
+        let place = ledger.calls_to("trigger").iter().position(|call| call.pipeline == pipeline).unwrap();
+        // Those on their way, a turn of the crowd's, and what was sent while the API server took the object in.
+        let ahead = place - before;
+        assert!(ahead <= 4 * AT_ONCE, "{ahead} were sent before it, {before} before it was there");
     });
 }

@@ -18,18 +18,20 @@ pub struct Cluster {
 /// Starts it for the first story; the others wait for it.
 pub fn shared() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let options = Options::from_env(Printer::installs_only()).unwrap();
-            let plane = ControlPlane::start(options).await.unwrap();
-            plane.apply(include_str!("../../../crds/pipekick.dev_pipelinetriggers.yaml")).await.unwrap();
-            plane.apply(include_str!("../../../crds/pipekick.dev_pipelineschedules.yaml")).await.unwrap();
-            let operator =
-                plane.operator_kubeconfig(include_str!("../../../deploy/rbac.yaml")).await.unwrap();
-            let admin = plane.admin().clone();
-            Cluster { _plane: plane, admin, operator: operator.path().to_owned() }
-        })
+    CLUSTER.get_or_init(start)
+}
+
+/// Starts one for a story whose operator sees all namespaces: on the shared one it would work on other stories.
+pub fn start() -> Cluster {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let options = Options::from_env(Printer::installs_only()).unwrap();
+        let plane = ControlPlane::start(options).await.unwrap();
+        plane.apply(include_str!("../../../crds/pipekick.dev_pipelinetriggers.yaml")).await.unwrap();
+        plane.apply(include_str!("../../../crds/pipekick.dev_pipelineschedules.yaml")).await.unwrap();
+        let operator = plane.operator_kubeconfig(include_str!("../../../deploy/rbac.yaml")).await.unwrap();
+        let admin = plane.admin().clone();
+        Cluster { _plane: plane, admin, operator: operator.path().to_owned() }
     })
 }
 

@@ -26,7 +26,7 @@ pub use seen::Seen;
 pub use versions::{Versions, status_writes};
 
 use crate::DEADLINE;
-use cluster::{Place, shared};
+use cluster::{Cluster, Place, shared};
 use operator::{Operator, Start};
 
 pub const POLL: Duration = Duration::from_millis(40);
@@ -39,6 +39,8 @@ pub struct Story {
     pub client: Client,
     pub gitlab: Handle,
     operator_kubeconfig: PathBuf,
+    /// Operators watch all namespaces, not only the story's.
+    sees_all: bool,
     operators: RefCell<Vec<Operator>>,
     /// Environment of the next operator; see `src/crash.rs`.
     armed: RefCell<Vec<(&'static str, String)>>,
@@ -53,18 +55,25 @@ pub struct Story {
 /// Tells a story on a GitLab that begins with `seed`. Secret `gitlab` is there, with the tokens of
 /// [`Seed::one_project`].
 pub fn story(seed: Seed, tale: impl AsyncFnOnce(&Story)) {
-    let _place = Place::take();
-    let cluster = shared();
+    tell(Place::take(), shared(), seed, false, tale);
+}
+
+/// As [`story`], on a control plane of its own, with operators that see all namespaces.
+pub fn story_of_all_namespaces(seed: Seed, tale: impl AsyncFnOnce(&Story)) {
+    tell(Place::take(), &cluster::start(), seed, true, tale);
+}
+
+fn tell(_place: Place, cluster: &Cluster, seed: Seed, sees_all: bool, tale: impl AsyncFnOnce(&Story)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let story = Story::begin(cluster, seed).await;
+        let story = Story::begin(cluster, seed, sees_all).await;
         tale(&story).await;
         story.end().await;
     });
 }
 
 impl Story {
-    async fn begin(cluster: &cluster::Cluster, seed: Seed) -> Self {
+    async fn begin(cluster: &Cluster, seed: Seed, sees_all: bool) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let sentence = std::thread::current().name().unwrap_or_default().replace("::", "-").replace('_', "-");
@@ -75,6 +84,7 @@ impl Story {
             client: cluster.admin.client().await.unwrap(),
             gitlab: GitlabSim::start(seed).unwrap(),
             operator_kubeconfig: cluster.operator.clone(),
+            sees_all,
             operators: RefCell::default(),
             armed: RefCell::default(),
             deaths: Cell::new(0),
@@ -146,6 +156,7 @@ impl Story {
         operators.push(Operator::start(&Start {
             kubeconfig,
             namespace,
+            sees_all: self.sees_all,
             gitlab_url,
             flags,
             env: &env,

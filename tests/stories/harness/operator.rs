@@ -23,7 +23,10 @@ pub struct Operator {
 /// What an operator is started with.
 pub struct Start<'a> {
     pub kubeconfig: &'a Path,
+    /// The story's. Its log is named after it.
     pub namespace: &'a str,
+    /// It watches all namespaces.
+    pub sees_all: bool,
     pub gitlab_url: &'a str,
     pub flags: &'a [&'a str],
     /// Beside what every operator gets.
@@ -38,7 +41,10 @@ impl Operator {
         fs::create_dir_all(&dir).unwrap();
         let log = dir.join(format!("{}.{}.log", start.namespace, start.number));
         let mut command = Command::new(env!("CARGO_BIN_EXE_pipekick"));
-        command.arg("run").args(["--namespace", start.namespace, "--gitlab-url", start.gitlab_url]);
+        command.arg("run").args(["--gitlab-url", start.gitlab_url]);
+        if !start.sees_all {
+            command.args(["--namespace", start.namespace]);
+        }
         command.args(["--follow-interval", "1s"]);
         if start.gitlab_url.starts_with("http://") {
             command.arg("--allow-http");
