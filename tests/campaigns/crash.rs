@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use pipekick_sandbox::gitlab::{Ledger, PipelineRecord, Seed};
 
 use crate::FLAGS;
-use crate::harness::{Story, story};
+use crate::harness::{Seen, Story, story};
 use crate::plan::{Sample, Tale, is_wanted, side_by_side};
 use scripts::STORIES;
 
@@ -166,11 +166,22 @@ fn play(crash: &CrashStory, env: &[(&'static str, String)]) -> Played {
 
 async fn end_of(story: &Story) -> End {
     let objects = story.all().await;
-    let said = |seen: &crate::harness::Seen| {
+    let said = |seen: &Seen| {
         let end = (seen.phase().to_owned(), seen.reason().to_owned(), seen.number("status.run.seq"));
-        (seen.text("metadata.name").to_owned(), end)
+        (name_of(seen), end)
     };
     End { objects: objects.iter().map(said).collect(), pipelines: contents(&story.ledger()) }
+}
+
+/// The name of an object; of a schedule's child, which is named by time and uid, whose and what for.
+fn name_of(seen: &Seen) -> String {
+    match seen.at("metadata.labels")["pipekick.dev/schedule"].as_str() {
+        None => seen.text("metadata.name").to_owned(),
+        Some(schedule) => {
+            let tick = &seen.at("metadata.annotations")["pipekick.dev/scheduled-time"];
+            format!("{schedule} {}", if tick.is_null() { "as asked" } else { "by tick" })
+        }
+    }
 }
 
 /// What was fired, whatever its order. A fire id with two pipelines fails every story at its end.

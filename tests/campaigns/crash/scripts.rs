@@ -10,6 +10,7 @@ use serde_json::json;
 use super::CrashStory;
 use super::Sight::{Blind, Looks};
 use crate::harness::gitlab::{failing, long, playing, quick};
+use crate::harness::schedules::{minutes_ago, schedule};
 use crate::harness::{ConfigMap, Secret, Seen, Story, Trigger};
 use crate::plan::settled;
 
@@ -50,6 +51,7 @@ pub(super) const STORIES: &[CrashStory] = &[
     CrashStory { name: "retried-on-request", seed: flaky, flags: &[], sight: Looks, tale: |s| Box::pin(retried_on_request(s)) },
     CrashStory { name: "named", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(named(s)) },
     CrashStory { name: "history-deleted", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(history_deleted(s)) },
+    CrashStory { name: "scheduled", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(scheduled(s)) },
     CrashStory { name: "value-comes-later", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(value_comes_later(s)) },
     CrashStory { name: "inputs-and-payload", seed: takes_inputs, flags: &[], sight: Looks, tale: |s| Box::pin(inputs_and_payload(s)) },
     CrashStory { name: "gitlab-too-old", seed: too_old, flags: &[], sight: Looks, tale: |s| Box::pin(inputs_by_access(s)) },
@@ -303,6 +305,26 @@ async fn history_deleted(story: &Story) {
     story.until_run("checkout", 2, "Succeeded").await;
     story.until("checkout", "have deleted it", |seen| seen.at("status.deletions").is_null()).await;
     assert_eq!(story.gitlab.pipeline_status(first.unsigned_abs()), None, "pipeline {first}");
+}
+
+/// A tick that was missed, and then a run that is asked for.
+async fn scheduled(story: &Story) {
+    let (_, cron) = minutes_ago(2);
+    let done = |children: &[Seen], many: usize| {
+        children.len() == many && children.iter().all(|child| child.phase() == "Succeeded")
+    };
+    story.known_schedule(&schedule("nightly", &cron)).await;
+    story.set_back("nightly", 5).await;
+    story.until_children("nightly", "have fired for the tick", |c| done(c, 1)).await;
+    story.ask_schedule("nightly", "now").await;
+    story.until_children("nightly", "have fired as asked", |c| done(c, 2)).await;
+    story
+        .until_schedule("nightly", "be at rest", |seen| {
+            seen.answer() == ("now", "Fired")
+                && seen.at("status.active").is_null()
+                && !seen.text("status.lastScheduleTime").is_empty()
+        })
+        .await;
 }
 
 /// A request is lost, and nobody can look. Then the user, who looked in GitLab, says what to do.

@@ -4,6 +4,7 @@ mod cluster;
 pub mod gitlab;
 mod objects;
 mod operator;
+pub mod schedules;
 mod seen;
 mod versions;
 
