@@ -12,7 +12,7 @@ use crate::harness::gitlab::{playing, quick};
 use crate::harness::{Story, Trigger, story};
 
 /// Pages whose YAML is tried.
-const PAGES: [&str; 2] = ["README.md", "docs/pipelinetrigger.md"];
+const PAGES: [&str; 3] = ["README.md", "docs/pipelinetrigger.md", "docs/pipelineschedule.md"];
 /// The simulator's seed: the one file beside the examples that is no manifest.
 const SEED: &str = "gitlab.yaml";
 
@@ -28,6 +28,7 @@ fn every_example_is_accepted_as_written_and_refused_with_a_misspelt_field() {
     let files = of_examples();
     let count = |shown: &[Shown], kind: &str| shown.iter().filter(|s| s.object["kind"] == kind).count();
     assert!(count(&pages, "PipelineTrigger") >= 5, "two whole and two in part on their page, one in README");
+    assert!(count(&pages, "PipelineSchedule") >= 1);
     assert!(count(&pages, "Secret") >= 1);
     assert!(count(&files, "PipelineTrigger") >= 7);
     assert!(count(&files, "Secret") >= 1);
@@ -45,7 +46,8 @@ fn every_example_is_accepted_as_written_and_refused_with_a_misspelt_field() {
 
 /// With one field that its kind does not have.
 fn misspelt(mut object: Value) -> Value {
-    let at = if object["kind"] == "PipelineTrigger" { &mut object["spec"] } else { &mut object };
+    let ours = object["kind"].as_str().is_some_and(|kind| kind.starts_with("Pipeline"));
+    let at = if ours { &mut object["spec"] } else { &mut object };
     at["misspelt"] = "x".into();
     object
 }
