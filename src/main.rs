@@ -28,11 +28,11 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Run(flags) => operate(&flags),
         Command::Crds(flags) => print_crds(&flags),
         Command::Reasons => {
-            print!("{}", api::reasons_table());
+            say(&api::reasons_table())?;
             Ok(())
         }
         Command::Troubleshooting => {
-            print!("{}", gitlab::troubleshooting());
+            say(&gitlab::troubleshooting())?;
             Ok(())
         }
         Command::Next(typed) => say(&preview::next(&typed, clock::now())?),
@@ -56,7 +56,7 @@ fn print_crds(flags: &cli::Crds) -> anyhow::Result<()> {
         let yaml = format!("# Printed by `pipekick crds`.\n---\n{}", serde_saphyr::to_string(&crd)?);
         let yaml = if yaml.ends_with('\n') { yaml } else { yaml + "\n" };
         match &flags.output_dir {
-            None => print!("{yaml}"),
+            None => say(&yaml)?,
             Some(dir) => {
                 let path = dir.join(file);
                 std::fs::write(&path, yaml).with_context(|| format!("cannot write {}", path.display()))?;

@@ -148,7 +148,7 @@ pub struct PipelineTriggerSpec {
     #[schemars(length(max = 32))]
     #[x_kube(
         validation = Rule::new("self.matches('^([0-9]{1,7}(h|m|s))+$')").message("timeout: write it like 90s, 30m or 1h30m"),
-        validation = Rule::new("self.matches('[1-9]')").message("timeout: zero would end every run at once; leave it out for no limit"),
+        validation = Rule::new("!self.matches('^([0-9]{1,7}(h|m|s))+$') || self.matches('[1-9]')").message("timeout: zero would end every run at once; leave it out for no limit"),
     )]
     pub timeout: Option<String>,
 
