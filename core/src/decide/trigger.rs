@@ -470,7 +470,13 @@ impl<'a> Draft<'a> {
         // The clocks of every other phase under way were set while absorbing.
         match self.status.active_run().map(|run| run.phase) {
             Some(Phase::Pending) => self.repeat(),
-            Some(Phase::Retrying) => self.go_on_retrying(),
+            Some(Phase::Retrying) => {
+                self.go_on_retrying();
+                if self.status.active_run().is_none() {
+                    // Given up, or seen to have ended. Once that is on record, what waited for it is decided on.
+                    self.wake_at(self.seen.now);
+                }
+            }
             Some(_) | None => {}
         }
     }

@@ -17,6 +17,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::absorb::{back_off, failure, progress};
+use super::cancel::in_time;
 use super::look::LOOK_INTERVAL;
 use super::{Draft, Effect, INTENT_MAX_AGE, LookAt, RetryOrder, access_of, end, later};
 use crate::decide::summary::Standing;
@@ -300,7 +301,8 @@ impl Draft<'_> {
         }
         let id = run.pipeline.as_ref().map(|pipeline| pipeline.id).unwrap_or_default();
         let message = format!("{}; not started again: {why}", failure(id, &run.failed_jobs));
-        end(run, Phase::Failed, Reason::PipelineFailed, message, now);
+        let (phase, reason, message) = in_time(run, Phase::Failed, Reason::PipelineFailed, message);
+        end(run, phase, reason, message, now);
     }
 
     // ---- pipekick.dev/retry ------------------------------------------------------------------------------------

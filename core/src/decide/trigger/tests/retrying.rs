@@ -1,10 +1,12 @@
 //! Failed jobs are started again: `spec.retry`, the annotation, and what is known when a reply is lost.
 
-use super::scene::{DELAY, PATIENCE, Scene, accepted, failed, pipeline, seen, told, wakes_in};
+use super::scene::{DELAY, PATIENCE, Scene, accepted, failed, fires, pipeline, seen, told, wakes_in};
 use crate::decide::trigger::{Effect, Plan, RETRY_TRIES};
+use crate::domain::run::CauseKind;
 use crate::domain::status::Answered;
 use crate::domain::{
-    Changed, FireOn, Phase, PipelineStatus, Reason, RetryPolicy, RetryState, Sighting, Span,
+    Changed, ConcurrencyPolicy, FireOn, Phase, PipelineStatus, Reason, RetryPolicy, RetryState, Sighting,
+    Span,
 };
 
 /// A run whose pipeline runs, with two retries a minute apart.
@@ -545,4 +547,33 @@ fn a_cancelled_pipeline_that_a_person_runs_again_is_not_cancelled_again() {
     let plan = scene.sight(seen(PipelineStatus::Running));
     assert_eq!((scene.phase(), scene.run().cancel_request()), (Phase::Running, None));
     assert!(!matches!(plan.effect, Effect::Cancel(_)), "{plan:?}");
+}
+
+#[test]
+fn a_run_that_is_given_up_while_it_waits_to_be_retried_leaves_nobody_waiting() {
+    // A change that replaces it.
+    let mut scene = waiting();
+    scene.edit(|spec| spec.concurrency_policy = ConcurrencyPolicy::Replace).step();
+    let plan = scene.git_ref("develop").step();
+    assert_eq!((scene.phase(), wakes_in(&scene, &plan)), (Phase::Failed, Some(0)), "{plan:?}");
+    assert_eq!(fires(&scene.step()), Some(CauseKind::Change));
+
+    // One that waits for its end, which the look before the retry shows.
+    let mut scene = waiting();
+    scene.git_ref("develop").step();
+    scene.wait(60).step();
+    let plan = look(&mut scene, seen(PipelineStatus::Success));
+    assert_eq!((scene.phase(), wakes_in(&scene, &plan)), (Phase::Succeeded, Some(0)), "{plan:?}");
+    assert_eq!(fires(&scene.step()), Some(CauseKind::Change));
+}
+
+#[test]
+fn a_run_whose_timeout_passes_while_it_waits_to_be_retried_has_timed_out() {
+    let mut scene = waiting();
+    scene.edit(|spec| {
+        spec.timeout = Some(Span::from_secs(30));
+        spec.cancel_on_timeout = true;
+    });
+    scene.wait(30).step();
+    assert_eq!(scene.phase(), Phase::TimedOut, "{:?}", scene.run());
 }
