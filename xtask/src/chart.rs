@@ -38,16 +38,15 @@ const MORE: [&str; 6] = [
     "pause=true",
 ];
 
-/// Files of the chart that say what stands elsewhere.
-pub fn files() -> anyhow::Result<BTreeMap<PathBuf, String>> {
+/// Files of the chart that say what stands elsewhere; `crds` are the CRDs, or that there is none of that name any more.
+pub fn files(crds: &BTreeMap<PathBuf, Option<String>>) -> anyhow::Result<BTreeMap<PathBuf, Option<String>>> {
     let chart = root().join(CHART);
     let mut files = BTreeMap::new();
-    for entry in std::fs::read_dir(root().join("crds"))? {
-        let path = entry?.path();
-        let name = path.file_name().context("a file has a name")?.to_owned();
-        files.insert(chart.join("files/crds").join(name), read(&path)?);
+    for (path, text) in crds {
+        let name = path.file_name().context("a file has a name")?;
+        files.insert(chart.join("files/crds").join(name), text.clone());
     }
-    files.insert(chart.join("files/rules.yaml"), rules(&read(&root().join("deploy/rbac.yaml"))?)?);
+    files.insert(chart.join("files/rules.yaml"), Some(rules(&read(&root().join("deploy/rbac.yaml"))?)?));
     Ok(files)
 }
 

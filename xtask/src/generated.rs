@@ -29,7 +29,7 @@ pub fn generated(check: bool) -> anyhow::Result<()> {
     let mut wanted = crds()?;
     let help = output(pipekick(["run", "--help"]))?;
     let help: String = help.trim_end().lines().map(|line| format!("{}\n", line.trim_end())).collect();
-    wanted.extend(chart::files()?.into_iter().map(|(path, text)| (path, Some(text))));
+    wanted.extend(chart::files(&wanted)?);
     for (page, text) in [
         ("charts/pipekick/README.md", chart::values_table()?),
         ("docs/reasons.md", output(pipekick(["reasons"]))?),
