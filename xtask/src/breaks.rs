@@ -151,8 +151,14 @@ const BREAKS: &[Break] = &[
         name: "sent-though-the-write-was-not-confirmed",
         rule: "Nothing is sent before the write of its intent was confirmed",
         file: "src/controllers/trigger/apply.rs",
-        takes: "if let Err(error) = written {\n            if matches!",
-        puts: "if let Err(error) = written && !matches!(error, WriteError::Unconfirmed(_)) {\n            if matches!",
+        takes: "if let Err(error) = written {
+            if matches!(error, WriteError::Unconfirmed(_)) {
+                // Should it stand after all: nothing was sent for it.
+                let message",
+        puts: "if let Err(error) = written && !matches!(error, WriteError::Unconfirmed(_)) {
+            if matches!(error, WriteError::Unconfirmed(_)) {
+                // Should it stand after all: nothing was sent for it.
+                let message",
         caught_by: Check::Operator(&["--test", "stories", "apiserver::"]),
         says: "a fire id with two pipelines",
     },
