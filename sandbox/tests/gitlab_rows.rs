@@ -4,6 +4,8 @@
 #[path = "gitlab_rows/artifacts.rs"]
 mod artifacts;
 mod gitlab_client;
+#[path = "gitlab_rows/repositories.rs"]
+mod repositories;
 #[path = "gitlab_rows/schedules.rs"]
 mod schedules;
 
@@ -154,6 +156,7 @@ async fn every_row_is_reached_in_the_shape_the_table_says() {
     creates(&mut drive).await;
     pipelines(&mut drive).await;
     artifacts::drive(&mut drive).await;
+    repositories::drive(&mut drive).await;
     schedules::drive(&mut drive).await;
     schedules::variables(&mut drive).await;
     instance(&mut drive).await;

@@ -18,6 +18,8 @@ pub(crate) enum Access {
     Open,
     /// Reading; anonymous callers see what is public.
     Public,
+    /// Reading files, for which `read_repository` suffices.
+    Code,
     /// Reading by a signed-in user.
     SignedIn,
     /// Reading about oneself: `read_user` suffices.
@@ -30,9 +32,10 @@ impl Access {
     fn admits(self, scope: Scope) -> bool {
         match (self, scope) {
             (_, Scope::Api) => true,
-            (Self::Open | Self::Public | Self::SignedIn | Self::Oneself, Scope::ReadApi) => true,
+            (Self::Open | Self::Public | Self::Code | Self::SignedIn | Self::Oneself, Scope::ReadApi) => true,
+            (Self::Code, Scope::ReadRepository) => true,
             (Self::Oneself, Scope::ReadUser) => true,
-            (Self::Open | Self::Public | Self::SignedIn | Self::Write, Scope::ReadUser) => false,
+            (Self::Open | Self::Public | Self::Code | Self::SignedIn | Self::Write, Scope::ReadUser) => false,
             (Self::Write, Scope::ReadApi) | (_, Scope::ReadRepository | Scope::WriteRepository) => false,
         }
     }
@@ -71,7 +74,7 @@ pub(crate) fn identify(world: &World, call: &Call) -> Identity {
 pub(crate) fn admit(world: &World, call: &Call, access: Access, user: Option<u64>) -> Result<(), Answer> {
     if user.is_none() {
         return match access {
-            Access::Open | Access::Public => Ok(()),
+            Access::Open | Access::Public | Access::Code => Ok(()),
             Access::SignedIn | Access::Oneself | Access::Write => Err(rows::UNAUTHORIZED.answer()),
         };
     }
@@ -146,6 +149,16 @@ pub(crate) fn may_update(project: &Project, request: &Request<'_>, pipeline: &Pi
 pub(crate) fn may_read_variables(project: &Project, request: &Request<'_>, pipeline: &Pipeline) -> bool {
     let update = may_update(project, request, pipeline);
     update && (role(project, request) >= Some(Role::Maintainer) || request.user == Some(pipeline.user))
+}
+
+/// A private project's code is for Reporters.
+pub(crate) fn may_read_code(project: &Project, request: &Request<'_>) -> bool {
+    project.settings.visibility != Visibility::Private || role(project, request) >= Some(Role::Reporter)
+}
+
+/// Some branch or other.
+pub(crate) fn may_push_code(project: &Project, request: &Request<'_>) -> bool {
+    role(project, request) >= Some(Role::Developer)
 }
 
 pub(crate) fn allow(allowed: bool) -> Result<(), Answer> {

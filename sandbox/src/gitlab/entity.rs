@@ -98,6 +98,38 @@ pub(crate) const PROJECT: &[&str] =
     &["id", "name", "path", "path_with_namespace", "default_branch", "visibility", "web_url"];
 pub(crate) const BRANCH: &[&str] =
     &["name", "commit", "merged", "protected", "can_push", "default", "web_url"];
+pub(crate) const FILE: &[&str] = &[
+    "file_name",
+    "file_path",
+    "size",
+    "encoding",
+    "content_sha256",
+    "ref",
+    "blob_id",
+    "commit_id",
+    "last_commit_id",
+    "execute_filemode",
+    "content",
+];
+pub(crate) const COMMIT: &[&str] = &[
+    "id",
+    "short_id",
+    "created_at",
+    "parent_ids",
+    "title",
+    "message",
+    "author_name",
+    "author_email",
+    "authored_date",
+    "committer_name",
+    "committer_email",
+    "committed_date",
+    "trailers",
+    "web_url",
+];
+pub(crate) const COMMIT_DETAIL: &[&str] =
+    &["id", "short_id", "parent_ids", "message", "stats", "status", "project_id", "last_pipeline"];
+pub(crate) const COMPARISON: &[&str] = &["commit", "commits", "diffs", "compare_timeout", "compare_same_ref"];
 pub(crate) const VERSION: &[&str] = &["version", "revision"];
 pub(crate) const METADATA: &[&str] = &["version", "revision", "enterprise", "kas"];
 pub(crate) const USER: &[&str] = &["id", "username", "name", "state", "avatar_url", "web_url"];
@@ -268,7 +300,9 @@ impl World {
             "id": id, "name": project.name(), "path": project.name(), "path_with_namespace": path,
             "name_with_namespace": path.replace('/', " / "), "description": null,
             "default_branch": settings.default_branch, "visibility": settings.visibility.as_str(),
-            "web_url": format!("{}/{path}", self.base_url), "archived": false, "empty_repo": false,
+            "web_url": format!("{}/{path}", self.base_url), "archived": false,
+            "empty_repo": project.repository.is_some() && settings.branches.is_empty(),
+            "http_url_to_repo": format!("{}/{path}.git", self.base_url),
             "namespace": { "path": namespace, "full_path": namespace, "kind": "group" },
             "public_jobs": settings.public_pipelines,
             "ci_pipeline_variables_minimum_override_role": settings.variables_role.as_str(),

@@ -42,6 +42,8 @@ pub enum Fault {
     ReadOnly,
     /// 409: somebody else holds the lock.
     ResourceLock,
+    /// 400: somebody else's push to this branch got in first; nothing is written.
+    LostRace { branch: String },
     /// 302 to elsewhere; GitLab never sees the call.
     Redirect { location: String },
     /// The list leaves out pipelines younger than this.
@@ -63,6 +65,7 @@ impl Fault {
             Self::Unavailable { .. } => "unavailable",
             Self::ReadOnly => "read_only",
             Self::ResourceLock => "resource_lock",
+            Self::LostRace { .. } => "lost_race",
             Self::Redirect { .. } => "redirect",
             Self::ListLag { .. } => "list_lag",
         }
@@ -86,6 +89,7 @@ impl Fault {
             | Self::Unavailable { .. }
             | Self::ReadOnly
             | Self::ResourceLock
+            | Self::LostRace { .. }
             | Self::Redirect { .. } => false,
         }
     }
@@ -108,6 +112,7 @@ impl Fault {
             }
             Self::ReadOnly => rows::FAULT_READ_ONLY.answer(),
             Self::ResourceLock => rows::FAULT_RESOURCE_LOCK.answer(),
+            Self::LostRace { branch } => rows::COMMIT_LOST_RACE.filled(branch),
             Self::Redirect { location } => {
                 rows::FAULT_REDIRECT.filled(location).header("Location", location.clone())
             }
@@ -128,6 +133,7 @@ impl Fault {
             | Self::Unavailable { .. }
             | Self::ReadOnly
             | Self::ResourceLock
+            | Self::LostRace { .. }
             | Self::Redirect { .. }
             | Self::ListLag { .. } => Duration::ZERO,
         }

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,9 +12,11 @@ use super::{
     act::Deed,
     clock::Clock,
     faults::{FaultRule, RoutePattern, UnknownRoute},
+    git::{Change, GitError},
     ledger::Ledger,
     pipeline::Status,
     plant::SeedError,
+    repositories::Pusher,
     schedules::Schedule,
     seed::Seed,
     server::{self, Server, Shared},
@@ -145,6 +148,32 @@ impl Handle {
         let world = self.shared.lock();
         let project = world.paths.get(project);
         project.map(|id| world.schedules.of(*id).cloned().collect()).unwrap_or_default()
+    }
+
+    /// Where a project's bare repository lies, for `git` to look at. It goes with the simulator.
+    pub fn repository(&self, project: &str) -> Option<PathBuf> {
+        self.shared.lock().repository_path(project)
+    }
+
+    /// The project's first member commits files to a branch, whatever protects it. Returns the commit's id; none if
+    /// there is no such project or repository, or somebody who pushes by path was faster.
+    pub fn commit(
+        &self,
+        project: &str,
+        branch: &str,
+        message: &str,
+        files: &[(&str, &str)],
+    ) -> Result<Option<String>, GitError> {
+        let mut world = self.shared.lock();
+        let Some(id) = world.paths.get(project).copied() else { return Ok(None) };
+        let user = world.projects[&id].settings.members.keys().next().copied().unwrap_or_default();
+        let put = |(path, text): &(&str, &str)| Change::Put {
+            path: (*path).to_owned(),
+            executable: false,
+            content: text.as_bytes().to_vec(),
+        };
+        let changes: Vec<Change> = files.iter().map(put).collect();
+        world.push(id, branch, &changes, message, &Pusher { user, credential: None, call: 0 })
     }
 
     /// A person plays the manual job of this name. `false` if none is waiting.

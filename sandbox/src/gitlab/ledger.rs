@@ -13,6 +13,8 @@ pub struct Ledger {
     pub pipelines: Vec<PipelineRecord>,
     pub calls: Vec<CallRecord>,
     pub schedule_runs: Vec<ScheduleRun>,
+    /// Those made here: what was pushed by path is in the repository alone.
+    pub commits: Vec<CommitRecord>,
 }
 
 /// One run of a pipeline schedule, by GitLab's worker or by hand.
@@ -55,6 +57,26 @@ pub struct PipelineRecord {
     pub schedule: Option<u64>,
 }
 
+/// One commit, as it was pushed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CommitRecord {
+    pub id: String,
+    pub project_id: u64,
+    pub project: String,
+    pub branch: String,
+    pub at: Timestamp,
+    /// Who pushed it, by username; its author may be somebody else.
+    pub user: String,
+    /// None: by hand, or of a seed.
+    pub credential: Option<Credential>,
+    /// The number of the call that made it; 0 if none did.
+    pub call: u64,
+    pub parents: Vec<String>,
+    pub message: String,
+    /// What differs from its first parent; empty for the first commit of all.
+    pub files: Vec<String>,
+}
+
 /// One HTTP call to the API.
 #[derive(Debug, Clone, Serialize)]
 pub struct CallRecord {
@@ -77,6 +99,8 @@ pub struct CallRecord {
     pub effect: Option<&'static str>,
     /// The pipeline this call created.
     pub pipeline: Option<u64>,
+    /// The commit this call made.
+    pub commit: Option<String>,
 }
 
 /// A credential by name, never by value.
@@ -131,6 +155,18 @@ impl Ledger {
             call.pipeline = Some(record.id);
         }
         self.pipelines.push(record);
+    }
+
+    pub(crate) fn committed(&mut self, record: CommitRecord) {
+        if let Some(call) = self.call_mut(record.call) {
+            call.commit = Some(record.id.clone());
+        }
+        self.commits.push(record);
+    }
+
+    /// The commits to a project, by its path when they were made.
+    pub fn commits_to(&self, project: &str) -> Vec<&CommitRecord> {
+        self.commits.iter().filter(|commit| commit.project == project).collect()
     }
 
     pub(crate) fn call_mut(&mut self, number: u64) -> Option<&mut CallRecord> {

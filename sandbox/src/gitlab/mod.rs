@@ -15,6 +15,7 @@
 //! | `row`, `rows` | the table of answers, each with the fact it rests on |
 //! | `state`, `pipeline`, `progress`, `bridges`, `tokens`, `clock`, `version` | what is stored, and what time does to it |
 //! | `act` | what is done to a pipeline that exists |
+//! | `git`, `repositories`, `clone` | real repositories: git's plumbing, what a push does, and `git clone` |
 //! | `schedules`, `cron` | pipeline schedules, and when they run |
 //! | `limits`, `faults` | refusals and trouble |
 //! | `ledger` | the truth |
@@ -25,10 +26,12 @@ mod bridges;
 mod call;
 mod chain;
 mod clock;
+mod clone;
 mod control;
 mod cron;
 mod entity;
 mod faults;
+mod git;
 mod handle;
 mod inputs;
 mod ledger;
@@ -40,6 +43,7 @@ mod plant;
 mod progress;
 mod receive;
 mod reports;
+mod repositories;
 mod routes;
 mod row;
 pub mod rows;
@@ -53,9 +57,10 @@ mod version;
 
 pub use clock::ClockSeed;
 pub use faults::{Fault, FaultRule, Strike, UnknownRoute};
+pub use git::GitError;
 pub use handle::{GitlabSim, Handle, StartError};
 pub use inputs::{InputKind, InputSpec};
-pub use ledger::{CallRecord, Credential, CredentialKind, Ledger, PipelineRecord, ScheduleRun};
+pub use ledger::{CallRecord, CommitRecord, Credential, CredentialKind, Ledger, PipelineRecord, ScheduleRun};
 pub use limits::{Limits, Throttle};
 pub use pipeline::{Source, Status, Variable, VariableType};
 pub use plant::SeedError;
@@ -63,8 +68,8 @@ pub use row::{Body, Mark, Row};
 pub use schedules::{Schedule, ScheduleSettings};
 pub use script::{JobPlay, Opening, Outcome, Play, Tests, Triggers, When};
 pub use seed::{
-    AccessTokenSeed, Ci, JobState, JobTokenSeed, PipelineSeed, ProjectSeed, Protection, Role, ScheduleSeed,
-    Scope, Seed, TriggerSeed, UserSeed, VariablesRole, Visibility,
+    AccessTokenSeed, Ci, JobState, JobTokenSeed, PipelineSeed, ProjectSeed, Protection, RepositorySeed, Role,
+    ScheduleSeed, Scope, Seed, TriggerSeed, UserSeed, VariablesRole, Visibility,
 };
 pub use tokens::UnknownToken;
 pub use version::{UnknownVersion, Version};

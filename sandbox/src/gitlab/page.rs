@@ -29,9 +29,19 @@ impl Page {
         Ok(Self { number: number.max(1), size: size.clamp(1, MOST_PER_PAGE) })
     }
 
+    /// How many items come before this page.
+    pub(crate) fn first(self) -> usize {
+        (self.number - 1).saturating_mul(self.size)
+    }
+
+    /// Most items on it.
+    pub(crate) fn size(self) -> usize {
+        self.size
+    }
+
     /// The items of this page, and how many there are in all.
     pub(crate) fn cut<T>(self, items: impl Iterator<Item = T>) -> (Vec<T>, usize) {
-        let first = (self.number - 1).saturating_mul(self.size);
+        let first = self.first();
         let mut total = 0;
         let mut page = Vec::new();
         for item in items {
@@ -43,26 +53,52 @@ impl Page {
         (page, total)
     }
 
+    /// The headers of a list that nobody counted: a full page is taken to have a next one.
+    pub(crate) fn head_uncounted(
+        self,
+        answer: Answer,
+        world: &World,
+        request: &Request<'_>,
+        full: bool,
+    ) -> Answer {
+        let next = full.then_some(self.number + 1);
+        let previous = (self.number > 1).then_some(self.number - 1);
+        let links = [("prev", previous), ("next", next), ("first", Some(1))];
+        self.headed(answer, world, request, next, previous, &links)
+    }
+
     /// Adds the headers.
     pub(crate) fn head(self, answer: Answer, world: &World, request: &Request<'_>, total: usize) -> Answer {
         let pages = total.div_ceil(self.size).max(1);
         let next = (self.number < pages).then_some(self.number + 1);
         let previous = (self.number > 1).then_some(self.number - 1);
-        let text = |page: Option<usize>| page.map(|page| page.to_string()).unwrap_or_default();
         let counted = total <= MOST_COUNTED;
         let last = counted.then_some(pages);
         let links = [("prev", previous), ("next", next), ("first", Some(1)), ("last", last)];
-        let link = links.into_iter().filter_map(|(rel, page)| Some(self.link(world, request, rel, page?)));
-        let mut answer = answer
-            .header("X-Page", self.number.to_string())
-            .header("X-Per-Page", self.size.to_string())
-            .header("X-Next-Page", text(next))
-            .header("X-Prev-Page", text(previous))
-            .header("Link", link.collect::<Vec<_>>().join(", "));
+        let mut answer = self.headed(answer, world, request, next, previous, &links);
         if counted {
             answer = answer.header("X-Total", total.to_string()).header("X-Total-Pages", pages.to_string());
         }
         answer
+    }
+
+    fn headed(
+        self,
+        answer: Answer,
+        world: &World,
+        request: &Request<'_>,
+        next: Option<usize>,
+        previous: Option<usize>,
+        links: &[(&str, Option<usize>)],
+    ) -> Answer {
+        let text = |page: Option<usize>| page.map(|page| page.to_string()).unwrap_or_default();
+        let link = links.iter().filter_map(|(rel, page)| Some(self.link(world, request, rel, (*page)?)));
+        answer
+            .header("X-Page", self.number.to_string())
+            .header("X-Per-Page", self.size.to_string())
+            .header("X-Next-Page", text(next))
+            .header("X-Prev-Page", text(previous))
+            .header("Link", link.collect::<Vec<_>>().join(", "))
     }
 
     fn link(self, world: &World, request: &Request<'_>, rel: &str, page: usize) -> String {

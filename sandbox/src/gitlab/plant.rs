@@ -8,6 +8,7 @@ use std::{
 use super::{
     cron::{self, Cron},
     faults::{RoutePattern, UnknownRoute},
+    git::{GitError, Refs},
     ledger::CredentialKind,
     pipeline::{Phase, Pipeline, Variable, VariableType},
     schedules::Schedule,
@@ -35,6 +36,12 @@ pub enum SeedError {
     ClockIsSet,
     #[error("`{0}` is no cron expression, or no time zone")]
     Cron(String),
+    #[error(
+        "project `{project}` has a repository, and `{git_ref}` begins at its first commit: leave out `{head}`"
+    )]
+    HeadIsReal { project: String, git_ref: String, head: String },
+    #[error("no repository could be made: {0}")]
+    Git(#[from] GitError),
     #[error(transparent)]
     Route(#[from] UnknownRoute),
 }
@@ -121,9 +128,16 @@ impl World {
             triggers,
             pipelines,
             schedules,
+            repository,
         } = seed;
         if !path.contains('/') {
             return Err(SeedError::PathWithoutNamespace(path));
+        }
+        let named = branches.iter().chain(&tags);
+        let made_up = named.filter_map(|(name, head)| head.as_ref().map(|head| (name, head))).next();
+        if let Some((git_ref, head)) = made_up.filter(|_| repository.is_some()) {
+            let (git_ref, head) = (git_ref.clone(), head.clone());
+            return Err(SeedError::HeadIsReal { project: path, git_ref, head });
         }
         let heads = |refs: BTreeMap<String, Option<String>>| -> BTreeMap<String, String> {
             let sha = |name: &str| made_up_sha(&format!("{path}@{name}"));
@@ -153,6 +167,7 @@ impl World {
             Some(id) => id,
             None => self.next_project(),
         };
+        let named = Refs { branches: settings.branches.clone(), tags: settings.tags.clone() };
         self.moved.extend(moved_from.into_iter().map(|old| (old, id)));
         match self.projects.get_mut(&id) {
             Some(project) => {
@@ -171,11 +186,16 @@ impl World {
                     pipelines: BTreeMap::new(),
                     active: BTreeSet::new(),
                     created: 0,
+                    repository: None,
                 };
                 self.projects.insert(id, project);
             }
         }
         self.paths.insert(path, id);
+        match repository {
+            Some(seed) => self.plant_repository(id, seed, &named)?,
+            None => self.refresh(id)?,
+        }
         for trigger in triggers {
             self.plant_trigger(id, trigger)?;
         }

@@ -35,7 +35,7 @@ pub(crate) enum Wire {
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, String)>,
-    pub(crate) body: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl World {
@@ -62,6 +62,7 @@ impl World {
             fault: fault.as_ref().map(Fault::name),
             effect: None,
             pipeline: None,
+            commit: None,
         });
         let number = call.number;
         let latency = route.map_or(Duration::ZERO, |route| self.faults.latency(route));

@@ -25,6 +25,8 @@ pub enum Mark {
 pub enum Body {
     /// `{"message":"…"}`
     Message(&'static str),
+    /// `{"message":"…","error":"…"}`, the same twice.
+    Twice(&'static str),
     /// `{"message":{"base":["…"]}}`
     Base(&'static str),
     /// `{"message":{"<attribute>":["…"]}}`
@@ -40,6 +42,8 @@ pub enum Body {
     /// An array of objects with at least these keys.
     List(&'static [&'static str]),
     Text(&'static str),
+    /// A file as it is.
+    Raw,
     Html(&'static str),
     Empty,
 }
@@ -65,7 +69,7 @@ pub struct Row {
 pub(crate) struct Answer {
     pub(crate) row: &'static Row,
     pub(crate) headers: Vec<(&'static str, String)>,
-    pub(crate) body: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Row {
@@ -79,6 +83,7 @@ impl Row {
         let fill = |text: &str| text.replace("{}", word);
         let body = match self.body {
             Body::Message(text) => json!({ "message": fill(text) }).to_string(),
+            Body::Twice(text) => json!({ "message": fill(text), "error": fill(text) }).to_string(),
             Body::Base(text) => json!({ "message": { "base": [fill(text)] } }).to_string(),
             Body::Attribute(name, text) => json!({ "message": { name: [fill(text)] } }).to_string(),
             Body::Nested(text) => json!({ "message": { "error": fill(text) } }).to_string(),
@@ -91,22 +96,28 @@ impl Row {
                 body.to_string()
             }
             Body::Text(text) | Body::Html(text) => fill(text),
-            Body::Entity(_) | Body::List(_) | Body::Empty => String::new(),
+            Body::Entity(_) | Body::List(_) | Body::Raw | Body::Empty => String::new(),
         };
-        Answer { row: self, headers: Vec::new(), body }
+        Answer { row: self, headers: Vec::new(), body: body.into_bytes() }
     }
 
     /// The answer with an object or array made elsewhere.
     pub(crate) fn entity(&'static self, value: &Value) -> Answer {
-        Answer { row: self, headers: Vec::new(), body: value.to_string() }
+        Answer { row: self, headers: Vec::new(), body: value.to_string().into_bytes() }
+    }
+
+    /// The answer with a file's bytes.
+    pub(crate) fn raw(&'static self, bytes: Vec<u8>) -> Answer {
+        Answer { row: self, headers: Vec::new(), body: bytes }
     }
 
     pub(crate) fn content_type(&self) -> Option<&'static str> {
         match self.body {
-            Body::Text(_) => Some("text/plain"),
+            Body::Text(_) | Body::Raw => Some("text/plain"),
             Body::Html(_) => Some("text/html; charset=utf-8"),
             Body::Empty => None,
             Body::Message(_)
+            | Body::Twice(_)
             | Body::Base(_)
             | Body::Attribute(..)
             | Body::Nested(_)
@@ -140,6 +151,7 @@ impl Row {
         let says = |value: &Value, text: &str| value.as_str().is_some_and(|said| matches(said, text));
         match self.body {
             Body::Message(text) => says(&json["message"], text),
+            Body::Twice(text) => says(&json["message"], text) && says(&json["error"], text),
             Body::Base(text) => says(&json["message"]["base"][0], text),
             Body::Attribute(name, text) => says(&json["message"][name][0], text),
             Body::Nested(text) => says(&json["message"]["error"], text),
@@ -148,6 +160,7 @@ impl Row {
             Body::Entity(keys) => has(&json, keys),
             Body::List(keys) => json.as_array().is_some_and(|items| items.iter().all(|item| has(item, keys))),
             Body::Text(text) | Body::Html(text) => matches(body, text),
+            Body::Raw => true,
             Body::Empty => body.is_empty(),
         }
     }

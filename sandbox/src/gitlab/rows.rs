@@ -4,17 +4,31 @@
 
 use super::{
     entity::{
-        BRANCH, BRIDGE, JOB, METADATA, PIPELINE, PIPELINE_BASIC, PIPELINE_ITEM, PIPELINE_SINGLE, PROJECT,
-        SCHEDULE, SCHEDULE_DETAILS, TEST_REPORT, TEST_SUMMARY, USER, VARIABLE, VERSION,
+        BRANCH, BRIDGE, COMMIT, COMMIT_DETAIL, COMPARISON, FILE, JOB, METADATA, PIPELINE, PIPELINE_BASIC,
+        PIPELINE_ITEM, PIPELINE_SINGLE, PROJECT, SCHEDULE, SCHEDULE_DETAILS, TEST_REPORT, TEST_SUMMARY, USER,
+        VARIABLE, VERSION,
     },
     row::{
-        Body::{Attribute, Base, Empty, Entity, Error, Html, List, Message, Nested, OAuth, Text},
+        Body::{Attribute, Base, Empty, Entity, Error, Html, List, Message, Nested, OAuth, Raw, Text, Twice},
         Mark::{D, F, K, S, X},
         Row,
     },
 };
 
 const PAGED: &[&str] = &["X-Page", "X-Per-Page", "X-Next-Page", "X-Prev-Page", "Link"];
+
+const OF_FILE: &[&str] = &[
+    "X-Gitlab-File-Name",
+    "X-Gitlab-File-Path",
+    "X-Gitlab-Size",
+    "X-Gitlab-Encoding",
+    "X-Gitlab-Content-Sha256",
+    "X-Gitlab-Ref",
+    "X-Gitlab-Blob-Id",
+    "X-Gitlab-Commit-Id",
+    "X-Gitlab-Last-Commit-Id",
+    "X-Gitlab-Execute-Filemode",
+];
 
 macro_rules! rows {
     ($($name:ident $mark:ident $route:literal $status:literal $body:expr, $headers:expr;
@@ -304,12 +318,113 @@ rows! {
     // Projects and the instance.
     PROJECT_SHOWN K "project" 200 Entity(PROJECT), &[];
         "the caller can see it"; "5 visibility; entity not listed"
+    REPOSITORY_NOT_FOUND S "file* commit* compare branch_create branch_delete" 404
+        Message("404 Repository Not Found"), &[];
+        "the project has no repository"; "4.1 order and answers, 1"
+    REPOSITORY_BROKEN K "*" 500 Message("500 Internal Server Error"), &[];
+        "the repository's storage fails"; "helper texts"
     BRANCHES K "branches" 200 List(BRANCH), PAGED;
         "one page; by `search` only those with a part, a ^beginning or an end$"; "4.4 branches"
     BRANCH_SHOWN K "branch" 200 Entity(BRANCH), &[];
         "it exists"; "4.4 branches"
     BRANCH_NOT_FOUND S "branch" 404 Message("404 Branch Not Found"), &[];
         "it does not"; "4.4 GET missing"
+    BRANCH_CREATED K "branch_create" 201 Entity(BRANCH), &[];
+        "at the start that was named"; "4.4 branches"
+    BRANCH_PARAMETER K "branch_create" 400 Error("{}"), &[];
+        "branch or ref is missing"; "error families: parameter validation"
+    BRANCH_EXISTS K "branch_create" 400 Message("Branch already exists"), &[];
+        "the name is taken"; "4.4 branches"
+    BRANCH_NAME_INVALID K "branch_create" 400 Message("Branch name is invalid"), &[];
+        "git takes no such name"; "4.4 branches, by analogy"
+    BRANCH_START_INVALID K "branch_create" 400 Message("Invalid reference name: {}"), &[];
+        "ref names nothing"; "4.4 branches"
+    BRANCH_PROTECTED_CREATE K "branch_create" 400
+        Message("You are not allowed to create protected branches on this project."), &[];
+        "the name is protected against the user"; "4.4 branches, by analogy"
+    BRANCH_DELETED K "branch_delete" 204 Empty, &[];
+        "it is gone"; "4.4 branches"
+    BRANCH_IS_DEFAULT K "branch_delete" 405 Message("Cannot remove HEAD branch"), &[];
+        "the default branch"; "4.4 branches: 403 or 405"
+    BRANCH_IS_PROTECTED K "branch_delete" 405 Message("Protected branch cant be removed"), &[];
+        "a protected branch"; "4.4 branches: 403 or 405"
+
+    // Files.
+    FILE_SHOWN S "file" 200 Entity(FILE), OF_FILE;
+        "content in base64"; "4.3 GET files"
+    FILE_HEAD S "file_head" 200 Empty, OF_FILE;
+        "by HEAD: all but the content"; "4.3 GET files"
+    FILE_RAW S "file_raw" 200 Raw, OF_FILE;
+        "the bytes as they are"; "4.3 raw"
+    FILE_NOT_FOUND S "file file_head file_raw" 404 Message("404 File Not Found"), &[];
+        "no such file at this commit"; "4.3 GET files"
+    FILE_PARAMETER K "file*" 400 Error("{}"), &[];
+        "ref of a GET, or branch, commit_message or content of a write is missing"; "4.3 GET files; error families"
+    FILE_CREATED S "file_create" 201 Entity(&["file_path", "branch"]), &[];
+        "without the commit's id"; "4.3 POST and PUT; 11.23"
+    FILE_UPDATED S "file_update" 200 Entity(&["file_path", "branch"]), &[];
+        "without the commit's id"; "4.3 POST and PUT; 11.23"
+    FILE_DELETED S "file_delete" 204 Empty, &[];
+        "whatever last_commit_id said"; "4.3 DELETE"
+    FILE_BRANCH_FORBIDDEN S "file_create file_update file_delete" 400
+        Message("You are not allowed to push into this branch"), &[];
+        "the branch is protected against the user: 400 here"; "4.3 protected branch; 11.22"
+    FILE_CHANGED K "file_update" 400
+        Message("You are attempting to update a file that has changed since you started editing it."), &[];
+        "last_commit_id saw another history of the path"; "4.3 PUT"
+
+    // Commits.
+    COMMITS S "commits" 200 List(COMMIT), PAGED;
+        "one page, without totals; by path those that touched it"; "4.6 commits"
+    COMMIT_SHOWN S "commit" 200 Entity(COMMIT_DETAIL), &[];
+        "by id, branch or tag"; "4.6 commits"
+    COMMIT_NOT_FOUND S "file file_head file_raw commit" 404 Message("404 Commit Not Found"), &[];
+        "ref or id means no commit"; "4.3 GET files; 4.6 commits"
+    COMPARED K "compare" 200 Entity(COMPARISON), &[];
+        "from where to left from"; "4.6 compare"
+    COMPARE_PARAMETER K "compare" 400 Error("{}"), &[];
+        "from or to is missing"; "error families: parameter validation"
+    COMPARE_NOT_FOUND K "compare" 404 Message("404 Ref Not Found"), &[];
+        "one of them means no commit"; "4.6 compare"
+    COMMIT_CREATED S "commit_create" 201 Entity(COMMIT_DETAIL), &[];
+        "all actions in one commit"; "4.1 order and answers, 7"
+    COMMIT_NOT_JSON S "commit_create" 400 Twice("Invalid json"), &[];
+        "the body does not parse"; "4.1 order and answers, 2"
+    COMMIT_BRANCH_FORBIDDEN S "commit_create" 403
+        Message("403 Forbidden - You are not allowed to push into this branch"), &[];
+        "the branch is protected against the user, or the role too small"; "4.1 order and answers, 3; 11.22"
+    COMMIT_INVALID S "commit_create" 400 Message("400 Bad request - {}"), &[];
+        "the first fault of the body"; "4.1 order and answers, 4"
+    COMMIT_NOT_ON_BRANCH S "commit_create file_create file_update file_delete" 400
+        Message("You can only create or edit files when you are on a branch"), &[];
+        "there is no branch to start from"; "4.1 table of the service's refusals"
+    COMMIT_BRANCH_EXISTS S "commit_create file_create file_update file_delete" 400
+        Message("A branch called '{}' already exists. Switch to that branch in order to make changes"), &[];
+        "another start than the branch itself, without force"; "4.1 table of the service's refusals; 11.21"
+    COMMIT_START_INVALID S "commit_create" 400 Message("Invalid start_sha '{}'"), &[];
+        "no full id"; "4.1 table of the service's refusals"
+    COMMIT_START_UNKNOWN S "commit_create" 400 Message("Cannot find start_sha '{}'"), &[];
+        "no such commit"; "4.1 table of the service's refusals"
+    COMMIT_BRANCH_INVALID S "commit_create file_create file_update file_delete" 400
+        Message("Something went wrong when we tried to create '{}' for you: Branch name is invalid"), &[];
+        "git takes no such name for a new branch"; "4.1 table of the service's refusals"
+    COMMIT_FILE_CHANGED S "commit_create" 400
+        Message("The file has changed since you started editing it: {}"), &[];
+        "last_commit_id saw another history of the path"; "4.1 table of the service's refusals; 4.2"
+    COMMIT_FILE_EXISTS S "commit_create file_create" 400 Message("A file with this name already exists"), &[];
+        "created or moved onto a file"; "4.1 table of the service's refusals"
+    COMMIT_FILE_MISSING S "commit_create file_update file_delete" 400
+        Message("A file with this name doesn't exist"), &[];
+        "updated, deleted, moved or switched, and not there"; "4.1 table of the service's refusals"
+    COMMIT_DIRECTORY_EXISTS S "commit_create file_create" 400
+        Message("A directory with this name already exists"), &[];
+        "created or moved onto a directory"; "4.1 table of the service's refusals"
+    COMMIT_PATH_TRAVERSAL S "commit_create" 400 Message("Path cannot include directory traversal"), &[];
+        "a path with `..`"; "4.1 table of the service's refusals"
+    COMMIT_LOST_RACE K "commit_create file_create file_update file_delete branch_create" 400
+        Message("Could not update refs/heads/{}. Please refresh and try again."), &[];
+        "somebody moved the branch meanwhile; fault lost_race"; "4.1 table of the service's refusals: lost race"
+
     VERSION_SHOWN K "version" 200 Entity(VERSION), &[];
         "to a signed-in user"; "none"
     METADATA_SHOWN K "metadata" 200 Entity(METADATA), &[];

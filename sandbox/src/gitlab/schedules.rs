@@ -180,6 +180,9 @@ impl World {
     /// As its owner, or as somebody who played it.
     fn run_schedule(&mut self, id: u64, player: Option<u64>, at: Timestamp) {
         let Some(schedule) = self.schedules.all.get(&id).cloned() else { return };
+        if let Err(error) = self.refresh(schedule.project) {
+            tracing::error!(%error, "a repository of the simulator is broken");
+        }
         let Schedule { project, owner, description, git_ref, variables, inputs, .. } = schedule;
         let mut run = ScheduleRun { schedule: id, at, pipeline: None, refused: None };
         if self.schedules.settings.deactivates && !self.may_run(project, owner) {

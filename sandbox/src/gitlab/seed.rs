@@ -82,6 +82,18 @@ pub struct ProjectSeed {
     pub pipelines: Vec<PipelineSeed>,
     /// Pipeline schedules that exist already; in an addition, one is known by its description.
     pub schedules: Vec<ScheduleSeed>,
+    /// A real git repository. Its branches and tags are then what git says; those listed above all begin at its first
+    /// commit. Without one, they are names and made-up heads.
+    pub repository: Option<RepositorySeed>,
+}
+
+/// What lies in a repository, in one commit on the default branch by the project's first member. For a repository that
+/// is there already, one more commit.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RepositorySeed {
+    /// Path → text.
+    pub files: BTreeMap<String, String>,
 }
 
 impl Default for ProjectSeed {
@@ -107,6 +119,7 @@ impl Default for ProjectSeed {
             triggers: Vec::new(),
             pipelines: Vec::new(),
             schedules: Vec::new(),
+            repository: None,
         }
     }
 }

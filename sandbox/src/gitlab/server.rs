@@ -33,6 +33,7 @@ use tokio::{
 
 use super::{
     call::Call,
+    clone::GitCall,
     control,
     receive::{Reply, Wire},
     state::World,
@@ -165,6 +166,22 @@ async fn serve(State(shared): State<Shared>, request: Request) -> Response {
     let Ok(body) = Limited::new(body, LARGEST_BODY).collect().await else {
         return status_only(http::StatusCode::PAYLOAD_TOO_LARGE);
     };
+    if GitCall::is_one(parts.uri.path()) {
+        let text =
+            |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let call = GitCall {
+            method: parts.method.to_string(),
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            content_type: text("content-type").to_owned(),
+            protocol: text("git-protocol").to_owned(),
+            gzip: text("content-encoding") == "gzip",
+            body: body.to_bytes(),
+        };
+        let root = shared.lock().repositories.as_ref().map(|root| root.path().to_owned());
+        let Some(root) = root else { return status_only(http::StatusCode::NOT_FOUND) };
+        return call.answer(&root).await;
+    }
     let call = Call {
         number: 0,
         at: Timestamp::UNIX_EPOCH,

@@ -8,11 +8,13 @@ use std::{
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
+use tempfile::TempDir;
 
 use super::{
     call::Call,
     clock::Clock,
     faults::Faults,
+    git::Repository,
     inputs::InputSpec,
     ledger::{Credential, CredentialKind, Ledger},
     limits::Limiter,
@@ -45,6 +47,8 @@ pub(crate) struct World {
     pub(crate) bridging: BTreeSet<(u64, u64)>,
     /// Calls whose effect is still to come, by time and number.
     pub(crate) late: BTreeMap<(Timestamp, u64), Call>,
+    /// Where the repositories lie, once there is one; it goes with the simulator.
+    pub(crate) repositories: Option<TempDir>,
     next: Counters,
 }
 
@@ -76,6 +80,8 @@ pub(crate) struct Project {
     /// Those that time can still move.
     pub(crate) active: BTreeSet<u64>,
     pub(crate) created: u64,
+    /// Branches and tags in the settings are a copy of its own, as they were at the beginning of the call.
+    pub(crate) repository: Option<Repository>,
 }
 
 #[derive(Debug)]
@@ -146,6 +152,7 @@ impl World {
             schedules: Schedules::default(),
             bridging: BTreeSet::new(),
             late: BTreeMap::new(),
+            repositories: None,
             next: Counters { user: 101, project: 101, pipeline: 1000, job: 50_000, token: 1, schedule: 1 },
         }
     }

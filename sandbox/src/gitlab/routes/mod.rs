@@ -2,6 +2,9 @@
 //! Fault rules, limits and the ledger speak of routes by these names.
 
 mod artifacts;
+mod branches;
+mod commits;
+mod files;
 mod instance;
 mod jobs;
 mod pipeline;
@@ -20,7 +23,7 @@ use super::{
     params::{self, Params},
     row::{Answer, Row},
     rows,
-    state::World,
+    state::{Named, World},
     version::Version,
 };
 
@@ -89,8 +92,20 @@ pub(crate) static ALL: &[Route] = &[
     route("schedule_variable", "GET", "/projects/:id/pipeline_schedules/:schedule_id/variables/:key", Access::SignedIn, schedule_variables::show),
     route("schedule_variable_update", "PUT", "/projects/:id/pipeline_schedules/:schedule_id/variables/:key", Access::Write, schedule_variables::update),
     route("schedule_variable_delete", "DELETE", "/projects/:id/pipeline_schedules/:schedule_id/variables/:key", Access::Write, schedule_variables::delete),
-    route("branches", "GET", "/projects/:id/repository/branches", Access::Public, projects::branches),
-    route("branch", "GET", "/projects/:id/repository/branches/*branch", Access::Public, projects::branch),
+    route("branches", "GET", "/projects/:id/repository/branches", Access::Public, branches::list),
+    route("branch_create", "POST", "/projects/:id/repository/branches", Access::Write, branches::create),
+    route("branch", "GET", "/projects/:id/repository/branches/*branch", Access::Public, branches::show),
+    route("branch_delete", "DELETE", "/projects/:id/repository/branches/*branch", Access::Write, branches::delete),
+    route("file_raw", "GET", "/projects/:id/repository/files/:file_path/raw", Access::Code, files::raw),
+    route("file", "GET", "/projects/:id/repository/files/:file_path", Access::Code, files::show),
+    route("file_head", "HEAD", "/projects/:id/repository/files/:file_path", Access::Code, files::head),
+    route("file_create", "POST", "/projects/:id/repository/files/:file_path", Access::Write, files::create),
+    route("file_update", "PUT", "/projects/:id/repository/files/:file_path", Access::Write, files::update),
+    route("file_delete", "DELETE", "/projects/:id/repository/files/:file_path", Access::Write, files::delete),
+    route("commits", "GET", "/projects/:id/repository/commits", Access::Public, commits::list),
+    route("commit_create", "POST", "/projects/:id/repository/commits", Access::Write, commits::create),
+    route("commit", "GET", "/projects/:id/repository/commits/:sha", Access::Public, commits::show),
+    route("compare", "GET", "/projects/:id/repository/compare", Access::Public, commits::compare),
     route("project", "GET", "/projects/:id", Access::Public, projects::show),
     route("version", "GET", "/version", Access::Oneself, instance::version),
     route("metadata", "GET", "/metadata", Access::Oneself, instance::metadata),
@@ -181,7 +196,9 @@ pub(crate) fn answer(world: &mut World, call: &Call, list_lag: Option<SignedDura
     let access = if let Match::Route(route, _) = &found { route.access } else { Access::Open };
     let identity = match access {
         Access::Open => Identity { credential: None, user: Ok(None) },
-        Access::Public | Access::SignedIn | Access::Oneself | Access::Write => auth::identify(world, call),
+        Access::Public | Access::Code | Access::SignedIn | Access::Oneself | Access::Write => {
+            auth::identify(world, call)
+        }
     };
     let Identity { mut credential, user } = identity;
     let elsewhere = matches!(&found, Match::Route(route, _) if route.name == STORAGE.name);
@@ -223,7 +240,11 @@ fn routed(
 ) -> Result<Answer, Answer> {
     let user = user.map_err(Row::answer)?;
     auth::admit(world, call, route.access, user)?;
-    let mut params = params::of(call).map_err(Row::answer)?;
+    let mut params = params::of(call).map_err(|row| match route.name {
+        // This route's body is read by a parser of its own.
+        "commit_create" if row.name == rows::BODY_NOT_JSON.name => rows::COMMIT_NOT_JSON.answer(),
+        _ => row.answer(),
+    })?;
     // Path arguments win over body and query.
     params.extend(args.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into())));
     if route.access == Access::Open {
@@ -232,6 +253,9 @@ fn routed(
     let who = user.map_or_else(|| call.peer.to_string(), |user| user.to_string());
     world.limiter.application(route.name, who, call.at)?;
     let request = Request { call, route, args, params, user, credential: credential.clone(), list_lag };
+    if let Some(Named::Current(project) | Named::Moved(project)) = world.named(request.arg("id")) {
+        world.refresh(project)?;
+    }
     (route.handler)(world, &request)
 }
 

@@ -271,12 +271,12 @@ fn validate(world: &World, schedule: &mut Schedule) -> Result<(), Answer> {
 /// A model tells of all its faults at once, by attribute.
 fn all_of(faults: impl Iterator<Item = Answer>) -> Result<(), Answer> {
     let joined = faults.reduce(|mut first, other| {
-        let mut body: Value = serde_json::from_str(&first.body).unwrap_or_default();
-        let other: Value = serde_json::from_str(&other.body).unwrap_or_default();
+        let mut body: Value = serde_json::from_slice(&first.body).unwrap_or_default();
+        let other: Value = serde_json::from_slice(&other.body).unwrap_or_default();
         if let (Some(body), Some(other)) = (body["message"].as_object_mut(), other["message"].as_object()) {
             body.extend(other.clone());
         }
-        first.body = body.to_string();
+        first.body = body.to_string().into_bytes();
         first
     });
     joined.map_or(Ok(()), Err)
