@@ -141,7 +141,7 @@ fn a_pipeline_that_goes_on_for_long_costs_the_api_server_nothing() {
         let looks = story.ledger().calls.len();
         let before = proxy.count(&status_writes());
         sleep(Duration::from_secs(15)).await;
-        assert!(story.ledger().calls.len() > looks, "it is followed");
+        story.until_ledger("show that it is followed", |ledger| ledger.calls.len() > looks).await;
         assert_eq!(proxy.count(&status_writes()), before);
         story.end_pipelines();
         each_ends_with_one_pipeline(story).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use pipekick_sandbox::gitlab::{Ci, Fault, FaultRule};
+use pipekick_sandbox::gitlab::{Ci, Fault, FaultRule, Ledger};
 
 use crate::harness::gitlab::{long, playing, quick};
 use crate::harness::{Seen, Trigger, story};
@@ -13,7 +13,7 @@ const SHORT_DEADLINE: &[&str] = &["--request-deadline", "2s"];
 /// Longer than a killed operator lets anybody wait.
 const HANGS: SignedDuration = SignedDuration::from_secs(60);
 /// What a restart and a busy machine may add to a wait.
-const SLACK: SignedDuration = SignedDuration::from_secs(4);
+const SLACK: SignedDuration = SignedDuration::from_secs(7);
 
 #[test]
 fn what_was_applied_and_edited_while_no_operator_ran_fires_once() {
@@ -50,9 +50,8 @@ fn killed_while_the_request_is_under_way_it_never_fires_a_second_pipeline() {
             story.gitlab.fault(FaultRule::next("trigger", fault)).unwrap();
             story.apply(&Trigger::new(name)).await;
             story.until_phase(name, "Firing").await;
-            let calls = |ledger: &pipekick_sandbox::gitlab::Ledger| ledger.calls_to("trigger").len();
             let before = if name == "gitlab-acted" { 1 } else { 2 };
-            story.until_ledger("have the call", |ledger| calls(ledger) == before).await;
+            story.until_ledger("have the call", |ledger| ledger.calls_to("trigger").len() == before).await;
         }
         assert_eq!((story.fired("gitlab-acted"), story.fired("gitlab-did-not")), (1, 0));
         story.kill_operators();
@@ -138,18 +137,19 @@ fn asked_to_stop_it_records_the_answer_it_waits_for() {
 /// Killed again and again in the middle of many runs, with a GitLab slow enough that requests are under way.
 #[test]
 fn killed_again_and_again_among_many_runs_each_has_at_most_one_pipeline() {
-    const MANY: usize = 40;
+    const MANY: usize = 50;
+    let sent = |ledger: &Ledger| ledger.calls_to("trigger").len();
     story(playing(quick()), async |story| {
-        story.gitlab.latency("trigger", SignedDuration::from_millis(150)).unwrap();
-        for kill in 0..5_u64 {
+        for number in 0..MANY {
+            story.apply(&Trigger::new(&format!("t{number}"))).await;
+        }
+        story.gitlab.latency("trigger", SignedDuration::from_millis(800)).unwrap();
+        for kill in 0..5 {
+            let before = sent(&story.ledger());
             story.operator(&["--concurrency", "6", "--request-deadline", "2s"]);
-            if kill == 0 {
-                for number in 0..MANY {
-                    story.apply(&Trigger::new(&format!("t{number}"))).await;
-                }
-            }
-            // At a different moment of its work each time.
-            tokio::time::sleep(Duration::from_millis(350 + 90 * kill)).await;
+            // At a different moment of its work each time; the newest call still waits for its answer.
+            let more = before + 1 + 2 * kill;
+            story.until_ledger("have more calls", |ledger| sent(ledger) >= more).await;
             story.kill_operators();
         }
         let left = |all: &[Seen], phase: &str| all.iter().filter(|seen| seen.phase() == phase).count();
@@ -157,7 +157,7 @@ fn killed_again_and_again_among_many_runs_each_has_at_most_one_pipeline() {
         assert!(left(&before, "Firing") > 0, "some were killed in the act");
         story.operator(SHORT_DEADLINE);
         let ended = |seen: &Seen| ["Succeeded", "Unknown"].contains(&seen.phase());
-        let all = story.until_all(Duration::from_secs(90), "be Succeeded or Unknown", ended).await;
+        let all = story.until_all(Duration::from_secs(300), "be Succeeded or Unknown", ended).await;
         story.let_pass().await;
         for seen in &all {
             let name = seen.text("metadata.name");
@@ -208,17 +208,17 @@ fn time(seen: &Seen, path: &str) -> Timestamp {
     seen.text(path).parse().unwrap()
 }
 
-/// Begun anew at the second restart, the wait would end 16 s after the first call; forgotten, after 3 s.
+/// Begun anew at the second restart, the wait would end 30 s after the first call; forgotten, after 5 s.
 #[test]
 fn a_wait_that_gitlab_asked_for_goes_on_across_restarts() {
-    const WAIT: SignedDuration = SignedDuration::from_secs(10);
+    const WAIT: SignedDuration = SignedDuration::from_secs(20);
     story(playing(quick()), async |story| {
         story.operator(&[]);
-        story.gitlab.fault(FaultRule::next("trigger", Fault::TooManyRequests { retry_after: 10 })).unwrap();
+        story.gitlab.fault(FaultRule::next("trigger", Fault::TooManyRequests { retry_after: 20 })).unwrap();
         story.apply(&Trigger::new("checkout")).await;
         let before = story.until_phase("checkout", "Pending").await;
         for _ in 0..2 {
-            tokio::time::sleep(Duration::from_secs(3)).await;
+            tokio::time::sleep(Duration::from_secs(5)).await;
             story.kill_operators();
             story.operator(&[]);
         }
@@ -247,7 +247,8 @@ fn a_back_off_goes_on_across_a_restart_where_it_stood() {
         let before = story.until("checkout", "wait for the third", waits(2)).await;
         let due = time(&before, "status.run.attempt.nextAt");
         assert!(due.duration_since(time(&before, "status.run.attempt.at")) >= SignedDuration::from_secs(10));
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        // Begun anew now, the wait would end more than the slack too late.
+        tokio::time::sleep(Duration::from_secs(8)).await;
         story.kill_operators();
         story.operator_of(&nowhere, &[]);
 

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use crate::harness::gitlab::{playing, quick};
 use crate::harness::{Secret, Seen, Story, Trigger, story, story_of_all_namespaces};
 
-const WITHIN: Duration = Duration::from_secs(120);
+/// The machine may be busy: what is judged is the number of pipelines, not the time.
+const WITHIN: Duration = Duration::from_secs(300);
 
 async fn apply_many(story: &Story, many: usize) {
     let all = (0..many).map(|number| async move { story.apply(&Trigger::new(&format!("t{number}"))).await });

@@ -110,7 +110,7 @@ fn a_run_longer_than_its_timeout_is_timed_out_and_its_pipeline_goes_on() {
             seen.text("status.run.finishedAt").parse().unwrap(),
         );
         let took: Duration = finished.duration_since(fired).try_into().unwrap();
-        assert!((2..6).contains(&took.as_secs()), "{took:?}");
+        assert!((2..20).contains(&took.as_secs()), "{took:?}");
         let pipeline = &story.pipelines_of("checkout")[0];
         assert_eq!(story.gitlab.pipeline_status(pipeline.id), Some(Status::Running));
         // A look that was under way may still arrive.
@@ -130,11 +130,11 @@ fn a_run_longer_than_its_timeout_is_timed_out_and_its_pipeline_goes_on() {
 fn a_longer_timeout_in_time_lets_a_run_go_on() {
     story(playing(long()), async |story| {
         story.operator(&[]);
-        story.apply(&Trigger::new("checkout").with("spec.timeout", "5s")).await;
+        story.apply(&Trigger::new("checkout").with("spec.timeout", "15s")).await;
         story.until_phase("checkout", "Running").await;
         story.apply(&Trigger::new("checkout").with("spec.timeout", "1h")).await;
         story.until_phase("checkout", "Running").await;
-        tokio::time::sleep(Duration::from_secs(6)).await;
+        tokio::time::sleep(Duration::from_secs(16)).await;
         story.end_pipelines();
         story.until_phase("checkout", "Succeeded").await;
         assert_eq!(story.fired("checkout"), 1);

@@ -1,10 +1,9 @@
 //! Trouble on the wire: what a request did may stay unknown, but it is never sent blindly again.
 
-use std::time::Duration;
-
 use jiff::SignedDuration;
 use pipekick_sandbox::gitlab::{Fault, FaultRule, GitlabSim};
 
+use crate::DEADLINE;
 use crate::harness::gitlab::{long, playing, quick};
 use crate::harness::{Seen, Trigger, story};
 
@@ -34,7 +33,7 @@ fn whatever_becomes_of_the_answer_there_is_at_most_one_pipeline() {
             story.apply(&Trigger::new(&format!("t{number}"))).await;
         }
         let known = |seen: &Seen| ["Unknown", "Running", "Succeeded"].contains(&seen.phase());
-        let all = story.until_all(Duration::from_secs(30), "be known or Unknown", known).await;
+        let all = story.until_all(DEADLINE, "be known or Unknown", known).await;
         for seen in all.iter().filter(|seen| seen.phase() == "Unknown") {
             let truths = ["Ready", "Reconciling", "Fired", "Succeeded"].map(|kind| seen.truth(kind));
             assert_eq!(truths, ["Unknown", "True", "Unknown", "Unknown"], "{}", seen.yaml());

@@ -1,7 +1,7 @@
 //! What is wrong with one object, or with its GitLab, does not stop another.
 
 use std::net::TcpListener;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 use kube::api::{Patch, PatchParams};
@@ -24,8 +24,14 @@ fn at(name: &str, url: &str) -> Trigger {
     trigger.with("spec.gitlab.accessTokenRef.name", "other")
 }
 
+/// How long a slow GitLab takes for each answer.
+const SLOW: SignedDuration = SignedDuration::from_secs(90);
+/// How long the good one may take beside it, on a busy machine. Behind a slow one it would take as long as the
+/// operator waits for an answer, 30 s.
+const SOON: Duration = Duration::from_secs(15);
+
 /// How long a trigger of the healthy GitLab takes to its end.
-async fn time_of_a_good_one(story: &Story) -> std::time::Duration {
+async fn time_of_a_good_one(story: &Story) -> Duration {
     let began = Instant::now();
     story.apply(&Trigger::new("good")).await;
     story.until_phase("good", "Succeeded").await;
@@ -48,7 +54,8 @@ fn an_unreachable_gitlab_is_waited_for_and_slows_nobody() {
             ("Pending", "Unknown", "True")
         );
         assert_eq!(waits.text("status.run.attempt.last"), "NotSent");
-        assert!(time_of_a_good_one(story).await.as_secs() < 6);
+        let took = time_of_a_good_one(story).await;
+        assert!(took < SOON, "{took:?}");
 
         let back = GitlabSim::start_at(address, playing(quick())).unwrap();
         for number in 0..30 {
@@ -73,7 +80,7 @@ fn a_gitlab_that_answers_many_slowly_does_not_hold_up_another() {
 fn slow_answers(many: usize) {
     story(playing(quick()), async |story| {
         let slow = GitlabSim::start(playing(quick())).unwrap();
-        slow.latency("trigger", SignedDuration::from_secs(12)).unwrap();
+        slow.latency("trigger", SLOW).unwrap();
         secret_for(story, slow.url()).await;
         story.operator(&[]);
         for number in 0..many {
@@ -81,7 +88,7 @@ fn slow_answers(many: usize) {
         }
         story.until("slow0", "be Firing", |seen| seen.phase() == "Firing").await;
         let took = time_of_a_good_one(story).await;
-        assert!(took.as_secs() < 6, "{took:?}");
+        assert!(took < SOON, "{took:?}");
         assert_eq!(story.fired("good"), 1);
     });
 }
@@ -102,7 +109,7 @@ fn slow_looks(projects: usize) {
     seed.projects.extend((0..projects).map(|number| project(&format!("slow/p{number}"), quick())));
     story(playing(quick()), async |story| {
         let slow = GitlabSim::start(seed).unwrap();
-        slow.latency("pipeline", SignedDuration::from_secs(12)).unwrap();
+        slow.latency("pipeline", SLOW).unwrap();
         secret_for(story, slow.url()).await;
         story.operator(&[]);
         for number in 0..projects {
@@ -114,7 +121,7 @@ fn slow_looks(projects: usize) {
             tokio::time::sleep(POLL).await;
         }
         let took = time_of_a_good_one(story).await;
-        assert!(took.as_secs() < 6, "{took:?}");
+        assert!(took < SOON, "{took:?}");
     });
 }
 

@@ -159,6 +159,7 @@ fn each_refusal_is_explained_once_and_not_hammered() {
             let seen = story.look(case.name).await;
             let writes = status_writes(&versions.up_to(&seen).await);
             assert!(writes <= 2, "{}: {writes} status writes", case.name);
+            story.until_event(case.name, case.reason, "").await;
             let told = story.events(case.name).await;
             assert_eq!(told, [("Warning".to_owned(), case.reason.to_owned())], "{}", case.name);
         }
@@ -256,7 +257,7 @@ fn the_creation_rate_limit_is_waited_for_and_then_fires() {
 fn a_429_is_waited_for_and_then_fires_once() {
     story(playing(quick()), async |story| {
         story.operator(&[]);
-        story.gitlab.fault(FaultRule::next("trigger", Fault::TooManyRequests { retry_after: 3 })).unwrap();
+        story.gitlab.fault(FaultRule::next("trigger", Fault::TooManyRequests { retry_after: 6 })).unwrap();
         story.apply(&Trigger::new("checkout")).await;
         let waits = story.until_phase("checkout", "Pending").await;
         assert_eq!(waits.reason(), "RateLimited");
@@ -265,7 +266,7 @@ fn a_429_is_waited_for_and_then_fires_once() {
         let calls = story.ledger();
         let calls = calls.calls_to("trigger");
         assert_eq!(calls.len(), 2);
-        assert!(calls[1].at.duration_since(calls[0].at) >= SignedDuration::from_millis(2900), "{calls:?}");
+        assert!(calls[1].at.duration_since(calls[0].at) >= SignedDuration::from_millis(5900), "{calls:?}");
     });
 }
 

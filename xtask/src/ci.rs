@@ -3,7 +3,8 @@
 use crate::ci_steps::{End, Steps, cargo, line_of, program, run};
 use crate::controlplane::root;
 
-/// Takes every step, whatever became of the one before: a person wants to see all that is wrong at once.
+/// Takes every step, whatever became of the one before: a person wants to see all that is wrong at once. The cheap
+/// ones come first, and the tests last: what they say about a failure is then the end of the log.
 pub fn ci() -> anyhow::Result<()> {
     let mut steps = Steps::default();
     steps.take("format", || run(cargo(["fmt", "--all", "--check"])));
@@ -19,7 +20,6 @@ pub fn ci() -> anyhow::Result<()> {
             "warnings",
         ]))
     });
-    steps.take("tests", || run(cargo(["xtask", "test"])));
     steps.take("generated equals committed", || run(cargo(["xtask", "generated", "--check"])));
     steps.take("licences, bans, sources", || {
         run(cargo(["deny", "--workspace", "check", "licenses", "bans", "sources"]))
@@ -27,6 +27,7 @@ pub fn ci() -> anyhow::Result<()> {
     steps.take("advisories", advisories);
     steps.take("demo", || run(cargo(["demo", "--once"])));
     steps.take("release build", release);
+    steps.take("tests", || run(cargo(["xtask", "test"])));
     steps.table();
     steps.summary("cargo xtask ci")
 }
