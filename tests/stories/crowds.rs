@@ -38,8 +38,9 @@ async fn assert_one_each(story: &Story, many: usize) {
         let object = format!("{}/{}", story.namespace, seen.text("metadata.name"));
         let told = u64::try_from(seen.number("status.run.pipeline.id")).unwrap();
         assert_eq!(by_object.get(&object), Some(&vec![told]), "{object}");
-        assert_eq!(seen.number("status.run.attempt.count"), 1, "{object}");
     }
+    // A busy machine may let an intent grow too old to be sent; what was sent once is not sent again.
+    assert_eq!(story.ledger().calls_to("trigger").len(), many + 1, "the marker's and one each");
 }
 
 #[test]
