@@ -19,7 +19,7 @@ use crate::config::{self, Config};
 use crate::controllers::schedule::{self, Children, ScheduleController};
 use crate::controllers::trigger::{self, Follower, TriggerController};
 use crate::gitlab;
-use crate::runtime::{Handle, Options, Runtime, Vitals, watch as watch_objects};
+use crate::runtime::{Handle, Options, Rank, Runtime, Vitals, watch as watch_objects};
 use crate::server::{self, Health, Metrics, Server};
 
 /// Events that still wait at the end get this long.
@@ -96,6 +96,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         events: schedule_events,
         handle: schedules.clone(),
         children: Arc::clone(&children),
+        crowded: {
+            let (triggers, schedules) = (handle.clone(), schedules.clone());
+            // Not those in flight: their bookkeeping is what would wait.
+            Box::new(move || {
+                triggers.stats().crowded() || schedules.stats().waiting[Rank::Firing as usize] > 0
+            })
+        },
         paused: config.policy.paused,
         metrics,
     }));

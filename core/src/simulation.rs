@@ -63,6 +63,8 @@ pub struct World {
     pub now: Timestamp,
     /// Whether the operator runs with `--pause`.
     pub paused: bool,
+    /// Whether there is a crowd, in which what can wait waits.
+    pub crowded: bool,
     /// What the operator's process remembers.
     pub facts: Facts,
     /// How long a run takes.
@@ -84,6 +86,7 @@ impl World {
             schedule,
             now,
             paused: false,
+            crowded: false,
             facts: Facts::default(),
             run_takes,
             dies_after: None,
@@ -121,6 +124,9 @@ impl World {
             };
             let plan = decide(&observed);
             let (goes_on, wake) = (plan.goes_on(), plan.wake);
+            if self.crowded && plan.can_wait {
+                return Ok(wake);
+            }
             self.apply(plan)?;
             if !goes_on {
                 self.facts.fresh = false;
@@ -187,7 +193,7 @@ impl World {
     }
 
     fn apply(&mut self, plan: Plan) -> Result<(), Died> {
-        let Plan { status, effects, events, wake: _ } = plan;
+        let Plan { status, effects, events, wake: _, can_wait: _ } = plan;
         if let Some(status) = status {
             self.breathe()?;
             self.schedule.status = status;

@@ -93,6 +93,21 @@ where
     send("finalizers", client, Request::patch(path), "application/merge-patch+json", &body).await
 }
 
+/// Writes `status` once, in the background and without insisting: it tells a bug of ours, and so do the log and the
+/// metric.
+pub fn tell_bug<K, O>(client: &Client, guard: Guard, status: impl Serialize + Send + Sync + 'static)
+where
+    K: Resource<DynamicType = ()>,
+    O: DeserializeOwned + Send,
+{
+    let client = client.clone();
+    tokio::spawn(async move {
+        if let Err(error) = write::<K, O>(&client, &guard, &status).await {
+            tracing::warn!(object = %guard.key, %error, "the bug could not be told in status");
+        }
+    });
+}
+
 async fn send<O: DeserializeOwned>(
     point: &'static str,
     client: &Client,

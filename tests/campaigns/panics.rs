@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::gitlab::{playing, quick};
+use crate::harness::schedules::{minutes_ago, schedule};
 use crate::harness::{Story, Trigger, story};
 
 /// How long it is watched, and how often the work may be tried in that time: a back-off that doubles.
@@ -41,6 +42,46 @@ fn a_panic_on_one_object_is_told_there_and_counted_and_the_others_go_on() {
         story.operator(&[]);
         story.until_phase("cursed", "Succeeded").await;
         assert_eq!(story.fired("cursed"), 1);
+    });
+}
+
+#[test]
+fn a_panic_on_one_schedule_is_told_there_and_counted_and_the_others_tick() {
+    story(playing(quick()), async |story| {
+        let (_, cron) = minutes_ago(2);
+        story.allow_panics();
+        story.operator(&[]);
+        for name in ["before", "cursed", "after"] {
+            story.known_schedule(&schedule(name, &cron)).await;
+        }
+        story.kill_operators();
+        story.arm("PIPEKICK_PANIC_ON", format!("{}/cursed", story.namespace));
+        for name in ["before", "cursed", "after"] {
+            story.set_back(name, 5).await;
+        }
+        story.operator(&[]);
+        let cursed =
+            story.until_schedule("cursed", "tell the bug", |seen| seen.reason() == "InternalError").await;
+        assert_eq!((cursed.truth("Ready"), cursed.truth("Stalled")), ("False", "True"), "{}", cursed.yaml());
+        for name in ["before", "after"] {
+            story
+                .until_children(name, "have succeeded", |c| c.len() == 1 && c[0].phase() == "Succeeded")
+                .await;
+        }
+        let first = panics(story).await;
+        tokio::time::sleep(WATCHED).await;
+        let last = panics(story).await;
+        assert!(first >= 1 && last <= PANICS_AT_MOST, "{last} panics in {WATCHED:?}: a hot loop");
+        assert_eq!(["before", "cursed", "after"].map(|name| story.ticked(name).len()), [1, 0, 1]);
+
+        // With the bug mended, the tick is made up for.
+        story.kill_operators();
+        story.operator(&[]);
+        story
+            .until_children("cursed", "have succeeded", |c| c.len() == 1 && c[0].phase() == "Succeeded")
+            .await;
+        story.until_schedule("cursed", "take it back", |seen| seen.truth("Ready") == "True").await;
+        assert_eq!(["before", "cursed", "after"].map(|name| story.ticked(name).len()), [1, 1, 1]);
     });
 }
 

@@ -46,6 +46,8 @@ mod recreation;
 mod refused_at_apply;
 mod refused_by_gitlab;
 mod replacing;
+mod schedule_children;
+mod schedule_clock;
 mod schedules;
 mod suspension;
 mod unknown;

@@ -50,16 +50,23 @@ pub fn summarize(status: &mut TriggerStatus, standing: Option<Standing>, generat
     status.observed_generation = Some(generation);
 }
 
-/// Says that work on the object met a bug. Facts and phase stay as they are; the next decision that succeeds
-/// takes this back.
-pub fn tell_bug(status: &mut TriggerStatus, message: &str, generation: i64, now: Timestamp) {
-    let mut conditions = Conditions { before: &status.conditions, after: Vec::new(), generation, now };
-    conditions.add("Ready", Truth::False, Reason::InternalError, message);
-    conditions.add("Stalled", Truth::True, Reason::InternalError, message);
-    let told = conditions.after;
-    status.conditions.retain(|c| !told.iter().any(|new| new.kind == c.kind) && c.kind != "Reconciling");
-    status.conditions.splice(0..0, told);
-    status.message = Some(message.to_owned());
+/// Says in conditions and message, of a trigger or a schedule, that work on the object met a bug. Facts and phase stay
+/// as they are; the next decision that succeeds takes this back.
+pub fn tell_bug(
+    conditions: &mut Vec<Condition>,
+    message: &mut Option<String>,
+    bug: &str,
+    generation: i64,
+    now: Timestamp,
+) {
+    let text = format!("the operator met a bug while working on this object: {bug}");
+    let mut told = Conditions { before: conditions, after: Vec::new(), generation, now };
+    told.add("Ready", Truth::False, Reason::InternalError, &text);
+    told.add("Stalled", Truth::True, Reason::InternalError, &text);
+    let told = told.after;
+    conditions.retain(|c| !told.iter().any(|new| new.kind == c.kind) && c.kind != "Reconciling");
+    conditions.splice(0..0, told);
+    *message = Some(text);
 }
 
 /// What a run says of itself; without one, nothing was asked yet.

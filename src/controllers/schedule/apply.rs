@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Resource as _};
@@ -12,6 +13,7 @@ use pipekick_core::domain::ObjectKey;
 use pipekick_core::domain::schedule::ScheduleStatus;
 use serde_json::json;
 
+use super::observe::Template;
 use super::{Object, Record, ScheduleController, ScheduleRef, Turn, sleep};
 use crate::api::schedule::{SCHEDULE_LABEL, SCHEDULED_TIME_ANNOTATION, TemplateMetadata, TriggerTemplate};
 use crate::api::trigger::CANCEL_ANNOTATION;
@@ -26,6 +28,8 @@ use crate::runtime::{Outcome, Rank, Sighted};
 
 /// After something that was not confirmed, the object is looked at again this soon.
 const UNCONFIRMED: Duration = Duration::from_secs(1);
+/// What gives way to a crowd is looked at again this soon.
+const POSTPONED: SignedDuration = SignedDuration::from_secs(1);
 /// What the API server refuses is a bug of ours or a policy of theirs; it is not tried in a loop.
 const REFUSED: Duration = Duration::from_secs(60);
 /// Keys of ours: a template does not set them.
@@ -46,7 +50,17 @@ impl ScheduleController {
     /// Does what `plan` says.
     pub(super) async fn apply(&self, key: &ObjectKey, turn: &mut Turn, plan: Plan) -> Next {
         let goes_on = plan.goes_on();
-        let Plan { status, effects, events, wake } = plan;
+        let Plan { status, effects, events, wake, can_wait } = plan;
+        if can_wait && (status.is_some() || !effects.is_empty()) {
+            if (self.crowded)() && self.postponed.may_wait(key, clock::instant()) {
+                let again = clock::now().checked_add(POSTPONED).unwrap_or(Timestamp::MAX);
+                return Next::End(match wake {
+                    Some(wake) if wake <= again => sleep(Some(wake), Rank::Firing),
+                    Some(_) | None => sleep(Some(again), Rank::Bookkeeping),
+                });
+            }
+            self.postponed.done(key);
+        }
         if let Some(status) = status {
             if let Err(error) = self.write(turn, &status).await {
                 return self.not_written(key, turn, &error).await;
@@ -82,7 +96,7 @@ impl ScheduleController {
                 }
             }
         }
-        if goes_on { Next::Decide } else { Next::End(sleep(wake)) }
+        if goes_on { Next::Decide } else { Next::End(sleep(wake, Rank::Firing)) }
     }
 
     /// Creates a child, or finds out who has its name.
@@ -92,7 +106,7 @@ impl ScheduleController {
         turn: &Turn,
         order: &ChildOrder,
     ) -> Result<Creation, Unconfirmed> {
-        let Some(template) = &turn.template else {
+        let Some(Ok(template)) = turn.template.as_ref().map(Template::read) else {
             // A spec that cannot be read has no tick.
             return Ok(Creation::Refused { message: "the spec cannot be read".into() });
         };
@@ -255,9 +269,9 @@ impl ScheduleController {
 }
 
 /// A child as it is created.
-fn manifest(turn: &Turn, template: &TriggerTemplate, order: &ChildOrder) -> PipelineTrigger {
+fn manifest(turn: &Turn, template: TriggerTemplate, order: &ChildOrder) -> PipelineTrigger {
     let TriggerTemplate { metadata, spec } = template;
-    let TemplateMetadata { labels, annotations } = metadata.clone().unwrap_or_default();
+    let TemplateMetadata { labels, annotations } = metadata.unwrap_or_default();
     let theirs = |map: Option<BTreeMap<String, String>>| {
         let mut map = map.unwrap_or_default();
         map.retain(|key, _| !key.starts_with(OUR_KEYS));
@@ -289,7 +303,7 @@ fn manifest(turn: &Turn, template: &TriggerTemplate, order: &ChildOrder) -> Pipe
             owner_references: Some(vec![owner]),
             ..ObjectMeta::default()
         },
-        spec: spec.clone(),
+        spec,
         status: None,
     }
 }

@@ -95,10 +95,9 @@ impl Children {
         self.lock().of_schedule.get(schedule).cloned().unwrap_or_default()
     }
 
-    /// Whether this very schedule is there.
-    pub(in crate::controllers) fn lives(&self, namespace: &str, schedule: &ScheduleRef) -> bool {
-        let key = ObjectKey { namespace: namespace.to_owned(), name: schedule.name.clone() };
-        self.schedules.entry(&key).is_some_and(|entry| *entry.uid == *schedule.uid)
+    /// Whether the watch has shown the schedule with this uid.
+    pub(in crate::controllers) fn knows(&self, schedule: &ObjectKey, uid: &str) -> bool {
+        self.schedules.entry(schedule).is_some_and(|entry| *entry.uid == *uid)
     }
 
     fn call(&self, schedule: Option<ObjectKey>) {

@@ -10,12 +10,14 @@
 mod apply;
 mod children;
 mod observe;
+mod postponed;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
 use pipekick_core::decide::schedule::{Observed, Plan, decide};
+use pipekick_core::decide::summary::tell_bug;
 use pipekick_core::domain::ObjectKey;
 use pipekick_core::domain::schedule::Schedule;
 use tokio::time::Instant;
@@ -24,14 +26,15 @@ pub use children::{Children, ScheduleRef, scheduled_time};
 pub use observe::Record;
 
 use crate::api::PipelineSchedule;
-use crate::api::schedule::TriggerTemplate;
 use crate::clock;
 use crate::cluster::events::Events;
+use crate::cluster::status::{self, Guard};
 use crate::crash;
 use crate::runtime::{Body, Entry, Handle, Lenient, Outcome, Rank, Worker};
 use crate::server::Metrics;
 use apply::Next;
-use observe::Creations;
+use observe::{Creations, Template};
+use postponed::Postponed;
 
 /// A `PipelineSchedule` as the watch delivers it: metadata, and spec and status as far as they can be read.
 pub type Object = Lenient<PipelineSchedule>;
@@ -48,6 +51,8 @@ pub struct ScheduleController {
     handle: Handle<Record>,
     children: Arc<Children>,
     creations: Creations,
+    postponed: Postponed,
+    crowded: Box<dyn Fn() -> bool + Send + Sync>,
     paused: bool,
     metrics: Arc<Metrics>,
 }
@@ -62,6 +67,8 @@ pub struct Parts {
     pub handle: Handle<Record>,
     /// The children of all schedules.
     pub children: Arc<Children>,
+    /// Whether so much is to be fired that what can wait should.
+    pub crowded: Box<dyn Fn() -> bool + Send + Sync>,
     /// `--pause`: no children are made.
     pub paused: bool,
     /// What is counted.
@@ -72,7 +79,7 @@ pub struct Parts {
 struct Turn {
     schedule: Schedule,
     resource_version: String,
-    template: Option<TriggerTemplate>,
+    template: Option<Template>,
     /// When it was read from the API server itself, or written there, in this turn.
     read_at: Option<Instant>,
 }
@@ -81,8 +88,9 @@ impl ScheduleController {
     /// A controller on these parts.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { cluster, events, handle, children, paused, metrics } = parts;
-        Self { cluster, events, handle, children, creations: Creations::default(), paused, metrics }
+        let Parts { cluster, events, handle, children, crowded, paused, metrics } = parts;
+        let (creations, postponed) = (Creations::default(), Postponed::default());
+        Self { cluster, events, handle, children, creations, postponed, crowded, paused, metrics }
     }
 
     async fn steps(&self, key: &ObjectKey, turn: &mut Turn) -> Outcome {
@@ -110,11 +118,11 @@ impl ScheduleController {
 }
 
 /// The end of a turn: sleep until the decision asked to be woken.
-fn sleep(wake: Option<jiff::Timestamp>) -> Outcome {
+fn sleep(wake: Option<jiff::Timestamp>, rank: Rank) -> Outcome {
     match wake {
         Some(at) => {
             let delay: Duration = at.duration_since(clock::now()).try_into().unwrap_or_default();
-            Outcome::done().wake_in(delay.min(LONGEST_SLEEP), Rank::Firing)
+            Outcome::done().wake_in(delay.min(LONGEST_SLEEP), rank)
         }
         None => Outcome::done(),
     }
@@ -152,10 +160,24 @@ impl Worker for ScheduleController {
 
     fn panicked(&self, key: &ObjectKey, message: &str) {
         tracing::error!(object = %key, detail = message, "work on an object panicked; the others go on");
+        let Some(entry) = self.handle.entry(key) else { return };
+        let Body::Whole(record) = entry.body else { return };
+        let Ok(schedule) = &record.schedule else { return };
+        let guard = Guard {
+            key: key.clone(),
+            uid: schedule.uid.clone(),
+            resource_version: record.resource_version.clone(),
+        };
+        let mut status = schedule.status.clone();
+        tell_bug(&mut status.conditions, &mut status.message, message, schedule.generation, clock::now());
+        if status.conditions != schedule.status.conditions {
+            status::tell_bug::<PipelineSchedule, Object>(&self.cluster, guard, status);
+        }
     }
 
     fn gone(&self, key: &ObjectKey, uid: &str) {
         self.creations.forget(key);
+        self.postponed.done(key);
         tracing::debug!(object = %key, uid, "object was deleted");
     }
 }

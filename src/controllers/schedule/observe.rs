@@ -1,7 +1,7 @@
 //! What a decision looks at: the schedule as the watch brought it, its children, and what this process knows beside.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use pipekick_core::decide::schedule::{Created, Creation, FRESH_FOR, Facts};
@@ -18,12 +18,28 @@ const REMEMBERED: SignedDuration = SignedDuration::from_secs(60);
 /// A create that failed is tried again within a minute while its tick wants it; older ones are wanted no more.
 const WANTED: SignedDuration = SignedDuration::from_secs(300);
 
+/// The template as text: it is wanted once a tick, and takes several times the room when it is read.
+#[derive(Debug, Clone)]
+pub(super) struct Template(Arc<str>);
+
+impl Template {
+    /// Nothing if it cannot be written, which no template that was read comes to.
+    fn new(template: &TriggerTemplate) -> Option<Self> {
+        serde_json::to_string(template).ok().map(|text| Self(text.into()))
+    }
+
+    /// Reads it.
+    pub(super) fn read(&self) -> Result<TriggerTemplate, String> {
+        serde_json::from_str(&self.0).map_err(|error| error.to_string())
+    }
+}
+
 /// What is kept of an object: parsed once, when it arrives.
 #[derive(Debug)]
 pub struct Record {
     pub(super) resource_version: String,
     pub(super) schedule: Result<Schedule, UnreadableStatus>,
-    pub(super) template: Option<TriggerTemplate>,
+    pub(super) template: Option<Template>,
 }
 
 impl Record {
@@ -33,7 +49,7 @@ impl Record {
         Self {
             resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
             schedule: to_domain(&object.metadata, &object.spec, &object.status),
-            template: object.spec.ok().map(|spec| spec.trigger_template),
+            template: object.spec.ok().and_then(|spec| Template::new(&spec.trigger_template)),
         }
     }
 }

@@ -29,13 +29,13 @@ use pipekick_core::domain::{AttemptKey, Finding, Lookup, Named, ObjectKey, Phase
 pub use follow::Follower;
 pub use observe::Record;
 
-use crate::api::PipelineTrigger;
+use crate::api::{PipelineSchedule, PipelineTrigger};
 use crate::clock;
 use crate::cluster::events::Events;
 use crate::cluster::secrets::Secrets;
 use crate::cluster::status::{self, Guard};
 use crate::config::Config;
-use crate::controllers::schedule::{Children, ScheduleRef};
+use crate::controllers::schedule::{self, Children, ScheduleRef};
 use crate::crash;
 use crate::gitlab;
 use crate::runtime::{Body, Entry, Handle, Lenient, Outcome, Rank, Version, Worker};
@@ -66,8 +66,8 @@ pub struct TriggerController {
     looker: Looker,
     gate: Gate,
     children: Arc<Children>,
-    /// The policy for what a schedule makes: its first sight is fired.
-    policy_of_children: Policy,
+    /// The policy for what a schedule has just made: its first sight is fired.
+    policy_of_newborn: Policy,
 }
 
 /// What a controller stands on.
@@ -98,9 +98,11 @@ struct Turn {
     resource_version: String,
     /// When the version that is worked on was seen.
     seen_at: tokio::time::Instant,
-    /// The schedule that made it, and for which tick.
-    schedule: Option<ScheduleRef>,
+    /// The tick it was made for, if a schedule made it.
     scheduled_time: Option<String>,
+    /// Nobody has decided on it yet, and a schedule that lives has made it: this first sight is no restore from a
+    /// backup.
+    newborn: bool,
     credentials: Credentials,
     freight: Option<Freight>,
     /// What a look brought; decided on in this turn or not at all.
@@ -123,7 +125,7 @@ impl TriggerController {
         let gate = Gate::new(move |key| {
             poke.poke(key, Rank::Firing);
         });
-        let policy_of_children = Policy { first_sight: FirstSight::Fire, ..config.policy.clone() };
+        let policy_of_newborn = Policy { first_sight: FirstSight::Fire, ..config.policy.clone() };
         Self {
             cluster,
             gitlab,
@@ -137,8 +139,23 @@ impl TriggerController {
             looker,
             gate,
             children,
-            policy_of_children,
+            policy_of_newborn,
         }
+    }
+
+    /// Whether its first sight, which this is, may be held.
+    fn holds(&self, trigger: &Trigger) -> bool {
+        self.config.policy.first_sight == FirstSight::Hold && trigger.status.decided_digest.is_none()
+    }
+
+    /// Whether this very schedule is there. Soon after the start, or when its watch is behind, it may not be known yet.
+    async fn is_of(&self, namespace: &str, schedule: &ScheduleRef) -> Result<bool, String> {
+        let key = ObjectKey { namespace: namespace.to_owned(), name: schedule.name.clone() };
+        if self.children.knows(&key, &schedule.uid) {
+            return Ok(true);
+        }
+        let found = status::read::<PipelineSchedule, schedule::Object>(&self.cluster, &key).await?;
+        Ok(found.is_some_and(|object| object.metadata.uid.as_deref() == Some(&schedule.uid)))
     }
 
     async fn steps(&self, key: &ObjectKey, turn: &mut Turn) -> Outcome {
@@ -222,12 +239,22 @@ impl Worker for TriggerController {
                 return Outcome::done();
             }
         };
+        let newborn = match &record.schedule {
+            Some(schedule) if self.holds(&trigger) => match self.is_of(&key.namespace, schedule).await {
+                Ok(is_of) => is_of,
+                Err(message) => {
+                    tracing::warn!(object = %key, detail = message, "its schedule could not be read");
+                    return Outcome::done().wake_in(self.memories.unconfirmed(key), Rank::Firing);
+                }
+            },
+            Some(_) | None => false,
+        };
         let mut turn = Turn {
             trigger,
             resource_version: record.resource_version.clone(),
             seen_at: record.seen_at,
-            schedule: record.schedule.clone(),
             scheduled_time: record.scheduled_time.clone(),
+            newborn,
             credentials: Credentials::Unread,
             freight: None,
             lookup: None,
@@ -256,18 +283,10 @@ impl Worker for TriggerController {
             resource_version: record.resource_version.clone(),
         };
         let mut status = trigger.status.clone();
-        let text = format!("the operator met a bug while working on this object: {message}");
-        tell_bug(&mut status, &text, trigger.generation, clock::now());
-        if status.conditions == trigger.status.conditions {
-            return;
+        tell_bug(&mut status.conditions, &mut status.message, message, trigger.generation, clock::now());
+        if status.conditions != trigger.status.conditions {
+            status::tell_bug::<PipelineTrigger, Object>(&self.cluster, guard, status);
         }
-        let cluster = self.cluster.clone();
-        // Once and without insisting: the log and the metric tell it anyway.
-        tokio::spawn(async move {
-            if let Err(error) = status::write::<PipelineTrigger, Object>(&cluster, &guard, &status).await {
-                tracing::warn!(object = %guard.key, %error, "the bug could not be told in status");
-            }
-        });
     }
 
     fn gone(&self, key: &ObjectKey, uid: &str) {

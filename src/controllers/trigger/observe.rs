@@ -66,12 +66,7 @@ fn undecided(run: &Run) -> Option<Intent> {
 
 impl TriggerController {
     pub(super) fn observed<'a>(&'a self, turn: &'a Turn, facts: &'a Facts) -> Observed<'a> {
-        // A child's first sight is no restore from a backup: a schedule that lives has made it.
-        let born = turn
-            .schedule
-            .as_ref()
-            .is_some_and(|schedule| self.children.lives(&turn.trigger.key.namespace, schedule));
-        let policy = if born { &self.policy_of_children } else { &self.config.policy };
+        let policy = if turn.newborn { &self.policy_of_newborn } else { &self.config.policy };
         Observed { now: clock::now(), policy, trigger: &turn.trigger, facts }
     }
 

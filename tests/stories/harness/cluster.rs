@@ -23,12 +23,25 @@ pub fn shared() -> &'static Cluster {
 
 /// Starts one for a story whose operator sees all namespaces: on the shared one it would work on other stories.
 pub fn start() -> Cluster {
+    start_with(false)
+}
+
+/// Starts one with kube-controller-manager, which is built with Go once on each machine.
+pub fn start_with_garbage_collector() -> Cluster {
+    start_with(true)
+}
+
+fn start_with(garbage_collector: bool) -> Cluster {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let options = Options::from_env(Printer::installs_only()).unwrap();
-        let plane = ControlPlane::start(options).await.unwrap();
+        let mut plane = ControlPlane::start(options).await.unwrap();
         plane.apply(include_str!("../../../crds/pipekick.dev_pipelinetriggers.yaml")).await.unwrap();
         plane.apply(include_str!("../../../crds/pipekick.dev_pipelineschedules.yaml")).await.unwrap();
+        if garbage_collector {
+            // It knows the kinds that are there when it starts.
+            plane.start_controller_manager().await.unwrap();
+        }
         let operator = plane.operator_kubeconfig(include_str!("../../../deploy/rbac.yaml")).await.unwrap();
         let admin = plane.admin().clone();
         Cluster { _plane: plane, admin, operator: operator.path().to_owned() }

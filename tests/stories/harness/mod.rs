@@ -64,6 +64,11 @@ pub fn story_of_all_namespaces(seed: Seed, tale: impl AsyncFnOnce(&Story)) {
     tell(Place::take(), &cluster::start(), seed, true, tale);
 }
 
+/// As [`story`], on a control plane of its own in which children go with their owners.
+pub fn story_with_garbage_collector(seed: Seed, tale: impl AsyncFnOnce(&Story)) {
+    tell(Place::take(), &cluster::start_with_garbage_collector(), seed, false, tale);
+}
+
 fn tell(_place: Place, cluster: &Cluster, seed: Seed, sees_all: bool, tale: impl AsyncFnOnce(&Story)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

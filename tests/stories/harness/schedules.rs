@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use kube::Api;
-use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use pipekick_sandbox::gitlab::PipelineRecord;
 use serde_json::json;
@@ -73,6 +73,10 @@ impl Story {
         let mark = Timestamp::now() - SignedDuration::from_mins(minutes);
         let patch = json!({"status": {"lastHandledTick": mark.to_string()}});
         self.schedules().patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    }
+
+    pub async fn delete_schedule(&self, name: &str) {
+        self.schedules().delete(name, &DeleteParams::default()).await.unwrap();
     }
 
     pub async fn schedule(&self, name: &str) -> Seen {

@@ -27,8 +27,9 @@
 //!   younger than any child that could have been trimmed;
 //! * what waits ([`ScheduleStatus::queued_tick`]) is written before anything is done about it.
 //!
-//! What is left: a child that a person deletes after it was created and before the mark is written (milliseconds),
-//! *and* an operator that dies in those milliseconds, make a tick fire twice.
+//! What is left: a child that a person deletes after it was created and before the mark is written, *and* an operator
+//! that dies in between, make a tick fire twice. That is milliseconds; while there is a crowd, in which such writes give
+//! way to POSTs ([`Plan::can_wait`]), seconds, and never as long as [`TRIM_AGE`].
 //!
 //! A plan with a create therefore carries no status. The caller applies it, adds what became of the create to
 //! [`Facts::creations`], and decides again; that decision absorbs it and writes once.
@@ -146,6 +147,8 @@ pub struct Plan {
     pub events: Vec<Note>,
     /// Decide again then, whatever happens meanwhile.
     pub wake: Option<Timestamp>,
+    /// Nothing depends on when this is done: a later decision asks for the same. While there is a crowd, it waits.
+    pub can_wait: bool,
 }
 
 impl Plan {
@@ -153,7 +156,7 @@ impl Plan {
     /// delete or a cancel changes comes by the watch.
     #[must_use]
     pub fn goes_on(&self) -> bool {
-        let Self { status, effects, events: _, wake: _ } = self;
+        let Self { status, effects, events: _, wake: _, can_wait: _ } = self;
         let again = |effect: &Effect| match effect {
             Effect::Confirm | Effect::Create(_) => true,
             Effect::Delete { .. } | Effect::Cancel { .. } => false,
@@ -415,13 +418,14 @@ impl<'a> Draft<'a> {
 
     fn finish(mut self, standing: Standing) -> Plan {
         self.sum_up(standing);
+        let can_wait = self.cancels.is_empty() && self.creates.is_empty() && self.is_seen_again();
         let mut effects = self.deletes;
         effects.append(&mut self.cancels);
         if self.creates.is_empty() {
             let changed = self.status != self.seen.schedule.status;
             let (status, events) =
                 if changed { (Some(self.status), self.events) } else { (None, Vec::new()) };
-            return Plan { status, effects, events, wake: self.wake };
+            return Plan { status, effects, events, wake: self.wake, can_wait };
         }
         // Written after the creates, by the decision that absorbs them.
         if self.confirm && !self.seen.facts.fresh {
@@ -429,7 +433,37 @@ impl<'a> Draft<'a> {
         } else {
             effects.extend(self.creates.into_iter().map(Effect::Create));
         }
-        Plan { status: None, effects, events: Vec::new(), wake: self.wake }
+        Plan { status: None, effects, events: Vec::new(), wake: self.wake, can_wait }
+    }
+
+    /// Whether status tells nothing new but what the children will show again: they exist, how far they have come,
+    /// and that their ticks are dealt with.
+    fn is_seen_again(&self) -> bool {
+        let ScheduleStatus {
+            observed_generation,
+            message: _,
+            resolved_schedules: _,
+            decided_clock,
+            // Without a child it does not move unless ticks are counted as missed.
+            last_handled_tick: _,
+            not_before,
+            queued_tick,
+            queued_since,
+            active: _,
+            last_schedule_time: _,
+            last_successful_time: _,
+            next_schedule_time: _,
+            missed,
+            last_handled,
+            conditions: _,
+        } = &self.seen.schedule.status;
+        *observed_generation == self.status.observed_generation
+            && *decided_clock == self.status.decided_clock
+            && *not_before == self.status.not_before
+            && *queued_tick == self.status.queued_tick
+            && *queued_since == self.status.queued_since
+            && *missed == self.status.missed
+            && *last_handled == self.status.last_handled
     }
 }
 

@@ -1,6 +1,7 @@
 //! What becomes of a tick: sentences, each judged by the ledger of children that were ever created.
 
 mod catching_up;
+mod crowds;
 mod history;
 mod policies;
 mod requests;

@@ -255,13 +255,14 @@ fn a_bug_is_told_beside_the_facts_and_the_next_summary_takes_it_back() {
         TriggerStatus { run: Some(run(Running, Some(LastAttempt::Accepted))), ..TriggerStatus::default() };
     summarize(&mut status, None, 3, at(0));
     let before = status.clone();
-    tell_bug(&mut status, "index out of bounds", 3, at(5));
+    tell_bug(&mut status.conditions, &mut status.message, "index out of bounds", 3, at(5));
     let seen = |kind: &str| {
         let found: Vec<_> = status.conditions.iter().filter(|c| c.kind == kind).collect();
         assert!(found.len() <= 1, "one {kind}");
         found.first().map(|c| (c.status, c.reason.clone(), c.message.clone()))
     };
-    let bug = |truth| Some((truth, "InternalError".to_owned(), "index out of bounds".to_owned()));
+    let text = "the operator met a bug while working on this object: index out of bounds";
+    let bug = |truth| Some((truth, "InternalError".to_owned(), text.to_owned()));
     assert_eq!((seen("Ready"), seen("Stalled")), (bug(False), bug(True)));
     assert_eq!(seen("Reconciling"), None, "nothing is being done");
     assert!(seen("Fired").is_some() && seen("Succeeded").is_some(), "what is known stays");

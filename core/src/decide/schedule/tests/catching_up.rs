@@ -54,6 +54,21 @@ fn an_irregular_schedule_loses_nothing_after_downtime() {
 }
 
 #[test]
+fn a_century_of_missed_minutes_is_counted_up_to_the_bound() {
+    for missed_runs in [MissedRuns::Latest, MissedRuns::Skip, MissedRuns::All { max_catch_up: 10 }] {
+        let mut world = world("* * * * *", |spec| spec.missed_runs = missed_runs);
+        world.down_until(at("2126-11-02T09:00:00Z"));
+        world.turn().unwrap();
+        let most = match missed_runs {
+            MissedRuns::Latest | MissedRuns::Skip => 1,
+            MissedRuns::All { max_catch_up } => max_catch_up,
+        };
+        assert_eq!((fired(&world).len(), status(&world).missed.count), (most, COUNT_MAX), "{missed_runs:?}");
+        assert_eq!(status(&world).last_handled_tick, Some(at("2126-11-02T09:00:00Z")));
+    }
+}
+
+#[test]
 fn a_tick_older_than_its_starting_deadline_is_missed() {
     let late = |deadline: u64| {
         let mut world = world("0 * * * *", |spec| spec.starting_deadline = Some(Span::from_secs(deadline)));

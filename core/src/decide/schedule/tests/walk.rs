@@ -1,4 +1,4 @@
-//! Properties over random lives: downtime, crashes, clocks that jump.
+//! Properties over random lives: downtime, crashes, crowds, clocks that jump.
 
 use std::collections::BTreeSet;
 
@@ -16,6 +16,7 @@ enum Step {
     Delete,
     Suspend(bool),
     Pause(bool),
+    Crowd(bool),
     Edit(usize),
     Ask(u8),
 }
@@ -29,6 +30,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Delete),
         1 => any::<bool>().prop_map(Step::Suspend),
         1 => any::<bool>().prop_map(Step::Pause),
+        2 => any::<bool>().prop_map(Step::Crowd),
         1 => (0..4_usize).prop_map(Step::Edit),
         1 => (0..3_u8).prop_map(Step::Ask),
     ]
@@ -102,6 +104,7 @@ fn live(spec: ScheduleSpec, takes: u64, steps: Vec<Step>) -> Result<World, TestC
             }
             Step::Suspend(suspend) => world.schedule.suspend = suspend,
             Step::Pause(paused) => world.paused = paused,
+            Step::Crowd(crowded) => world.crowded = crowded,
             Step::Edit(pattern) => edit(&mut world, |spec| {
                 spec.clock.patterns = vec![Pattern::parse(PATTERNS[pattern], None).unwrap()];
             }),
@@ -137,11 +140,13 @@ proptest! {
                 4 => (1..7_200_i64).prop_map(Step::Pass),
                 2 => (1..90_000_i64).prop_map(Step::Down),
                 2 => (0..4_usize).prop_map(Step::DieAfter),
+                2 => any::<bool>().prop_map(Step::Crowd),
             ], 1..20)
     ) {
         spec.jitter = Span::from_secs(0);
         let clock = spec.clock.clone();
         let mut world = live(spec, takes, steps)?;
+        world.crowded = false;
         world.turn().unwrap();
         let (created, now) = (world.schedule.created, world.now);
         let ticks = clock.ticks_after(created).take_while(|tick| *tick <= now).count();
