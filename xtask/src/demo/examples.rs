@@ -1,5 +1,6 @@
 //! What each file of `examples/` is meant to reach, and whether it has: by its status and by GitLab's ledger.
 
+use jiff::Timestamp;
 use pipekick_core::domain::status::Answered;
 use pipekick_core::domain::{Phase, Reason, Run, TriggerStatus};
 use pipekick_sandbox::gitlab::Status as GitLabStatus;
@@ -95,6 +96,8 @@ pub struct Made {
     pub fire_id: Option<String>,
     /// Now; none if it was deleted.
     pub status: Option<GitLabStatus>,
+    /// The tick it was made for, by the request that made it.
+    pub tick: Option<Timestamp>,
 }
 
 /// Where an example stands on its way.

@@ -15,6 +15,7 @@
 mod course;
 mod examples;
 pub mod operator;
+mod schedules;
 mod screen;
 mod stage;
 mod table;
@@ -31,6 +32,7 @@ use tokio::time::sleep;
 use course::{Course, End, Sight};
 use examples::{EXAMPLES, Verdict};
 use operator::Operator;
+use schedules::{Meant, SCHEDULES};
 use screen::Screen;
 use stage::{NAMESPACE, Seen, Stage};
 use table::{Mark, Row, Summary};
@@ -73,7 +75,7 @@ async fn play(demo: &Demo, binary: &Path) -> anyhow::Result<()> {
     stage.apply_examples().await?;
     eprintln!("examples/ applied after {:.1} s", began.elapsed().as_secs_f32());
 
-    let outcome = match follow(demo, &stage, &mut operator).await {
+    let outcome = match follow(demo, &stage, &mut operator, &ticks(binary)?).await {
         Ok(End::Reached(_)) => Ok(()),
         Ok(End::Failed(why)) => Err(anyhow::Error::msg(why)),
         Err(error) => Err(error),
@@ -88,23 +90,27 @@ async fn play(demo: &Demo, binary: &Path) -> anyhow::Result<()> {
 }
 
 /// Shows what happens, and asks where an example says so. Ends only with `--once`, or with an error.
-async fn follow(demo: &Demo, stage: &Stage, operator: &mut Operator) -> anyhow::Result<End> {
-    let mut screen = Screen::open(intro(stage, operator));
+async fn follow(demo: &Demo, stage: &Stage, operator: &mut Operator, ticks: &str) -> anyhow::Result<End> {
+    let mut screen = Screen::open(intro(stage, operator, ticks));
     let mut course = Course::new(Instant::now());
     let mut asked = Vec::new();
     loop {
         operator.check()?;
         let seen = stage.look().await?;
-        let verdicts: Vec<(&'static str, Verdict)> = EXAMPLES
+        let mut verdicts: Vec<(&'static str, Verdict)> = EXAMPLES
             .iter()
             .map(|example| (example.name, example.judge(seen.status(example.name), &seen.made)))
             .collect();
+        verdicts.extend(SCHEDULES.iter().map(|schedule| {
+            let (status, children) = (seen.schedule(schedule.name), seen.children(schedule.name));
+            (schedule.name, schedule.judge(status, &children, &seen.made))
+        }));
         let twice: Vec<&str> = seen.fired_twice.iter().map(String::as_str).collect();
         course.observe(&Sight { verdicts: &verdicts, fired_twice: &twice }, Instant::now());
         let summary = Summary {
             end: course.end(),
             reached: verdicts.iter().filter(|(_, verdict)| *verdict == Verdict::Reached).count(),
-            examples: EXAMPLES.len(),
+            examples: verdicts.len(),
             pipelines: seen.made.len(),
             fired_twice: twice.len(),
             elapsed: course.began().elapsed(),
@@ -117,6 +123,18 @@ async fn follow(demo: &Demo, stage: &Stage, operator: &mut Operator) -> anyhow::
                 "asked again: kubectl annotate ptrig {name} -n {NAMESPACE} pipekick.dev/fire={value}"
             ));
             asked.push(name);
+        }
+        for (name, value) in SCHEDULES
+            .iter()
+            .filter_map(|schedule| Some((schedule.name, schedule.due(seen.schedule(schedule.name))?)))
+        {
+            if !asked.contains(&name) {
+                stage.ask_schedule(name, value).await?;
+                screen.note(&format!(
+                    "asked: kubectl annotate psched {name} -n {NAMESPACE} pipekick.dev/fire={value}"
+                ));
+                asked.push(name);
+            }
         }
         match course.end() {
             Some(end) if demo.once => return Ok(end.clone()),
@@ -142,22 +160,44 @@ fn rows(seen: &Seen, verdicts: &[(&'static str, Verdict)], end: Option<&End>) ->
     let examples = verdicts.iter().map(|(name, verdict)| {
         // What a person does with an example afterwards is no failure of it.
         let mark = if matches!(end, Some(End::Reached(_))) { Mark::Reached } else { verdict.into() };
-        Row::new(mark, name, seen.status(name), now)
+        if SCHEDULES.iter().any(|schedule| schedule.name == *name) {
+            let newest = seen.children(name).last().copied();
+            Row::of_schedule(mark, name, seen.schedule(name), newest, now)
+        } else {
+            Row::new(mark, name, seen.status(name), now)
+        }
     });
     let others = seen.others().map(|(name, status)| Row::new(Mark::None, name, status, now));
     examples.chain(others).collect()
 }
 
-fn intro(stage: &Stage, operator: &Operator) -> String {
+/// When the schedules tick that nobody waits for, by the operator's own `next`.
+fn ticks(binary: &Path) -> anyhow::Result<String> {
+    let mut text = String::new();
+    for schedule in SCHEDULES {
+        let Meant::Asked { schedule: pattern, zone, .. } = schedule.meant else { continue };
+        let mut command = std::process::Command::new(binary);
+        let output = command.args(["next", pattern, "--time-zone", zone, "--count", "4"]).output();
+        let output = output.context("cannot run pipekick next")?;
+        anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        text += &format!("\n{} by pipekick next '{pattern}' --time-zone {zone} --count 4:\n", schedule.name);
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            text += &format!("  {line}\n");
+        }
+    }
+    Ok(text)
+}
+
+fn intro(stage: &Stage, operator: &Operator, ticks: &str) -> String {
     let ledger = format!("{}/-/sim/ledger", stage.gitlab().url());
     format!(
         "
   operator's log   {}
   GitLab's ledger  {ledger}
-
+{ticks}
 From another terminal:
   export KUBECONFIG={}
-  kubectl get ptrig -n {NAMESPACE} -w
+  kubectl get ptrig,psched -n {NAMESPACE}
   kubectl annotate ptrig succeeds -n {NAMESPACE} pipekick.dev/fire=$(date +%s) --overwrite
   kubectl describe ptrig wrong-token -n {NAMESPACE}
 ",

@@ -9,12 +9,15 @@ use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, ResourceExt};
 use pipekick_core::domain::TriggerStatus;
+use pipekick_core::domain::schedule::ScheduleStatus;
 use pipekick_sandbox::controlplane::{ControlPlane, Kubeconfig};
 use pipekick_sandbox::gitlab::{GitlabSim, Handle, Seed};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::time::timeout;
 
 use super::examples::{EXAMPLES, Made};
+use super::schedules::{SCHEDULES, Timed};
 use crate::controlplane::{self, read, root};
 
 /// Of the examples.
@@ -27,11 +30,15 @@ pub struct Stage {
     operator: Kubeconfig,
     gitlab: Handle,
     triggers: Api<DynamicObject>,
+    schedules: Api<DynamicObject>,
 }
 
 /// What is to be seen at one moment.
 pub struct Seen {
     statuses: BTreeMap<String, Option<TriggerStatus>>,
+    schedules: BTreeMap<String, Option<ScheduleStatus>>,
+    /// Schedules by the names of their children.
+    schedule_of: BTreeMap<String, String>,
     /// In GitLab, in its order.
     pub made: Vec<Made>,
     /// Fire ids that more than one pipeline carries.
@@ -45,13 +52,15 @@ impl Stage {
         let seed = Seed::from_yaml(&read(&path)?).with_context(|| format!("bad seed {}", path.display()))?;
         let gitlab = GitlabSim::start(seed)?;
         eprintln!("GitLab simulator ready at {}", gitlab.url());
-        let resource = ApiResource::from_gvk_with_plural(
-            &GroupVersionKind::gvk("pipekick.dev", "v1alpha1", "PipelineTrigger"),
-            "pipelinetriggers",
-        );
         let client = plane.admin().client().await?;
-        let triggers = Api::namespaced_with(client, NAMESPACE, &resource);
-        Ok(Self { plane, operator, gitlab, triggers })
+        let api = |kind: &str, plural: &str| {
+            let kind = GroupVersionKind::gvk("pipekick.dev", "v1alpha1", kind);
+            let resource = ApiResource::from_gvk_with_plural(&kind, plural);
+            Api::namespaced_with(client.clone(), NAMESPACE, &resource)
+        };
+        let triggers = api("PipelineTrigger", "pipelinetriggers");
+        let schedules = api("PipelineSchedule", "pipelineschedules");
+        Ok(Self { plane, operator, gitlab, triggers, schedules })
     }
 
     pub fn plane(&self) -> &ControlPlane {
@@ -69,18 +78,29 @@ impl Stage {
     pub async fn apply_examples(&self) -> anyhow::Result<()> {
         let namespace = format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {NAMESPACE}}}}}");
         self.plane.apply(&namespace).await?;
-        for name in std::iter::once("secret").chain(EXAMPLES.iter().map(|example| example.name)) {
+        let examples = EXAMPLES.iter().map(|example| example.name);
+        let schedules = SCHEDULES.iter().map(|schedule| schedule.name);
+        for name in std::iter::once("secret").chain(examples).chain(schedules) {
             let path = example(name);
             self.plane.apply(&read(&path)?).await.with_context(|| path.display().to_string())?;
         }
         Ok(())
     }
 
-    /// Asks for one more run, as a person does with `kubectl annotate`.
+    /// Asks for one more run of a trigger, as a person does with `kubectl annotate ptrig`.
     pub async fn ask(&self, name: &str, value: &str) -> anyhow::Result<()> {
+        Self::annotate(&self.triggers, name, value).await
+    }
+
+    /// Asks for a run of a schedule now, as a person does with `kubectl annotate psched`.
+    pub async fn ask_schedule(&self, name: &str, value: &str) -> anyhow::Result<()> {
+        Self::annotate(&self.schedules, name, value).await
+    }
+
+    async fn annotate(api: &Api<DynamicObject>, name: &str, value: &str) -> anyhow::Result<()> {
         let patch = json!({"metadata": {"annotations": {"pipekick.dev/fire": value}}});
         let params = PatchParams::default();
-        timeout(REQUEST, self.triggers.patch(name, &params, &Patch::Merge(patch)))
+        timeout(REQUEST, api.patch(name, &params, &Patch::Merge(patch)))
             .await
             .context("the API server does not answer")?
             .with_context(|| format!("cannot annotate {name}"))?;
@@ -88,19 +108,14 @@ impl Stage {
     }
 
     pub async fn look(&self) -> anyhow::Result<Seen> {
-        let params = ListParams::default();
-        let listed = timeout(REQUEST, self.triggers.list(&params))
-            .await
-            .context("the API server does not answer")?
-            .context("cannot list the examples")?;
-        let statuses = listed.items.into_iter().map(|object| {
-            let name = object.name_any();
-            let status = object.data.get("status").cloned().map(serde_json::from_value).transpose();
-            let status = status.with_context(|| format!("cannot read the status of {name}"))?;
-            Ok((name, status))
+        let triggers = listed(&self.triggers).await?;
+        let schedule_of = triggers.iter().filter_map(|object| {
+            Some((object.name_any(), object.labels().get("pipekick.dev/schedule")?.clone()))
         });
+        let schedule_of = schedule_of.collect();
+        let schedules = statuses(listed(&self.schedules).await?)?;
         // Before GitLab is asked: what status knows, GitLab must know.
-        let statuses = statuses.collect::<anyhow::Result<_>>()?;
+        let statuses = statuses(triggers)?;
         let ledger = self.gitlab.ledger();
         let fired_twice = ledger.duplicate_fire_ids().into_iter().map(str::to_owned).collect();
         let made = ledger.pipelines.iter().map(|record| Made {
@@ -108,8 +123,13 @@ impl Stage {
             project: record.project.clone(),
             fire_id: record.fire_id.clone(),
             status: self.gitlab.pipeline_status(record.id),
+            tick: record
+                .params
+                .get("pipekick")
+                .and_then(|ours| ours["scheduled_time"].as_str()?.parse().ok()),
         });
-        Ok(Seen { statuses, made: made.collect(), fired_twice })
+        let made = made.collect();
+        Ok(Seen { statuses, schedules, schedule_of, made, fired_twice })
     }
 
     /// Ends it, without blocking the runtime.
@@ -118,14 +138,50 @@ impl Stage {
     }
 }
 
+async fn listed(api: &Api<DynamicObject>) -> anyhow::Result<Vec<DynamicObject>> {
+    let listed = timeout(REQUEST, api.list(&ListParams::default())).await;
+    Ok(listed.context("the API server does not answer")?.context("cannot list the examples")?.items)
+}
+
+/// By the objects' names.
+fn statuses<S: DeserializeOwned>(objects: Vec<DynamicObject>) -> anyhow::Result<BTreeMap<String, Option<S>>> {
+    let status = |object: DynamicObject| {
+        let name = object.name_any();
+        let status = object.data.get("status").cloned().map(serde_json::from_value).transpose();
+        let status = status.with_context(|| format!("cannot read the status of {name}"))?;
+        Ok((name, status))
+    };
+    objects.into_iter().map(status).collect()
+}
+
 impl Seen {
+    pub fn schedule(&self, name: &str) -> Option<&ScheduleStatus> {
+        self.schedules.get(name)?.as_ref()
+    }
+
+    /// The children of a schedule, the newest last.
+    pub fn children(&self, schedule: &str) -> Vec<&TriggerStatus> {
+        let ours = |name: &String| self.schedule_of.get(name).is_some_and(|of| of == schedule);
+        let mut children: Vec<&TriggerStatus> = self
+            .statuses
+            .iter()
+            .filter(|(name, _)| ours(name))
+            .filter_map(|(_, status)| status.as_ref())
+            .collect();
+        children.sort_by_key(|status| status.run.as_ref().map(|run| run.intended_at));
+        children
+    }
+
     pub fn status(&self, name: &str) -> Option<&TriggerStatus> {
         self.statuses.get(name)?.as_ref()
     }
 
-    /// What is no example of ours.
+    /// What is no example of ours, nor a child of one.
     pub fn others(&self) -> impl Iterator<Item = (&str, Option<&TriggerStatus>)> {
-        let ours = |name: &str| EXAMPLES.iter().any(|example| example.name == name);
+        let ours = |name: &str| {
+            let child = |schedule: &Timed| self.schedule_of.get(name).is_some_and(|of| of == schedule.name);
+            EXAMPLES.iter().any(|example| example.name == name) || SCHEDULES.iter().any(child)
+        };
         self.statuses
             .iter()
             .filter(move |(name, _)| !ours(name))
@@ -141,6 +197,7 @@ fn example(name: &str) -> PathBuf {
 mod tests {
     use super::*;
     use crate::demo::examples::Example;
+    use crate::demo::schedules::Meant;
 
     #[test]
     fn every_example_has_its_file_and_its_project_in_the_simulated_gitlab() {
@@ -148,6 +205,19 @@ mod tests {
         for &Example { name, project, .. } in EXAMPLES {
             let manifest = read(&example(name)).unwrap();
             for line in [format!("\n  name: {name}\n"), format!("\n    project: {project}\n")] {
+                assert!(manifest.contains(&line), "{name}: {line}");
+            }
+            assert!(seed.projects.iter().any(|known| known.path == project), "{project}");
+        }
+        for &Timed { name, project, meant } in SCHEDULES {
+            let manifest = read(&example(name)).unwrap();
+            let mut lines = vec![format!("\n  name: {name}\n"), format!("\n        project: {project}\n")];
+            if let Meant::Asked { value, schedule, zone } = meant {
+                lines.push(format!("\n  schedule: \"{schedule}\"\n  timeZone: {zone}\n"));
+                lines.push(format!("pipekick next '{schedule}' --time-zone {zone}"));
+                lines.push(format!("{name} -n demo pipekick.dev/fire={value}\n"));
+            }
+            for line in lines {
                 assert!(manifest.contains(&line), "{name}: {line}");
             }
             assert!(seed.projects.iter().any(|known| known.path == project), "{project}");

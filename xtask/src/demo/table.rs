@@ -1,6 +1,7 @@
 //! The table, as lines of text. Pure: the screen puts them where they belong.
 
 use jiff::Timestamp;
+use pipekick_core::domain::schedule::ScheduleStatus;
 use pipekick_core::domain::{Phase, TriggerStatus};
 
 use super::course::End;
@@ -56,6 +57,18 @@ impl Row {
             seconds: pipeline.and_then(|pipeline| pipeline.duration_seconds).or_else(running),
             message: status.and_then(|status| status.message.clone()).unwrap_or_default(),
         }
+    }
+
+    /// A schedule: what its newest child does, and what it says itself.
+    pub fn of_schedule(
+        mark: Mark,
+        name: &str,
+        schedule: Option<&ScheduleStatus>,
+        newest: Option<&TriggerStatus>,
+        now: Timestamp,
+    ) -> Self {
+        let message = schedule.and_then(|status| status.message.clone()).unwrap_or_default();
+        Self { message, ..Self::new(mark, name, newest, now) }
     }
 
     fn phase(&self) -> String {

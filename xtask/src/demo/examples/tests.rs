@@ -7,7 +7,7 @@ fn example(name: &str) -> Example {
 }
 
 fn made(id: u64, project: &str, status: GitLabStatus) -> Made {
-    Made { id, project: project.into(), fire_id: Some(format!("f{id}")), status: Some(status) }
+    Made { id, project: project.into(), fire_id: Some(format!("f{id}")), status: Some(status), tick: None }
 }
 
 fn status(phase: &str, reason: &str, message: &str, pipeline: Option<(u64, &str)>) -> Value {
