@@ -12,6 +12,7 @@ mod helm;
 mod measure;
 mod measure_floor;
 mod measure_operator;
+mod measure_schedules;
 mod soak;
 mod test;
 
@@ -62,6 +63,9 @@ enum Command {
         /// A tenth of everything: to try the tool, not to quote it.
         #[arg(long)]
         quick: bool,
+        /// Schedules instead: 1,000 on one instant, and 10,000 over ten minutes. Half an hour.
+        #[arg(long)]
+        schedules: bool,
     },
     /// Kill operators over and over under load, and judge by GitLab's ledger: nothing twice, nothing lost.
     Soak(soak::Soak),
@@ -92,7 +96,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Ci => ci::ci(),
         Command::Generated { check } => generated::generated(check),
         Command::Chart { write } => chart::chart(write),
-        Command::Measure { quick } => measure::measure(quick),
+        Command::Measure { quick, schedules } => measure::measure(quick, schedules),
         Command::Soak(soak) => soak::run(&soak),
     }
 }

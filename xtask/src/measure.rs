@@ -17,6 +17,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client, Config};
+use pipekick_sandbox::controlplane::{ControlPlane, Kubeconfig};
 use pipekick_sandbox::gitlab::{GitlabSim, Handle, Seed};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -27,6 +28,7 @@ use crate::ci_steps::{cargo, run};
 use crate::controlplane;
 use crate::measure_floor::{count_writes_before_answer, floor, run_by_hand};
 use crate::measure_operator::Operator;
+use crate::measure_schedules;
 
 pub const NAMESPACE: &str = "measure";
 const FLOOR_NAMESPACE: &str = "measure-floor";
@@ -67,21 +69,24 @@ struct Scale {
 
 /// Measures, and prints a table. A development build of this program makes a release build of itself and of the
 /// operator first: the simulator and the floor must not be slower than what they are compared with.
-pub fn measure(quick: bool) -> anyhow::Result<()> {
+pub fn measure(quick: bool, schedules: bool) -> anyhow::Result<()> {
     if cfg!(debug_assertions) {
         run(cargo(["build", "--release", "--locked", "--package", "pipekick", "--package", "xtask"]))?;
         let program = target_dir().join("release/xtask");
         let mut again = std::process::Command::new(program);
-        again.arg("measure").args(quick.then_some("--quick"));
+        again.arg("measure").args(quick.then_some("--quick")).args(schedules.then_some("--schedules"));
         ensure!(again.status()?.success(), "the release build of xtask could not measure");
         return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if schedules {
+        return runtime.block_on(measure_schedules::measure(quick));
     }
     let scale = if quick {
         Scale { one_by_one: 50, followed: 10, burst: 200, settled: 300, idle: Duration::from_secs(6) }
     } else {
         Scale { one_by_one: 500, followed: 100, burst: 2000, settled: 3000, idle: Duration::from_secs(60) }
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(all(&scale))
 }
 
@@ -130,7 +135,7 @@ impl Bench {
     }
 
     /// A counter of the API server's own, summed over all lines that have these labels.
-    async fn requests(&self, labels: &[&str]) -> anyhow::Result<f64> {
+    pub async fn requests(&self, labels: &[&str]) -> anyhow::Result<f64> {
         let request = kube::core::Request::new("/metrics").list(&ListParams::default())?;
         let text = self.cluster.request_text(request).await?;
         let lines = text.lines().filter(|line| line.starts_with("apiserver_request_total{"));
@@ -147,7 +152,7 @@ impl Bench {
     }
 
     /// Waits until every one of `count` triggers stands in a phase that `wanted` knows.
-    async fn settled(&self, count: usize, wanted: &[&str]) -> anyhow::Result<()> {
+    pub async fn settled(&self, count: usize, wanted: &[&str]) -> anyhow::Result<()> {
         let began = Instant::now();
         loop {
             let objects = self.triggers(NAMESPACE).list(&ListParams::default()).await?.items;
@@ -163,7 +168,8 @@ impl Bench {
     }
 }
 
-async fn all(scale: &Scale) -> anyhow::Result<()> {
+/// A control plane, the operator's kubeconfig, GitLab, and what triggers need.
+pub async fn stage() -> anyhow::Result<(ControlPlane, Kubeconfig, Bench)> {
     let (plane, kubeconfig) = controlplane::start().await?;
     let gitlab = Arc::new(GitlabSim::start(Seed::from_yaml(SEED)?)?);
     let post = Client::try_from(Config::new(gitlab.url().parse()?))?;
@@ -171,6 +177,11 @@ async fn all(scale: &Scale) -> anyhow::Result<()> {
     for namespace in [NAMESPACE, FLOOR_NAMESPACE] {
         plane.apply(&furniture(namespace, bench.gitlab.url())).await?;
     }
+    Ok((plane, kubeconfig, bench))
+}
+
+async fn all(scale: &Scale) -> anyhow::Result<()> {
+    let (plane, kubeconfig, bench) = stage().await?;
     let mut table = Table::default();
 
     eprintln!("floor: {} triggers one after the other, without the operator", scale.one_by_one);
@@ -265,7 +276,7 @@ stringData:
     )
 }
 
-fn fired_spec() -> Value {
+pub fn fired_spec() -> Value {
     json!({
         "gitlab": {"project": FIRED, "triggerTokenRef": {"name": SECRET, "key": "trigger"}},
         "ref": "main", "variables": [{"name": "DEPLOY_ENV", "value": "production"}],
@@ -341,7 +352,7 @@ async fn writes(bench: &Bench, scale: &Scale, table: &mut Table) -> anyhow::Resu
 }
 
 /// What is done for each name of a burst, [`CREATORS`] of them at a time.
-async fn at_once<F>(bench: &Bench, names: Vec<String>, work: fn(Bench, String) -> F) -> anyhow::Result<()>
+pub async fn at_once<F>(bench: &Bench, names: Vec<String>, work: fn(Bench, String) -> F) -> anyhow::Result<()>
 where
     F: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
@@ -418,33 +429,33 @@ async fn burst(bench: &Bench, scale: &Scale, operator: &Operator, table: &mut Ta
     Ok(())
 }
 
-fn percentile(times: &[f64], percent: usize) -> f64 {
+pub fn percentile(times: &[f64], percent: usize) -> f64 {
     let mut sorted = times.to_vec();
     sorted.sort_by(f64::total_cmp);
     let at = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
     sorted.get(at).copied().unwrap_or(f64::NAN)
 }
 
-fn count(many: usize) -> f64 {
+pub fn count(many: usize) -> f64 {
     f64::from(u32::try_from(many).unwrap_or(u32::MAX))
 }
 
 /// What was found.
 #[derive(Default)]
-struct Table(Vec<[String; 4]>);
+pub struct Table(Vec<[String; 4]>);
 
 impl Table {
-    fn row(&mut self, what: &str, found: String, goal: &str, met: bool) {
+    pub fn row(&mut self, what: &str, found: String, goal: &str, met: bool) {
         let met = if met { "yes" } else { "**no**" };
         self.0.push([what.into(), found, goal.into(), met.into()]);
     }
 
     /// A figure without a goal.
-    fn note(&mut self, what: &str, found: String) {
+    pub fn note(&mut self, what: &str, found: String) {
         self.0.push([what.into(), found, String::new(), String::new()]);
     }
 
-    fn print(&self) {
+    pub fn print(&self) {
         println!("| figure | measured | goal | met |\n| --- | --- | --- | --- |");
         for [what, found, goal, met] in &self.0 {
             println!("| {what} | {found} | {goal} | {met} |");

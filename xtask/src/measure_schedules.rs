@@ -1,0 +1,223 @@
+//! `cargo xtask measure --schedules`: how soon after its instant a tick is fired, one alone and many together, and what a
+//! schedule costs in memory and writes.
+//!
+//! *Lateness* is from the instant that the tick names to the arrival of its POST at the simulator, whose clock is this
+//! machine's. The runs of these schedules are not followed.
+
+#![allow(clippy::disallowed_methods, reason = "measures; decides nothing that a user sees")]
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use k8s_openapi::jiff::tz::TimeZone;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::Api;
+use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::json;
+use tokio::time::sleep;
+
+use crate::measure::{Bench, NAMESPACE, PATIENCE, Table, at_once, count, fired_spec, percentile, stage};
+use crate::measure_operator::Operator;
+
+/// How much of everything.
+struct Scale {
+    /// Schedules on one instant.
+    together: usize,
+    /// Schedules spread over `minutes`, evenly.
+    spread: usize,
+    minutes: usize,
+    settle: Duration,
+}
+
+/// Longer than the creates of all schedules of one instant take.
+const LEAD: SignedDuration = SignedDuration::from_secs(90);
+
+pub async fn measure(quick: bool) -> anyhow::Result<()> {
+    let scale = if quick {
+        Scale { together: 100, spread: 200, minutes: 2, settle: Duration::from_secs(6) }
+    } else {
+        Scale { together: 1_000, spread: 10_000, minutes: 10, settle: Duration::from_secs(60) }
+    };
+    let (plane, kubeconfig, bench) = stage().await?;
+    let mut table = Table::default();
+
+    let mut operator = Operator::start(&plane, &kubeconfig, bench.gitlab.url()).await?;
+    sleep(scale.settle).await;
+    let idle = operator.resident();
+    together(&bench, &scale, &operator, idle, &mut table).await?;
+    operator.stop().await?;
+    clear(&bench).await?;
+
+    let mut operator = Operator::start(&plane, &kubeconfig, bench.gitlab.url()).await?;
+    spread(&bench, &scale, &mut table).await?;
+    if let (Some(idle), Some(full)) = (idle, operator.resident()) {
+        let name = format!("resident with {} schedules and as many children", scale.spread);
+        table.note(&name, format!("{full:.1} MiB ({idle:.1} MiB idle)"));
+    }
+    operator.stop().await?;
+    let duplicates = bench.gitlab.ledger().duplicate_fire_ids().len();
+    table.row("fire ids with two pipelines", duplicates.to_string(), "0", duplicates == 0);
+    plane.stop().await;
+    table.print();
+    Ok(())
+}
+
+fn schedules(bench: &Bench) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("pipekick.dev", "v1alpha1", "PipelineSchedule");
+    Api::namespaced_with(bench.cluster.clone(), NAMESPACE, &ApiResource::from_gvk(&kind))
+}
+
+/// A name tells the minute and the hour at which its schedule ticks once a day: `together-30-2-17`.
+async fn create(bench: Bench, name: String) -> anyhow::Result<()> {
+    let mut parts = name.split('-').skip(1);
+    let minute = parts.next().context("a minute")?;
+    let hour = parts.next().context("an hour")?;
+    let object = serde_json::from_value(json!({
+        "apiVersion": "pipekick.dev/v1alpha1", "kind": "PipelineSchedule",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "schedule": format!("{minute} {hour} * * *"),
+            "triggerTemplate": {"spec": fired_spec()},
+        },
+    }))?;
+    schedules(&bench).create(&PostParams::default(), &object).await?;
+    Ok(())
+}
+
+/// `kind-MINUTE-HOUR-NUMBER` for an instant.
+fn name(kind: &str, tick: Timestamp, number: usize) -> String {
+    let civil = tick.to_zoned(TimeZone::UTC);
+    format!("{kind}-{}-{}-{number}", civil.minute(), civil.hour())
+}
+
+/// The first full minute at least this much later.
+fn full_minute(after: Timestamp) -> anyhow::Result<Timestamp> {
+    Ok(Timestamp::from_second((after.as_second() / 60 + 1) * 60)?)
+}
+
+/// Milliseconds between the tick and the POST, of every schedule whose name begins so.
+async fn lateness(bench: &Bench, kind: &str, wanted: usize, until: Timestamp) -> anyhow::Result<Vec<f64>> {
+    let prefix = format!("{NAMESPACE}/{kind}-");
+    loop {
+        let ledger = bench.gitlab.ledger();
+        let late = ledger.pipelines.iter().filter_map(|pipeline| {
+            let ours = pipeline.params.get("pipekick")?;
+            ours["object"].as_str()?.starts_with(&prefix).then_some(())?;
+            let tick: Timestamp = ours["scheduled_time"].as_str()?.parse().ok()?;
+            let call = ledger.calls.get(usize::try_from(pipeline.call).ok()?.checked_sub(1)?)?;
+            Some(call.at.duration_since(tick).as_secs_f64() * 1000.0)
+        });
+        let late: Vec<f64> = late.collect();
+        if late.len() >= wanted {
+            ensure!(late.len() == wanted, "{} pipelines for {wanted} ticks", late.len());
+            return Ok(late);
+        }
+        let over = bench.gitlab.now().duration_since(until).as_secs() > 180;
+        ensure!(!over, "only {} of {wanted} ticks were fired", late.len());
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// What was asked of the API server until now: creates of children, writes of schedules' and of triggers' status, Events.
+async fn asked(bench: &Bench) -> anyhow::Result<[f64; 4]> {
+    let of = |resource: &'static str, more: &'static str| async move {
+        bench.requests(&[&format!("resource=\"{resource}\""), more]).await
+    };
+    Ok([
+        of("pipelinetriggers", "verb=\"POST\"").await?,
+        of("pipelineschedules", "subresource=\"status\"").await?,
+        of("pipelinetriggers", "subresource=\"status\"").await?,
+        of("events", "verb=\"POST\"").await?,
+    ])
+}
+
+async fn together(
+    bench: &Bench,
+    scale: &Scale,
+    operator: &Operator,
+    idle: Option<f64>,
+    table: &mut Table,
+) -> anyhow::Result<()> {
+    let many = scale.together;
+    let tick = full_minute(bench.gitlab.now() + LEAD)?;
+    eprintln!("together: {many} schedules, which tick at {tick}");
+    at_once(bench, (0..many).map(|n| name("together", tick, n)).collect(), create).await?;
+    ensure!(bench.gitlab.now() < tick, "the schedules were created too slowly for their instant");
+    // Until just before the tick, which is when only the schedules themselves are kept.
+    let rest: Duration = tick.duration_since(bench.gitlab.now()).try_into().unwrap_or_default();
+    sleep(rest.saturating_sub(Duration::from_secs(3))).await;
+    if let (Some(idle), Some(full)) = (idle, operator.resident()) {
+        let per_1000 = (full - idle) / count(many) * 1000.0;
+        table.row(
+            "resident, for each 1,000 schedules",
+            format!("{per_1000:.2} MiB"),
+            "≤ 3 MiB",
+            per_1000 <= 3.0,
+        );
+    }
+    let before = asked(bench).await?;
+    let late = lateness(bench, "together", many, tick).await?;
+    let at_last_post = asked(bench).await?;
+    let last = late.iter().copied().fold(0.0, f64::max) / 1000.0;
+    table.row(
+        &format!("{many} schedules on one instant, instant → last POST"),
+        format!("{last:.2} s"),
+        "≤ 6 s",
+        last <= 6.0,
+    );
+    table.note("the same, p50", format!("{:.2} s", percentile(&late, 50) / 1000.0));
+    let each = |after: [f64; 4]| {
+        let [child, schedule, trigger, event]: [f64; 4] =
+            std::array::from_fn(|n| (after[n] - before[n]) / count(many));
+        format!("{child:.2} creates, {schedule:.2} + {trigger:.2} status writes, {event:.2} Events")
+    };
+    table.note(
+        "for each tick, up to a second after the last POST (schedules' + triggers')",
+        each(at_last_post),
+    );
+    bench.settled(many, &["Fired"]).await?;
+    sleep(scale.settle).await;
+    table.note("for each tick, a while later", each(asked(bench).await?));
+    if let Some(full) = operator.resident() {
+        table.note(&format!("resident with {many} schedules and as many children"), format!("{full:.1} MiB"));
+    }
+    Ok(())
+}
+
+async fn spread(bench: &Bench, scale: &Scale, table: &mut Table) -> anyhow::Result<()> {
+    let many = scale.spread;
+    // Some 200 creates a second, with as much again to spare.
+    let lead = LEAD + SignedDuration::from_secs(i64::try_from(many / 50)?);
+    let first = full_minute(bench.gitlab.now() + lead)?;
+    eprintln!("spread: {many} schedules over {} minutes from {first}", scale.minutes);
+    let tick = |n: usize| -> anyhow::Result<Timestamp> {
+        Ok(first + SignedDuration::from_mins(i64::try_from(n % scale.minutes)?))
+    };
+    let mut names = Vec::with_capacity(many);
+    for n in 0..many {
+        names.push(name("spread", tick(n)?, n));
+    }
+    at_once(bench, names, create).await?;
+    ensure!(bench.gitlab.now() < first, "the schedules were created too slowly for their instants");
+    let last = tick(scale.minutes - 1)?;
+    let late = lateness(bench, "spread", many, last).await?;
+    let p99 = percentile(&late, 99);
+    let what = format!("{many} schedules over {} minutes, lateness", scale.minutes);
+    table.row(&format!("{what} p99"), format!("{p99:.0} ms"), "≤ 250 ms", p99 <= 250.0);
+    table.note(&format!("{what} p50"), format!("{:.0} ms", percentile(&late, 50)));
+    Ok(())
+}
+
+/// Deletes schedules and children: nobody collects garbage here.
+async fn clear(bench: &Bench) -> anyhow::Result<()> {
+    let began = Instant::now();
+    for api in [schedules(bench), bench.triggers(NAMESPACE)] {
+        api.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+        while !api.list(&ListParams::default().limit(1)).await?.items.is_empty() {
+            ensure!(began.elapsed() < PATIENCE, "the objects of before are not gone");
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+    Ok(())
+}
