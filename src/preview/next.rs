@@ -21,6 +21,9 @@ pub fn next(typed: &Next, now: Timestamp) -> Result<String, BadInput> {
     let Next { expression, time_zone, from, count, until, gap, fold, name, output } = typed;
     let from = from.as_deref().map_or(Ok(now), |text| instant("--from", text))?;
     let until = until.as_deref().map(|text| instant("--until", text)).transpose()?;
+    if until.is_some_and(|until| until <= from) {
+        return Err(BadInput("--until: write an instant later than --from".into()));
+    }
     let key = name.as_deref().map(hash_key).transpose()?;
     let pattern = Pattern::parse(expression, key.as_ref()).map_err(|error| match error {
         pipekick_core::domain::schedule::PatternError::NoHashKey => {

@@ -63,6 +63,9 @@ fn next_takes_gap_fold_and_name() {
 #[test]
 fn next_says_what_is_wrong() {
     assert_eq!(refused(&["next", "61 * * * *"], ""), "\"61 * * * *\": 61 in the minute field: 0-59");
+    assert!(
+        refused(&["next", "@daily", "--until", "2026-03-28T12:00:00Z"], "").ends_with("later than --from")
+    );
     assert!(refused(&["next", "H * * * *"], "").ends_with("add --name NAMESPACE/NAME"));
     assert!(refused(&["next", "H * * * *", "--name", "nightly"], "").ends_with("write NAMESPACE/NAME"));
     assert!(
@@ -140,7 +143,8 @@ fn simulate_says_what_is_wrong() {
     assert_eq!(refused(&backwards, MANIFEST), "--until: write an instant later than --from");
 }
 
-const PAGE: &str = include_str!("../../docs/schedules.md");
+const PAGES: [&str; 2] =
+    [include_str!("../../docs/schedules.md"), include_str!("../../docs/pipelineschedule.md")];
 
 /// The words of a command as a shell would split it: quotes of both kinds, no expansion.
 fn words(command: &str) -> Vec<String> {
@@ -161,10 +165,10 @@ fn words(command: &str) -> Vec<String> {
     words
 }
 
-/// What the page says somebody would see, as (command, output).
-fn shown_on_the_page() -> Vec<(String, String)> {
+/// What a page says somebody would see, as (command, output).
+fn shown_on(page: &str) -> Vec<(String, String)> {
     let mut shown: Vec<(String, String)> = Vec::new();
-    for block in PAGE.split("```console\n").skip(1) {
+    for block in page.split("```console\n").skip(1) {
         let block = block.split("```").next().unwrap().replace("\\\n", " ");
         for line in block.lines() {
             match line.strip_prefix("$ ") {
@@ -181,12 +185,16 @@ fn shown_on_the_page() -> Vec<(String, String)> {
 }
 
 #[test]
-fn every_example_of_the_page_answers_what_the_page_says() {
+fn every_example_of_the_pages_answers_what_they_say() {
     let mut manifest = String::new();
     let mut answered = 0;
-    for (command, output) in shown_on_the_page() {
+    for (command, output) in PAGES.into_iter().flat_map(shown_on) {
         if command.starts_with("cat ") {
             manifest = output;
+            continue;
+        }
+        // Those need a cluster.
+        if command.starts_with("kubectl ") {
             continue;
         }
         let (command, refused) = match command.split_once("; echo") {
@@ -205,13 +213,15 @@ fn every_example_of_the_page_answers_what_the_page_says() {
         assert_eq!(said, output, "{command}");
         answered += 1;
     }
-    assert!(answered >= 5, "the page lost its examples: {answered}");
+    assert!(answered >= 9, "the pages lost their examples: {answered}");
 }
 
 #[test]
 fn every_command_in_the_pages_tables_can_be_run_as_it_stands() {
     let mut run = 0;
-    for command in PAGE.split('`').filter_map(|text| text.strip_prefix("pipekick next ")) {
+    for command in
+        PAGES.iter().flat_map(|page| page.split('`')).filter_map(|text| text.strip_prefix("pipekick next "))
+    {
         let mut words = words(command);
         words.insert(0, "next".into());
         let line: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -220,5 +230,40 @@ fn every_command_in_the_pages_tables_can_be_run_as_it_stands() {
         }
         run += 1;
     }
-    assert!(run >= 5, "the page lost its commands: {run}");
+    assert!(run >= 5, "the pages lost their commands: {run}");
+}
+
+/// The sources in which tests of schedules stand.
+fn sources(directory: &std::path::Path, text: &mut String) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            *text += &std::fs::read_to_string(path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn every_rule_of_schedules_names_tests_that_there_are() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut text = String::new();
+    for directory in ["core/src", "core/tests", "src", "tests"] {
+        sources(&root.join(directory), &mut text);
+    }
+    let page = std::fs::read_to_string(root.join("docs/schedule-rules.md")).unwrap();
+    let mut rules = 0;
+    for (rule, tests) in page.lines().filter_map(|line| line.strip_prefix("| ")?.rsplit_once(" | ")) {
+        if rule == "rule" || rule == "---" {
+            continue;
+        }
+        let named: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "no test holds: {rule}");
+        for name in named {
+            assert!(text.contains(&format!("fn {name}(")), "{rule}: there is no test {name}");
+        }
+        rules += 1;
+    }
+    assert!(rules >= 40, "the page lost its rules: {rules}");
 }
