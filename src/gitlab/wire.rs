@@ -278,16 +278,6 @@ pub struct Version {
     pub version: String,
 }
 
-impl Version {
-    /// Whether it is this release or a later one; none if GitLab's words for it cannot be read.
-    #[must_use]
-    pub fn at_least(&self, major: u32, minor: u32) -> Option<bool> {
-        let mut parts = self.version.split(['.', '-']);
-        let mut part = || parts.next()?.parse::<u32>().ok();
-        Some((part()?, part()?) >= (major, minor))
-    }
-}
-
 /// `GET /user`: whom an access token acts for.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct User {
@@ -459,24 +449,6 @@ mod tests {
         for (body, expected) in cases {
             let said = GitLabSays::parse(body.as_bytes());
             assert_eq!(said, expected.map(|(shape, text)| GitLabSays { shape, text: text.into() }), "{body}");
-        }
-    }
-
-    #[test]
-    fn a_version_is_compared_by_its_numbers() {
-        let at_least = |text: &str| Version { version: text.into() }.at_least(17, 11);
-        let cases = [
-            ("17.11.0-ee", Some(true)),
-            ("18.0.1", Some(true)),
-            ("17.9.8-ee", Some(false)),
-            ("17.11-pre", Some(true)),
-            ("16.11.10", Some(false)),
-            ("master", None),
-            ("18", None),
-            ("", None),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(at_least(text), expected, "{text}");
         }
     }
 

@@ -96,7 +96,7 @@ const BREAKS: &[Break] = &[
     Break {
         name: "a-repeat-does-not-compare",
         rule: "What is sent is what the run's digest names",
-        file: "core/src/decide/trigger.rs",
+        file: "core/src/decide/trigger/repeat.rs",
         takes: "Compared::Changed => false,",
         puts: "Compared::Changed => true,",
         caught_by: model(&["--test", "model", "one_operator_meets_a_fault_and_an_edit"]),

@@ -1,5 +1,6 @@
 //! Decisions: pure and total. Bad input is a status with a reason, never a `Result`.
 
+mod action;
 pub mod image_update;
 pub mod schedule;
 pub mod summary;

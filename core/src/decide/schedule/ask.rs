@@ -2,17 +2,15 @@
 //! the high-water mark.
 
 use super::{ChildCause, ChildOrder, Draft, request_name};
+use crate::decide::action::told_apart;
 use crate::domain::Reason;
 use crate::domain::schedule::{ConcurrencyPolicy, ScheduleSpec};
 use crate::domain::status::{Answered, Handled};
 
-/// Longest value that is told apart: status repeats it.
-const REQUEST_MAX: usize = 256;
-
 impl Draft<'_> {
     /// The value of the annotation, if it was not answered yet.
     pub(super) fn asked(&self) -> Option<String> {
-        let value: String = self.seen.schedule.fire.as_ref()?.chars().take(REQUEST_MAX).collect();
+        let value = told_apart(self.seen.schedule.fire.as_ref()?);
         let answered = self.status.last_handled.fire.as_ref().is_some_and(|handled| handled.value == value);
         (!value.is_empty() && !answered).then_some(value)
     }

@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 
 use super::{Draft, FirstSight, end};
+use crate::decide::action::told_apart;
 use crate::decide::summary::Standing;
 use crate::domain::digest::Compared;
 use crate::domain::run::CauseKind;
@@ -11,9 +12,6 @@ use crate::domain::status::{Answered, Handled};
 use crate::domain::{
     Attempt, Cause, FireId, FireOn, LastAttempt, Phase, Reason, Run, Spec, Target, TriggerStatus, Variable,
 };
-
-/// Longest value of `pipekick.dev/fire` that is told apart: status repeats it.
-const REQUEST_MAX: usize = 256;
 
 impl Draft<'_> {
     pub(super) fn begin(&mut self) {
@@ -70,8 +68,7 @@ impl Draft<'_> {
     pub(super) fn asked(&self) -> Option<String> {
         let TriggerStatus { last_handled, run, history, waiting, .. } = &self.status;
         let stands = self.seen.trigger.fire.as_ref();
-        let value: String =
-            stands.map_or_else(String::new, |value| value.chars().take(REQUEST_MAX).collect());
+        let value = stands.map_or_else(String::new, |value| told_apart(value));
         let answered = last_handled.fire.as_ref().is_some_and(|handled| handled.value == value)
             || run.as_ref().and_then(|run| run.request.as_ref()) == Some(&value)
             || history.iter().any(|entry| entry.request.as_ref() == Some(&value));

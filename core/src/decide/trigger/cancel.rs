@@ -15,14 +15,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::super::summary::names_something_missing;
 use super::{CancelOrder, Draft, Effect, access_of, end, follow_of, later};
+use crate::decide::action::{seq_of, unanswered};
+use crate::decide::summary::names_something_missing;
 use crate::domain::run::CancelCause;
 use crate::domain::status::{Answered, Handled};
 use crate::domain::{Cancelled, Phase, PipelineStatus, Reason, Run, Sighting, Span};
 
-/// Longest value that is told apart: status repeats it.
-const VALUE_MAX: usize = 256;
 /// What was refused is asked again this often: a token or a role may have been mended meanwhile.
 const REFUSED_AGAIN: Duration = Duration::from_secs(600);
 /// What was taken, and has not ended since, is asked again: somebody may have started a job again meanwhile.
@@ -41,11 +40,6 @@ pub fn cancel_again(brought: &Cancelled, count: u32) -> Duration {
     }
 }
 
-/// `12`; `#anything` at the end makes a value new.
-fn seq_of(value: &str) -> Option<u64> {
-    value.split_once('#').map_or(value, |(seq, _)| seq).trim().parse().ok()
-}
-
 /// Who wanted it, as a message says it.
 pub(super) const fn words(by: CancelCause) -> &'static str {
     match by {
@@ -59,12 +53,8 @@ pub(super) const fn words(by: CancelCause) -> &'static str {
 impl Draft<'_> {
     /// Answers the annotation `pipekick.dev/cancel`, once per value. It works while suspended and paused.
     pub(super) fn heed_cancel(&mut self) {
-        let Some(asked) = &self.seen.trigger.cancel else { return };
-        let value: String = asked.chars().take(VALUE_MAX).collect();
-        let handled = self.status.last_handled.cancel.as_ref().is_some_and(|handled| handled.value == value);
-        if handled || value.trim().is_empty() {
-            return;
-        }
+        let handled = self.status.last_handled.cancel.as_ref();
+        let Some(value) = unanswered(self.seen.trigger.cancel.as_ref(), handled) else { return };
         let answer = match (seq_of(&value), &self.status.run) {
             (None, _) => Answered::Invalid,
             (Some(seq), Some(run)) if run.seq == seq => self.cancel_as_asked(),
@@ -304,16 +294,6 @@ const fn is_followed(run: &Run) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_value_names_a_run_and_nonsense_names_none() {
-        for (value, expected) in [("12", Some(12)), (" 3 #again", Some(3)), ("1#", Some(1)), ("0", Some(0))] {
-            assert_eq!(seq_of(value), expected, "{value}");
-        }
-        for nonsense in ["", "#", "x", "12:refire", "-1", "1.0", "true"] {
-            assert_eq!(seq_of(nonsense), None, "{nonsense}");
-        }
-    }
 
     #[test]
     fn trouble_backs_off_and_everything_else_has_its_time() {

@@ -4,12 +4,10 @@ use std::str::FromStr;
 
 use super::absorb::accept;
 use super::{Draft, Effect, LookAt, access_of, end};
+use crate::decide::action::{said, seq_of, unanswered};
 use crate::decide::summary::Standing;
 use crate::domain::status::{Answered, Handled};
 use crate::domain::{FireId, LastAttempt, Named, Phase, Pipeline, PipelineStatus, Reason, Report, Run};
-
-/// Longest value that is told apart: status repeats it.
-const VALUE_MAX: usize = 256;
 
 /// `12:refire`, `12:abandon`, `12:adopt=345`; `#anything` at the end makes a value new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,26 +27,21 @@ impl FromStr for Order {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let text = text.split_once('#').map_or(text, |(order, _)| order).trim();
-        let (seq, verb) = text.split_once(':').ok_or(())?;
+        let (seq, verb) = said(text).split_once(':').ok_or(())?;
         let verb = match verb.trim() {
             "refire" => Verb::Refire,
             "abandon" => Verb::Abandon,
             other => Verb::Adopt(other.strip_prefix("adopt=").ok_or(())?.trim().parse().map_err(|_| ())?),
         };
-        Ok(Self { seq: seq.trim().parse().map_err(|_| ())?, verb })
+        Ok(Self { seq: seq_of(seq).ok_or(())?, verb })
     }
 }
 
 impl Draft<'_> {
     /// Answers the annotation, once per value.
     pub(super) fn resolve(&mut self) {
-        let Some(asked) = &self.seen.trigger.resolve else { return };
-        let value: String = asked.chars().take(VALUE_MAX).collect();
-        let handled = self.status.last_handled.resolve.as_ref().is_some_and(|handled| handled.value == value);
-        if handled || value.trim().is_empty() {
-            return;
-        }
+        let handled = self.status.last_handled.resolve.as_ref();
+        let Some(value) = unanswered(self.seen.trigger.resolve.as_ref(), handled) else { return };
         let answer = match (value.parse::<Order>(), &self.status.run) {
             (Err(()), _) => Some(Answered::Invalid),
             (Ok(order), Some(run)) if order.seq == run.seq && can_be_resolved(run) => {

@@ -20,6 +20,7 @@ use super::absorb::{back_off, failure, progress};
 use super::cancel::in_time;
 use super::look::LOOK_INTERVAL;
 use super::{Draft, Effect, INTENT_MAX_AGE, LookAt, RetryOrder, access_of, end, later};
+use crate::decide::action::{seq_of, unanswered};
 use crate::decide::summary::Standing;
 use crate::domain::status::{Answered, Handled};
 use crate::domain::{
@@ -30,8 +31,6 @@ use crate::domain::{
 pub const RETRY_TRIES: u32 = 5;
 /// Longest wait before failed jobs are started again, however often `backoff` was doubled.
 const BACKOFF_MAX: Duration = Duration::from_secs(3600);
-/// Longest value of the annotation that is told apart: status repeats it.
-const VALUE_MAX: usize = 256;
 
 impl Draft<'_> {
     /// A run that has just failed by its jobs, and may be retried, goes on instead.
@@ -309,13 +308,12 @@ impl Draft<'_> {
 
     /// Answers the annotation, once per value.
     pub(super) fn asked_to_retry(&mut self) {
-        let Some(asked) = &self.seen.trigger.retry else { return };
-        let value: String = asked.chars().take(VALUE_MAX).collect();
-        let handled = self.status.last_handled.retry.as_ref().is_some_and(|handled| handled.value == value);
-        if handled || value.trim().is_empty() || self.effect != Effect::Nothing {
+        let handled = self.status.last_handled.retry.as_ref();
+        let Some(value) = unanswered(self.seen.trigger.retry.as_ref(), handled) else { return };
+        if self.effect != Effect::Nothing {
             return;
         }
-        let answer = match (sequence(&value), &self.status.run) {
+        let answer = match (seq_of(&value), &self.status.run) {
             (None, _) => Some(Answered::Invalid),
             (Some(seq), Some(run)) if seq == run.seq => self.retry_as_asked(&value),
             (Some(_), _) => Some(Answered::Ignored),
@@ -356,11 +354,6 @@ impl Draft<'_> {
             }
         }
     }
-}
-
-/// `12`, `12#anything`.
-fn sequence(value: &str) -> Option<u64> {
-    value.split_once('#').map_or(value, |(seq, _)| seq).trim().parse().ok()
 }
 
 fn none_yet() -> Retry {
@@ -425,16 +418,6 @@ fn say_sent(run: &mut Run) {
 mod tests {
     use super::*;
     use crate::domain::Span;
-
-    #[test]
-    fn the_annotation_names_a_run_by_its_number() {
-        for (value, seq) in [("12", Some(12)), (" 3 #again", Some(3)), ("12#", Some(12))] {
-            assert_eq!(sequence(value), seq, "{value}");
-        }
-        for nonsense in ["", "x", "12:retry", "-1", "1.0", "#1", "true"] {
-            assert_eq!(sequence(nonsense), None, "{nonsense}");
-        }
-    }
 
     #[test]
     fn the_wait_doubles_up_to_an_hour_unless_more_is_asked_for() {
