@@ -3,6 +3,7 @@
 pub mod crd;
 pub mod json;
 pub mod schedule;
+mod size;
 pub mod trigger;
 pub mod variables;
 

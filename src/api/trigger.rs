@@ -18,6 +18,7 @@ use pipekick_core::domain::{
 use serde::{Deserialize, Serialize};
 
 use super::json::{Inputs, Payload};
+use super::size::leaves_room;
 use super::variables::VariableSpec;
 
 /// The annotation that asks for a run; a new value asks anew.
@@ -82,7 +83,7 @@ pub const DEFAULT_HISTORY_LIMIT: usize = 5;
     validation = Rule::new("!has(self.retry) || has(self.gitlab.accessTokenRef)").message("retry needs gitlab.accessTokenRef: without an access token nobody knows whether the pipeline failed, nor can start its jobs again"),
     validation = Rule::new("!has(self.name) || has(self.gitlab.accessTokenRef)").message("name needs gitlab.accessTokenRef: a trigger token cannot name a pipeline"),
     validation = Rule::new("!has(self.historyDeletesPipelines) || !self.historyDeletesPipelines || has(self.gitlab.accessTokenRef)").message("historyDeletesPipelines needs gitlab.accessTokenRef, with a token whose user is Owner of the project"),
-    validation = Rule::new("!has(self.variables) || self.variables.map(v, has(v.value) ? size(v.value) : 0).sum() <= 131072").message("variables: all values together may have at most 131072 characters"),
+    validation = Rule::new("!has(self.variables) || self.variables.map(v, has(v.value) ? size(bytes(v.value)) : 0).sum() <= 131072").message("variables: all values together may have at most 131072 bytes: pass what is larger by reference, such as a URL"),
     validation = Rule::new("!has(self.variables) || !has(self.gitlab.triggerTokenRef) || !self.variables.exists(v, has(v.type) && v.type == 'File')").message("variables: GitLab takes type File by access token only: leave out gitlab.triggerTokenRef, or the type"),
     validation = Rule::new("!has(self.payload) || has(self.gitlab.triggerTokenRef)").message("payload needs gitlab.triggerTokenRef: GitLab keeps it for jobs only where a trigger token fires"),
 )]
@@ -101,7 +102,7 @@ pub struct PipelineTriggerSpec {
     )]
     pub git_ref: String,
 
-    /// CI/CD variables for the pipeline, at most 100. They outrank those of the project and of .gitlab-ci.yml.
+    /// CI/CD variables for the pipeline, at most 100, with values of at most 128 KiB together. They outrank those of the project and of .gitlab-ci.yml.
     /// Maintainers of the project and receivers of its pipeline webhooks can read the values. A change fires;
     /// the order does not matter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -123,16 +124,11 @@ pub struct PipelineTriggerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Payload>,
 
-    /// What fires by itself. Apply (when unset): the first sight of this object, and every change of a firing
-    /// field. Change: changes only; the first sight is the baseline. Request: nothing, only the annotation
-    /// pipekick.dev/fire, which works in every mode.
+    /// `kubectl explain` shows what stands at [`FireOn`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fire_on: Option<FireOn>,
 
-    /// What to do with a new cause (a change of a firing field, or a request) while a run is under way. Wait (when
-    /// unset): it is fired when that run has ended. Replace: that run's pipeline is cancelled, and the new cause is
-    /// fired once it has ended; needs gitlab.accessTokenRef. Either way causes that wait collapse into the newest
-    /// (status.waiting), and a run whose outcome is unknown is waited for.
+    /// `kubectl explain` shows what stands at [`ConcurrencyPolicy`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency_policy: Option<ConcurrencyPolicy>,
 
@@ -158,17 +154,11 @@ pub struct PipelineTriggerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_on_timeout: Option<bool>,
 
-    /// What becomes of a pipeline under way when this object is deleted. Orphan (when unset): it goes on in GitLab.
-    /// Cancel: it is cancelled; the finalizer pipekick.dev/cancel-pipeline holds the object until GitLab has taken
-    /// the request, at most for the operator's --cancel-patience (5m); needs gitlab.accessTokenRef.
+    /// `kubectl explain` shows what stands at [`DeletionPolicy`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
 
-    /// What to do when a request was sent, its reply was lost, and nobody can tell whether it made a pipeline.
-    /// Hold (when unset): wait for a person, so that there is at most one pipeline; the annotation
-    /// pipekick.dev/resolve frees it. Refire: send it again, so that there is at least one. With an access
-    /// token that may read the project's pipelines and their variables it is looked up, and this rarely
-    /// matters.
+    /// `kubectl explain` shows what stands at [`OnUnknown`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_unknown: Option<OnUnknown>,
 
@@ -195,8 +185,8 @@ pub struct PipelineTriggerSpec {
     pub history_limit: Option<u8>,
 
     /// While true, the pipeline of a run that leaves status.history is deleted in GitLab, with its jobs, logs and
-    /// artifacts. Needs accessTokenRef with scope api, of a user who is Owner of the project. What GitLab refuses
-    /// to delete is told in an Event and left alone. Unset: false.
+    /// artifacts; not while it runs. Needs accessTokenRef with scope api, of a user who is Owner of the project. What
+    /// GitLab refuses to delete, and what still runs many hours later, is told in an Event and left alone. Unset: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history_deletes_pipelines: Option<bool>,
 
@@ -404,6 +394,7 @@ impl PipelineTriggerSpec {
             history_deletes_pipelines,
             ttl_after_finished,
         } = self;
+        leaves_room(self)?;
         let GitLabSpec { url, project, trigger_token_ref, access_token_ref, ca_bundle_ref } = gitlab;
         let url = match url {
             Some(url) => url.parse().map_err(|e| problem("gitlab.url", &e))?,

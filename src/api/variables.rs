@@ -34,8 +34,7 @@ pub struct VariableSpec {
     /// unless it is optional. A change of the content does not fire by itself: annotate pipekick.dev/fire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_from: Option<ValueFromSpec>,
-    /// EnvVar (when unset): jobs get an environment variable. File: jobs get a file with the value, and its path in
-    /// the variable. GitLab takes File by access token only, so leave out gitlab.triggerTokenRef then.
+    /// `kubectl explain` shows what stands at [`VariableType`].
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<VariableType>,
     /// true: the value arrives as it is, although GitLab expands $NAME in values: each $ is sent as $$. In pipelines

@@ -141,8 +141,10 @@ pub(super) fn explain(
             let said = body.ok().map(|said| said.text.clone()).filter(|text| !text.is_empty());
             Meaning::FailedAtBirth { message: said.unwrap_or(answer) }
         }
-        // What was done has to be looked up, and what is seen then says more than the table can.
-        Then::Unclear | Then::NotSent => Meaning::Unclear { message: answer },
+        // What to do comes from what is seen when it is looked up.
+        Then::Unclear | Then::NotSent => {
+            Meaning::Unclear { message: format!("{answer}: {}", fill(row.means)) }
+        }
     }
 }
 

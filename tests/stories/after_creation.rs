@@ -5,10 +5,12 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use kube::api::PostParams;
 use kube::core::DynamicObject;
-use pipekick_sandbox::gitlab::{Fault, FaultRule, JobPlay, Outcome, Play, Role, Seed, Tests, Triggers};
+use pipekick_sandbox::gitlab::{
+    Fault, FaultRule, JobPlay, Outcome, Play, Role, Seed, Status, Tests, Triggers,
+};
 use serde_json::json;
 
-use crate::harness::gitlab::{failing, playing, quick};
+use crate::harness::gitlab::{failing, long, playing, quick};
 use crate::harness::{Seen, Story, Trigger, story};
 
 const RETRY: &str = "pipekick.dev/retry";
@@ -214,6 +216,23 @@ fn pipelines_of_runs_that_left_the_history_are_deleted() {
         let standing: Vec<bool> = ids.iter().map(|id| story.gitlab.pipeline_status(*id).is_some()).collect();
         assert_eq!(standing, [false, false, true, true], "the current run's and history's stay");
         assert_eq!(story.ledger().calls_to("delete").len(), 2);
+    });
+}
+
+#[test]
+fn the_pipeline_of_a_run_that_timed_out_is_not_deleted_while_it_runs() {
+    story(playing(long()), async |story| {
+        story.operator(&[]);
+        let trigger = Trigger::new("checkout").with("spec.historyLimit", 0).with("spec.timeout", "1s");
+        story.apply(&trigger.with("spec.historyDeletesPipelines", true)).await;
+        story.until_phase("checkout", "TimedOut").await;
+        let id = story.pipelines_of("checkout")[0].id;
+        story.ask("checkout", "again").await;
+        let put_off = |seen: &Seen| seen.at("status.deletions")[0]["tries"] == 1;
+        story.until("checkout", "put the deletion off", put_off).await;
+        story.let_pass().await;
+        assert_eq!(story.gitlab.pipeline_status(id), Some(Status::Running));
+        assert_eq!(story.ledger().calls_to("delete").len(), 0);
     });
 }
 

@@ -1,5 +1,6 @@
 //! What the documentation shows is what the API server takes, as it is written.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -42,6 +43,58 @@ fn every_example_is_accepted_as_written_and_refused_with_a_misspelt_field() {
             assert!(refused.is_some_and(|why| why.contains("misspelt")), "{place}, with a misspelt field");
         }
     });
+}
+
+/// A field of a CRD's schema, or of what stands in an example.
+type Field = Vec<String>;
+
+#[test]
+fn every_field_of_a_trigger_stands_in_an_example_and_every_field_of_its_status_on_its_page() {
+    const PAGE: &str = "docs/pipelinetrigger.md";
+    let crd = documents(&read("crds/pipekick.dev_pipelinetriggers.yaml"), "the CRD").remove(0);
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+
+    let mut shown = BTreeSet::new();
+    for Shown { object, .. } in of_page(PAGE) {
+        written(&object["spec"], &[], &mut shown);
+    }
+    let missing: Vec<String> =
+        declared(&schema["spec"]).iter().filter(|path| !shown.contains(*path)).map(|p| p.join(".")).collect();
+    assert!(missing.is_empty(), "no example on {PAGE} has {missing:?}");
+
+    let text = read(PAGE);
+    let words: BTreeSet<&str> = text.split(|c: char| !c.is_alphanumeric()).collect();
+    let fields = declared(&schema["status"]);
+    let missing: Vec<String> = fields
+        .iter()
+        .filter(|path| path.last().is_some_and(|name| !words.contains(name.as_str())))
+        .map(|path| path.join("."))
+        .collect();
+    assert!(missing.is_empty(), "{PAGE} does not tell of status {missing:?}");
+}
+
+/// Every field below a schema; what is in a list is told by the list's name.
+fn declared(schema: &Value) -> Vec<Field> {
+    let mut found = Vec::new();
+    for (name, below) in schema["properties"].as_object().into_iter().flatten() {
+        found.push(vec![name.clone()]);
+        for of in [below, &below["items"]] {
+            found.extend(declared(of).into_iter().map(|path| [vec![name.clone()], path].concat()));
+        }
+    }
+    found
+}
+
+/// Every field that is written in a value.
+fn written(value: &Value, at: &[String], found: &mut BTreeSet<Field>) {
+    for item in value.as_array().into_iter().flatten() {
+        written(item, at, found);
+    }
+    for (name, below) in value.as_object().into_iter().flatten() {
+        let path = [at, std::slice::from_ref(name)].concat();
+        written(below, &path, found);
+        found.insert(path);
+    }
 }
 
 /// With one field that its kind does not have.

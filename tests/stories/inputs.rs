@@ -170,6 +170,13 @@ fn json_that_is_too_large_or_no_input_is_rejected_before_anything_is_sent() {
                 Trigger::new("inputs").with("spec.inputs", large(limit + 1)),
                 "inputs has 65537 bytes",
             ),
+            (
+                "stored",
+                Trigger::new("stored")
+                    .variables(&[("A", &"<".repeat(10_000)), ("B", &"&".repeat(10_000))])
+                    .with("spec.payload", json!({"a": "<".repeat(50_000)})),
+                "360448 are allowed",
+            ),
             ("null", Trigger::new("null").with("spec.inputs", json!({"tier": null})), "inputs.tier is null"),
             (
                 "object",

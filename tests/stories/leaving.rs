@@ -139,6 +139,27 @@ fn a_secret_that_is_gone_already_holds_nothing_for_long() {
 }
 
 #[test]
+fn what_nobody_can_look_up_any_more_for_want_of_the_secret_goes_long_before_the_patience_is_over() {
+    story(playing(long()), async |story| {
+        story.operator(&["--request-deadline", "2s", "--cancel-patience", "1h"]);
+        let wait = SignedDuration::from_secs(60);
+        story.gitlab.fault(FaultRule::next("trigger", Fault::HangThenAnswer { wait })).unwrap();
+        story.apply(&cancelling()).await;
+        story.until_phase("checkout", "Firing").await;
+        story.delete_secret("gitlab").await;
+        story.delete("checkout").await;
+        // Half a minute, and until the next look.
+        story.rest(Duration::from_secs(30)).await;
+        story.until_gone("checkout").await;
+        let began = Instant::now();
+        while !warnings(story).await.contains(&"LeftRunning".to_owned()) {
+            assert!(began.elapsed() < DEADLINE, "{:?}", warnings(story).await);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+}
+
+#[test]
 fn deleted_while_no_operator_runs_the_next_one_cancels() {
     story(playing(long()), async |story| {
         story.operator(&[]);

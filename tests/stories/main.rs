@@ -41,6 +41,7 @@ mod late;
 mod leaving;
 mod modes;
 mod neighbours;
+mod not_gitlab;
 mod quiet;
 mod recreation;
 mod refused_at_apply;

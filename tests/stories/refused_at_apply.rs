@@ -1,5 +1,7 @@
 //! What the API server refuses at `kubectl apply`, each with what to write instead; and what it stores unchanged.
 
+use kube::api::PostParams;
+use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use crate::harness::gitlab::{playing, quick};
@@ -17,9 +19,10 @@ const REFUSED: &[Case] = &[
     ("TRIGGER_PAYLOAD", |t| t.variables(&[("TRIGGER_PAYLOAD", "{}")]), "GitLab adds TRIGGER_PAYLOAD itself"),
     ("a name of ours", |t| t.variables(&[("PIPEKICK_FIRE_ID", "x")]), "choose another name"),
     ("the same name twice", |t| t.variables(&[("A", "1"), ("A", "2")]), "Duplicate value"),
-    ("101 variables", |t| t.with("spec.variables", many(101, 1)), "must have at most 100 items"),
+    ("101 variables", |t| t.with("spec.variables", many(101, 1, "x")), "must have at most 100 items"),
     ("a value of 10001 characters", |t| t.variables(&[("A", &"x".repeat(10_001))]), "10000"),
-    ("values of more than 128 KiB", |t| t.with("spec.variables", many(14, 9_400)), "at most 131072 characters"),
+    ("values of more than 128 KiB", |t| t.with("spec.variables", many(14, 9_400, "x")), "at most 131072 bytes"),
+    ("the same in four bytes a character", |t| t.with("spec.variables", many(4, 9_400, "🚀")), "at most 131072 bytes"),
     ("a number for a value", |t| t.with("spec.variables", json!([{"name": "A", "value": 1}])), "spec.variables[0].value"),
     ("a variable without a value", |t| t.with("spec.variables", json!([{"name": "A"}])), "either value or valueFrom"),
     ("a variable with two values", |t| t.with("spec.variables", json!([{"name": "A", "value": "", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}])), "either value or valueFrom"),
@@ -76,8 +79,8 @@ const REFUSED: &[Case] = &[
     ("an unknown fireOn", |t| t.with("spec.fireOn", "Always"), "supported values"),
 ];
 
-fn many(count: usize, length: usize) -> Value {
-    (0..count).map(|number| json!({"name": format!("V{number}"), "value": "x".repeat(length)})).collect()
+fn many(count: usize, length: usize, letter: &str) -> Value {
+    (0..count).map(|number| json!({"name": format!("V{number}"), "value": letter.repeat(length)})).collect()
 }
 
 fn field(path: &str) -> Value {
@@ -92,7 +95,8 @@ fn numbered(count: usize) -> Value {
 }
 
 /// As many as can be of all that can be, each as long as can be: CEL has a budget, and must not run out of it.
-fn everything(trigger: Trigger) -> Trigger {
+fn everything(trigger: Trigger, letter: &str) -> Trigger {
+    let text = |bytes: usize| letter.repeat(bytes / letter.len());
     let long = |prefix: &str, length: usize| format!("{prefix}{}", "x".repeat(length - prefix.len()));
     let entry = |n: usize| {
         let (name, object, key) =
@@ -108,16 +112,16 @@ fn everything(trigger: Trigger) -> Trigger {
             2 => {
                 json!({"name": name, "type": "EnvVar", "raw": false, "valueFrom": {"fieldRef": {"fieldPath": path, "optional": true}}})
             }
-            _ => json!({"name": name, "type": "EnvVar", "raw": true, "value": "x".repeat(5_242)}),
+            _ => json!({"name": name, "type": "EnvVar", "raw": true, "value": text(5_240)}),
         }
     };
     let inputs: serde_json::Map<String, Value> =
-        (0..20).map(|n| (format!("input{n}"), "x".repeat(3_200).into())).collect();
+        (0..20).map(|n| (format!("input{n}"), text(3_200).into())).collect();
     let reference = |name: &str| json!({"name": long(name, 253), "key": long("k", 253)});
     trigger
         .with("spec.variables", (0..100).map(entry).collect::<Vec<_>>())
         .with("spec.inputs", inputs)
-        .with("spec.payload", json!({"a": "x".repeat(65_528)}))
+        .with("spec.payload", json!({"a": text(65_528)}))
         .with("spec.gitlab.url", long("https://a.example/", 255))
         .with("spec.gitlab.project", long("g/", 512))
         .with("spec.gitlab.triggerTokenRef", reference("t"))
@@ -126,7 +130,8 @@ fn everything(trigger: Trigger) -> Trigger {
             "spec.gitlab.caBundleRef",
             json!({"kind": "ConfigMap", "name": long("c", 253), "key": long("k", 253)}),
         )
-        .with("spec.ref", long("r", 255))
+        .with("spec.ref", letter.repeat(255))
+        .with("spec.name", letter.repeat(255))
         .with("spec.timeout", "1h30m")
         .with("spec.historyLimit", 20)
 }
@@ -140,11 +145,13 @@ const ACCEPTED: &[Case] = &[
     ("a ref of hex digits that is no commit id", |t| t.with("spec.ref", "cafe"), ""),
     ("GitLab below a path", |t| t.with("spec.gitlab.url", "https://example.com/gitlab/"), ""),
     ("GitLab at a port and an IPv6 address", |t| t.with("spec.gitlab.url", "https://[2001:db8::1]:8443"), ""),
-    ("100 variables", |t| t.with("spec.variables", many(100, 1)), ""),
+    ("100 variables", |t| t.with("spec.variables", many(100, 1, "x")), ""),
     ("a value of 10000 characters", |t| t.variables(&[("A", &"x".repeat(10_000))]), ""),
-    ("values of 128 KiB", |t| t.with("spec.variables", many(16, 8_192)), ""),
+    ("values of 128 KiB", |t| t.with("spec.variables", many(16, 8_192, "x")), ""),
+    ("the same in four bytes a character", |t| t.with("spec.variables", many(16, 2_048, "🚀")), ""),
     ("an empty value", |t| t.variables(&[("A", "")]), ""),
-    ("the largest object", everything, ""),
+    ("the largest object", |t| everything(t, "x"), ""),
+    ("the largest object in four bytes a character", |t| everything(t, "🚀"), ""),
     ("values from everywhere", |t| t.with("spec.variables", json!([
         {"name": "A", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b", "optional": true}}, "raw": false, "type": "EnvVar"},
         {"name": "B", "valueFrom": {"configMapKeyRef": {"name": "a", "key": "b"}}, "raw": true},
@@ -184,6 +191,21 @@ fn what_gitlab_could_never_run_is_refused_at_apply_with_what_to_write_instead() 
         let misspelt = Trigger::new("wrong").with("spec.branch", "main");
         let refusal = story.apply_refused(&misspelt).await.unwrap();
         assert!(refusal.contains(".spec.branch: field not declared in schema"), "{refusal}");
+    });
+}
+
+/// The schema cannot look into a payload. What etcd does not take is refused in its words, and signs that are stored in
+/// six bytes count as six: it is that which the largest object is reckoned with (`src/api/size.rs`).
+#[test]
+fn what_does_not_fit_into_etcd_is_refused_at_apply() {
+    story(playing(quick()), async |story| {
+        for (bytes, letter) in [(1_700_000, "x"), (300_000, "<")] {
+            let payload = json!({"a": letter.repeat(bytes)});
+            let large: DynamicObject =
+                serde_json::from_value(Trigger::new("large").with("spec.payload", payload).0).unwrap();
+            let refused = story.triggers().create(&PostParams::default(), &large).await.unwrap_err();
+            assert!(refused.to_string().contains("too large"), "{bytes} of {letter}: {refused}");
+        }
     });
 }
 

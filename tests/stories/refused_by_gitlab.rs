@@ -78,6 +78,8 @@ const CASES: &[Case] = &[
            reason: "InsufficientScope", words: &["scope api", "make a new token"] },
     Case { name: "unknown-access", project: same, trigger: |t| by_access(t).with("spec.gitlab.accessTokenRef.key", "wrong"),
            reason: "Unauthorized", words: &["401", "valid one into the Secret"] },
+    Case { name: "expired", project: same, trigger: |t| by_access(t).with("spec.gitlab.accessTokenRef.key", "expired"),
+           reason: "Unauthorized", words: &["401", "the access token has expired", "new one into the Secret"] },
     Case { name: "unseen-project", project: |p| ProjectSeed { members: BTreeMap::from([("bob".into(), Role::Owner)]), ..p }, trigger: by_access,
            reason: "ProjectNotFound", words: &["may not see it"] },
     Case { name: "bad-yaml-by-access", project: |p| ProjectSeed { ci: Ci::Invalid("jobs:build config contains unknown keys: scirpt".into()), ..p }, trigger: by_access,
@@ -112,6 +114,14 @@ fn seed() -> Seed {
         scopes: vec![Scope::ReadApi],
         ..AccessTokenSeed::default()
     });
+    seed.access_tokens.push(AccessTokenSeed {
+        token: "glpat-of-last-year".into(),
+        name: "expired".into(),
+        user: "alice".into(),
+        scopes: vec![Scope::Api],
+        expires_at: Some("2020-01-01T00:00:00Z".parse().unwrap()),
+        ..AccessTokenSeed::default()
+    });
     let projects = CASES.iter().map(|case| (case.project)(project(&format!("shop/{}", case.name), quick())));
     seed.projects.extend(projects);
     seed
@@ -123,6 +133,7 @@ fn tokens() -> Secret {
         .key("access-token", Seed::ACCESS_TOKEN)
         .key("bob", "glptt-of-bob")
         .key("reader", "glpat-reader")
+        .key("expired", "glpat-of-last-year")
         .key("wrong", "glxxx-of-nobody")
 }
 

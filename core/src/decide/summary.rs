@@ -12,6 +12,7 @@
 
 use jiff::Timestamp;
 
+use crate::domain::size::shorten;
 use crate::domain::status::{Condition, Truth};
 use crate::domain::{LastAttempt, Phase, Reason, Run, TriggerStatus};
 
@@ -28,7 +29,11 @@ pub struct Standing {
 
 /// Writes phase, message and conditions. `standing` is what to say instead of what the run says.
 pub fn summarize(status: &mut TriggerStatus, standing: Option<Standing>, generation: i64, now: Timestamp) {
-    let standing = standing.unwrap_or_else(|| from_run(status.run.as_ref()));
+    if let Some(message) = status.run.as_mut().and_then(|run| run.message.as_mut()) {
+        shorten(message);
+    }
+    let mut standing = standing.unwrap_or_else(|| from_run(status.run.as_ref()));
+    shorten(&mut standing.message);
     let row = Row::of(standing.phase, standing.reason);
     let mut conditions = Conditions { before: &status.conditions, after: Vec::new(), generation, now };
     conditions.add("Ready", row.ready, standing.reason, &standing.message);

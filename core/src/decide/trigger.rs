@@ -26,6 +26,7 @@ mod plan;
 mod repeat;
 mod resolve;
 mod retry;
+mod retry_asked;
 #[cfg(test)]
 mod tests;
 mod tidy;
@@ -156,14 +157,12 @@ impl<'a> Draft<'a> {
         // The clocks of every other phase under way were set while absorbing.
         match self.status.active_run().map(|run| run.phase) {
             Some(Phase::Pending) => self.repeat(),
-            Some(Phase::Retrying) => {
-                self.go_on_retrying();
-                if self.status.active_run().is_none() {
-                    // Given up, or seen to have ended. Once that is on record, what waited for it is decided on.
-                    self.wake_at(self.seen.now);
-                }
-            }
+            Some(Phase::Retrying) => self.go_on_retrying(),
             Some(_) | None => {}
+        }
+        if self.status.active_run().is_none() && self.status.waiting.is_some() {
+            // Refused, given up, or seen to have ended. Once that is on record, what waited for it is decided on.
+            self.wake_at(self.seen.now);
         }
     }
 

@@ -17,6 +17,7 @@ pub mod reason;
 pub mod repo_path;
 pub mod run;
 pub mod schedule;
+pub mod size;
 pub mod status;
 pub mod template;
 pub mod trigger;

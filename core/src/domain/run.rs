@@ -236,9 +236,13 @@ pub struct Retry {
     /// The operator process that recorded it; no other sends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// Requests recorded for the newest retry: those before the last one had no effect.
+    /// Requests recorded for the newest retry, those not counted that GitLab put off. Those before the last one had no
+    /// effect.
     #[serde(default)]
     pub tries: u32,
+    /// How often the newest retry was put off: GitLab had no time for it, or could not be reached.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub put_off: u32,
     /// The value of `pipekick.dev/retry` that asked for it, rather than `spec.retry`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<String>,

@@ -143,7 +143,8 @@ pub enum Answered {
     NotFound,
     /// The run was cancelled; nothing had come of it, and nothing is sent any more.
     Canceled,
-    /// The run's pipeline is being cancelled; how that goes stands in the run.
+    /// The run's pipeline is being cancelled; how that goes stands in the run. To a request to retry: so nothing is
+    /// started again.
     Canceling,
     /// The pipeline's failed jobs are started again.
     Retried,

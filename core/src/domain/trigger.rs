@@ -54,9 +54,10 @@ pub enum OnUnknown {
     Refire,
 }
 
-/// What to do with a new cause while a run is under way. Wait (when unset): it is fired when the run has ended.
-/// Replace: the run's pipeline is cancelled, and the new cause is fired once it has ended. Either way causes that wait
-/// collapse into the newest.
+/// What to do with a new cause (a change of a firing field, or a request) while a run is under way. Wait (when unset):
+/// it is fired when that run has ended. Replace: that run's pipeline is cancelled, and the new cause is fired once it has
+/// ended; needs gitlab.accessTokenRef. Either way causes that wait collapse into the newest (status.waiting), and a run
+/// whose outcome is unknown is waited for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ConcurrencyPolicy {
     /// It waits for the end of the run.
@@ -66,8 +67,10 @@ pub enum ConcurrencyPolicy {
     Replace,
 }
 
-/// What becomes of a pipeline under way when its object is deleted. Orphan (when unset): it goes on in GitLab. Cancel: it
-/// is cancelled; a finalizer holds the object until GitLab was told, for a bounded time.
+/// What becomes of a pipeline under way when this object is deleted. Orphan (when unset): it goes on in GitLab. Cancel:
+/// it is cancelled; the finalizer pipekick.dev/cancel-pipeline holds the object until GitLab has taken the request, at most
+/// for the operator's --cancel-patience (5m), or about a minute where the Secret is gone too; an Event tells what may go
+/// on. Needs gitlab.accessTokenRef.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum DeletionPolicy {
     /// It goes on.

@@ -69,8 +69,8 @@ impl fmt::Display for VariableName {
     }
 }
 
-/// How jobs get a variable. EnvVar (when unset): as an environment variable. File: as a file that holds the value, with
-/// its path in the environment variable.
+/// How jobs get the variable. EnvVar (when unset): as an environment variable. File: as a file that holds the value, with
+/// its path in the environment variable. GitLab takes File by access token only, so leave out gitlab.triggerTokenRef then.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum VariableType {
     /// As an environment variable.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use pipekick_core::decide::trigger::{LOOK_INTERVAL, LookAt, NameOrder};
 use pipekick_core::domain::run::Place;
-use pipekick_core::domain::{Access, Changed, Deletion, ProjectRef, Reason, Target};
+use pipekick_core::domain::{Access, Changed, Deletion, PipelineStatus, ProjectRef, Reason, Target};
 
 use super::lookup::Looker;
 use crate::clock;
@@ -39,7 +39,7 @@ impl Looker {
         }
     }
 
-    /// Deletes a pipeline. Asked again it does no harm.
+    /// Deletes a pipeline, unless it runs: GitLab would stop its jobs. Asked again it does no harm.
     pub(super) async fn delete(&self, namespace: &str, deletion: &Deletion) -> Changed {
         let Deletion { pipeline_id, place, tries: _, next_at: _ } = deletion;
         let Place { url, project, project_id, access, ca_bundle } = place;
@@ -64,7 +64,16 @@ impl Looker {
         if let Some(id) = project_id {
             at.project = ProjectRef::Id(*id);
         }
-        match self.gitlab.delete_pipeline(&at, *pipeline_id, &token).await {
+        let done = match self.gitlab.pipeline(&at, *pipeline_id, &token).await {
+            Ok(pipeline) if runs(&pipeline.status) => {
+                // One that timed out, or that a person started again.
+                let message = "it runs, and what runs is not deleted".into();
+                return not_now(Reason::PipelineRunning, message, LOOK_INTERVAL);
+            }
+            Ok(_) => self.gitlab.delete_pipeline(&at, *pipeline_id, &token).await,
+            Err(error) => Err(error),
+        };
+        match done {
             Ok(()) => Changed::Done(None),
             // An expired token may be replaced; a role is not granted in passing.
             Err(error) if error.kind == ReadKind::Unauthorized => {
@@ -73,6 +82,11 @@ impl Looker {
             Err(error) => changed(error, Some(LOOK_INTERVAL)),
         }
     }
+}
+
+/// Whether a job of it runs or will by itself. One that waits for a person does not.
+fn runs(status: &PipelineStatus) -> bool {
+    !status.is_complete() && *status != PipelineStatus::Manual
 }
 
 /// What an error tells of a change. `again`: how soon it may be asked again though it may have been done.

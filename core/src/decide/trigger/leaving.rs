@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! deletionPolicy: Cancel → finalizer, before anything is fired
-//! deleted ─┬─ Firing, Unknown: looked up ──┐
-//!          ├─ Running: POST cancel ─ taken ┴→ finalizer off
-//!          ├─ nothing under way ───────────→ finalizer off
-//!          └─ time is over, refused, nobody can tell → Event, finalizer off
+//! deleted ─┬─ Firing, Unknown: looked up ──────────────────────────┐
+//!          ├─ Retrying, its request may be on its way: looked at ──┤
+//!          ├─ Running ───────────────────────── POST cancel, taken ┴→ finalizer off
+//!          ├─ nothing under way ────────────────────────────────────→ finalizer off
+//!          └─ time is over, refused, nobody can tell ────────────────→ Event, finalizer off
 //! ```
 //!
 //! A deletion never gets stuck on GitLab: it waits `--cancel-patience` at most, and half a minute for a Secret that
@@ -18,7 +19,7 @@ use jiff::Timestamp;
 use super::{Draft, Effect, access_of, later};
 use crate::decide::summary::names_something_missing;
 use crate::domain::run::CancelCause;
-use crate::domain::{Cancelled, DeletionPolicy, Phase, Reason};
+use crate::domain::{Cancelled, DeletionPolicy, Lookup, Phase, Reason, RetryState, Run, Sighting};
 
 /// The finalizer of `deletionPolicy: Cancel`.
 pub const FINALIZER: &str = "pipekick.dev/cancel-pipeline";
@@ -52,15 +53,28 @@ impl Draft<'_> {
         if !self.is_kept() {
             return;
         }
-        let over = later(deleted_at, self.seen.policy.cancel_patience);
+        if self.status.run.as_ref().is_some_and(may_be_started_again) {
+            self.resolve_retry();
+            if self.effect != Effect::Nothing {
+                return;
+            }
+        }
         let Some(run) = self.status.run.as_ref() else { return self.let_go() };
         let seq = run.seq;
         match run.phase {
-            Phase::Firing | Phase::Unknown if over > self.seen.now => self.wake_at(over),
-            Phase::Firing | Phase::Unknown => {
-                self.orphan(&format!("whether run {seq} made a pipeline was not known in time"));
+            Phase::Firing | Phase::Unknown => self.wait_before_leaving(
+                deleted_at,
+                self.trouble_looking_up(),
+                &format!("whether run {seq} made a pipeline"),
+            ),
+            Phase::Retrying if may_be_started_again(run) && access_of(run, self.seen.trigger).is_some() => {
+                self.wait_before_leaving(
+                    deleted_at,
+                    self.trouble_looking_at(),
+                    &format!("whether failed jobs of run {seq} were started again"),
+                );
             }
-            Phase::Running | Phase::Retrying => self.cancel_before_leaving(over),
+            Phase::Running | Phase::Retrying => self.cancel_before_leaving(deleted_at),
             Phase::Held if run.reason == Some(Reason::Undecided) => {
                 self.orphan(&format!("nobody can tell whether run {seq} made a pipeline"));
             }
@@ -79,7 +93,50 @@ impl Draft<'_> {
         }
     }
 
-    fn cancel_before_leaving(&mut self, over: Timestamp) {
+    /// Waits until `what` is known, or until its time is over.
+    fn wait_before_leaving(&mut self, deleted_at: Timestamp, trouble: Option<(Reason, String)>, what: &str) {
+        let over = self.patience_ends(deleted_at, trouble.as_ref().map(|(reason, _)| *reason));
+        if over > self.seen.now {
+            self.wake_at(over);
+            return;
+        }
+        match trouble {
+            Some((reason, message)) => {
+                self.orphan(&format!("{what} could not be looked up ({reason}): {message}"));
+            }
+            None => self.orphan(&format!("{what} was not known in time")),
+        }
+    }
+
+    /// When the object goes in any case.
+    fn patience_ends(&self, deleted_at: Timestamp, trouble: Option<Reason>) -> Timestamp {
+        let patience = self.seen.policy.cancel_patience;
+        let missing = trouble.is_some_and(names_something_missing);
+        later(deleted_at, if missing { patience.min(SECRET_PATIENCE) } else { patience })
+    }
+
+    /// What kept the look for the run's pipeline, just now, from being taken.
+    fn trouble_looking_up(&self) -> Option<(Reason, String)> {
+        let key = self.status.run.as_ref()?.attempt_key()?;
+        match self.seen.facts.lookup.as_ref().filter(|(of, _)| *of == key)? {
+            (_, Lookup::Trouble { reason, message }) => Some((*reason, message.clone())),
+            (
+                _,
+                Lookup::Found { .. } | Lookup::NoCandidate | Lookup::NoneOurs | Lookup::CannotTell { .. },
+            ) => None,
+        }
+    }
+
+    /// What kept the look at the run's pipeline, just now, from being taken.
+    fn trouble_looking_at(&self) -> Option<(Reason, String)> {
+        let id = self.status.run.as_ref()?.pipeline.as_ref()?.id;
+        match self.seen.facts.looked_at.as_ref().filter(|(of, _)| *of == id)? {
+            (_, Sighting::Trouble { reason, message }) => Some((*reason, message.clone())),
+            (_, Sighting::Seen { .. } | Sighting::Gone) => None,
+        }
+    }
+
+    fn cancel_before_leaving(&mut self, deleted_at: Timestamp) {
         let now = self.seen.now;
         let Some(run) = &self.status.run else { return };
         let id = run.pipeline.as_ref().map(|pipeline| pipeline.id).unwrap_or_default();
@@ -98,11 +155,7 @@ impl Draft<'_> {
                 self.orphan(&why);
             }
             Some(Cancelled::Trouble { reason, message }) => {
-                let over = if names_something_missing(*reason) {
-                    over.min(later(self.seen.trigger.deleted_at.unwrap_or(over), SECRET_PATIENCE))
-                } else {
-                    over
-                };
+                let over = self.patience_ends(deleted_at, Some(*reason));
                 if over > now {
                     self.wake_at(over);
                 } else {
@@ -127,4 +180,9 @@ impl Draft<'_> {
         finalizers.retain(|finalizer| finalizer != FINALIZER);
         self.effect = Effect::SetFinalizers(finalizers);
     }
+}
+
+/// Whether a request to start its failed jobs again may yet take effect.
+fn may_be_started_again(run: &Run) -> bool {
+    run.phase == Phase::Retrying && run.retry.as_ref().is_some_and(|retry| retry.state == RetryState::Unknown)
 }

@@ -1,4 +1,4 @@
-//! Failed jobs of a run's pipeline are started again: `spec.retry`, and the annotation `pipekick.dev/retry`.
+//! Failed jobs of a run's pipeline are started again, as `spec.retry` says or somebody asked (`retry_asked.rs`).
 //!
 //! ```text
 //!                    ┌──────────────── not now, or proven without effect ───────────┐
@@ -20,14 +20,13 @@ use super::absorb::{back_off, failure, progress};
 use super::cancel::in_time;
 use super::look::LOOK_INTERVAL;
 use super::{Draft, Effect, INTENT_MAX_AGE, LookAt, RetryOrder, access_of, end, later};
-use crate::decide::action::{seq_of, unanswered};
 use crate::decide::summary::Standing;
-use crate::domain::status::{Answered, Handled};
+use crate::domain::status::Answered;
 use crate::domain::{
     Changed, Phase, Pipeline, PipelineStatus, Reason, Report, Retry, RetryPolicy, RetryState, Run, Sighting,
 };
 
-/// Requests for one retry that turned out to have had no effect, at most.
+/// Requests for one retry that turned out to have had no effect, at most. What GitLab put off is none.
 pub const RETRY_TRIES: u32 = 5;
 /// Longest wait before failed jobs are started again, however often `backoff` was doubled.
 const BACKOFF_MAX: Duration = Duration::from_secs(3600);
@@ -51,7 +50,8 @@ impl Draft<'_> {
         }
         let Some(run) = self.status.run.as_mut() else { return };
         let retry = run.retry.get_or_insert_with(none_yet);
-        (retry.state, retry.next_at, retry.tries, retry.asked) = (RetryState::Waiting, Some(due), 0, None);
+        (retry.state, retry.next_at, retry.asked) = (RetryState::Waiting, Some(due), None);
+        (retry.tries, retry.put_off) = (0, 0);
         run.phase = Phase::Retrying;
         run.finished_at = None;
         say_waiting(run);
@@ -62,6 +62,7 @@ impl Draft<'_> {
     /// Whether a look at the pipeline shows nothing but what the retry under way began with. Notes it if it shows
     /// more.
     pub(super) fn is_old_news(&mut self, pipeline: &Pipeline, report: &Report) -> bool {
+        let now = self.seen.now;
         let Some(run) = self.status.run.as_mut().filter(|run| run.phase == Phase::Retrying) else {
             return false;
         };
@@ -86,7 +87,7 @@ impl Draft<'_> {
                 true
             }
             RetryState::Unknown => {
-                started(run);
+                started(run, now);
                 false
             }
             RetryState::Started | RetryState::Refused => false,
@@ -108,7 +109,7 @@ impl Draft<'_> {
     fn await_retry(&mut self, due: Timestamp) {
         let asked = self.status.run.as_ref().and_then(|run| run.retry.as_ref()?.asked.clone());
         if self.status.run.as_ref().is_some_and(|run| run.cancel_request().is_some()) {
-            self.give_up("the run was to be cancelled");
+            self.give_up_for_cancel();
             return;
         }
         if let Some(stopped) = self.stopped() {
@@ -138,7 +139,7 @@ impl Draft<'_> {
     }
 
     /// The request was sent, or may have been: what came of it?
-    fn resolve_retry(&mut self) {
+    pub(super) fn resolve_retry(&mut self) {
         let seen = self.seen;
         let Some(run) = self.status.run.as_mut() else { return };
         let key = run.retry_key();
@@ -146,7 +147,7 @@ impl Draft<'_> {
         let age = seen.facts.intent_age.unwrap_or_default();
         match answer.map(|(_, answer)| answer) {
             Some(Changed::Done(Some(pipeline))) if !pipeline.status.is_complete() => {
-                started(run);
+                started(run, seen.now);
                 if run.cancel_request().is_none() {
                     progress(run, &pipeline.status, &[]);
                 }
@@ -195,7 +196,9 @@ impl Draft<'_> {
         }
         let Some(retry) = self.status.run.as_ref().and_then(|run| run.retry.as_ref()) else { return };
         if self.status.run.as_ref().is_some_and(|run| run.cancel_request().is_some()) {
-            self.give_up("the run was to be cancelled");
+            self.give_up_for_cancel();
+        } else if seen.trigger.deleted_at.is_some() {
+            self.give_up("the object is being deleted");
         } else if accepted {
             self.refused(Reason::RetryRefused, "GitLab accepted the request and started no job");
         } else if retry.tries >= RETRY_TRIES {
@@ -237,7 +240,7 @@ impl Draft<'_> {
     }
 
     /// Records that the jobs in `report` are about to be started again, and orders it.
-    fn intend_retry(&mut self, report: &Report, asked: Option<String>) {
+    pub(super) fn intend_retry(&mut self, report: &Report, asked: Option<String>) {
         let (now, writer) = (self.seen.now, self.seen.policy.writer.clone());
         let Some(at) = self.own_pipeline() else { return };
         let Some(run) = self.status.run.as_mut() else { return };
@@ -245,7 +248,8 @@ impl Draft<'_> {
             run.resumed_at = Some(now);
             run.finished_at = None;
             (run.cancel_requested_at, run.cancel_requested_by) = (None, None);
-            run.retry.get_or_insert_with(none_yet).tries = 0;
+            let retry = run.retry.get_or_insert_with(none_yet);
+            (retry.tries, retry.put_off) = (0, 0);
         }
         let retry = run.retry.get_or_insert_with(none_yet);
         *retry = Retry {
@@ -256,6 +260,7 @@ impl Draft<'_> {
             at: Some(now),
             by: Some(writer),
             tries: retry.tries.saturating_add(1),
+            put_off: retry.put_off,
             asked,
         };
         run.phase = Phase::Retrying;
@@ -271,7 +276,8 @@ impl Draft<'_> {
         let now = self.seen.now;
         let Some(run) = self.status.run.as_mut() else { return };
         let Some(retry) = &mut run.retry else { return };
-        let due = until.max(later(now, back_off(retry.tries)));
+        (retry.tries, retry.put_off) = (retry.tries.saturating_sub(1), retry.put_off.saturating_add(1));
+        let due = until.max(later(now, back_off(retry.put_off)));
         (retry.state, retry.next_at) = (RetryState::Waiting, Some(due));
         run.reason = Some(reason);
         run.message = Some(format!("failed jobs cannot be started again yet: {message}"));
@@ -279,16 +285,26 @@ impl Draft<'_> {
     }
 
     fn refused(&mut self, reason: Reason, message: &str) {
-        if let Some(asked) = self.status.run.as_ref().and_then(|run| run.retry.as_ref()?.asked.clone())
-            && let Some(handled) = &mut self.status.last_handled.retry
-            && handled.value == asked
-        {
-            handled.answer = Answered::Refused;
-        }
+        self.answer_anew(Answered::Refused);
         let text =
             if reason == Reason::RetryRefused { message.to_owned() } else { format!("{message} ({reason})") };
         self.tell(true, Reason::RetryRefused, &format!("failed jobs were not started again: {text}"));
         self.give_up(&text);
+    }
+
+    fn give_up_for_cancel(&mut self) {
+        self.answer_anew(Answered::Canceling);
+        self.give_up("the run was to be cancelled");
+    }
+
+    /// Who asked for the retry under way finds another answer now.
+    fn answer_anew(&mut self, answer: Answered) {
+        if let Some(asked) = self.status.run.as_ref().and_then(|run| run.retry.as_ref()?.asked.clone())
+            && let Some(handled) = &mut self.status.last_handled.retry
+            && handled.value == asked
+        {
+            handled.answer = answer;
+        }
     }
 
     /// The run ends as its pipeline did.
@@ -303,57 +319,6 @@ impl Draft<'_> {
         let (phase, reason, message) = in_time(run, Phase::Failed, Reason::PipelineFailed, message);
         end(run, phase, reason, message, now);
     }
-
-    // ---- pipekick.dev/retry ------------------------------------------------------------------------------------
-
-    /// Answers the annotation, once per value.
-    pub(super) fn asked_to_retry(&mut self) {
-        let handled = self.status.last_handled.retry.as_ref();
-        let Some(value) = unanswered(self.seen.trigger.retry.as_ref(), handled) else { return };
-        if self.effect != Effect::Nothing {
-            return;
-        }
-        let answer = match (seq_of(&value), &self.status.run) {
-            (None, _) => Some(Answered::Invalid),
-            (Some(seq), Some(run)) if seq == run.seq => self.retry_as_asked(&value),
-            (Some(_), _) => Some(Answered::Ignored),
-        };
-        if let Some(answer) = answer {
-            self.status.last_handled.retry = Some(Handled { value, answer });
-        }
-    }
-
-    /// `None` while the answer waits for a look at GitLab.
-    fn retry_as_asked(&mut self, value: &str) -> Option<Answered> {
-        let run = self.status.run.as_ref()?;
-        if access_of(run, self.seen.trigger).is_none() {
-            return Some(Answered::NotFollowed);
-        }
-        let Some(at) = self.own_pipeline() else { return Some(Answered::NothingFailed) };
-        if self.stopped().is_some() {
-            return Some(Answered::Suspended);
-        }
-        if run.phase == Phase::Retrying
-            && run.retry.as_ref().is_some_and(|retry| retry.state == RetryState::Unknown)
-        {
-            return None;
-        }
-        match self.seen.facts.looked_at.as_ref().filter(|(of, _)| *of == at.pipeline_id) {
-            None => {
-                self.effect = Effect::LookAtOwn(Box::new(at));
-                None
-            }
-            Some((_, Sighting::Seen { pipeline, report })) if can_be_retried(pipeline, report) => {
-                self.intend_retry(report, Some(value.to_owned()));
-                Some(Answered::Retried)
-            }
-            Some((_, Sighting::Seen { .. } | Sighting::Gone)) => Some(Answered::NothingFailed),
-            Some((_, Sighting::Trouble { .. })) => {
-                self.wake_for_look();
-                None
-            }
-        }
-    }
 }
 
 fn none_yet() -> Retry {
@@ -365,6 +330,7 @@ fn none_yet() -> Retry {
         at: None,
         by: None,
         tries: 0,
+        put_off: 0,
         asked: None,
     }
 }
@@ -376,7 +342,7 @@ fn failed_by_its_jobs(run: &Run) -> bool {
 }
 
 /// A pipeline that failed at birth has no jobs to start again.
-fn can_be_retried(pipeline: &Pipeline, report: &Report) -> bool {
+pub(super) fn can_be_retried(pipeline: &Pipeline, report: &Report) -> bool {
     pipeline.status == PipelineStatus::Failed && !ids(report).is_empty()
 }
 
@@ -392,11 +358,13 @@ fn wait_before(policy: RetryPolicy, count: u32) -> Duration {
         .min(BACKOFF_MAX.max(policy.backoff.into()))
 }
 
-fn started(run: &mut Run) {
+fn started(run: &mut Run, now: Timestamp) {
     if let Some(retry) = &mut run.retry {
-        (retry.state, retry.next_at, retry.tries) = (RetryState::Started, None, 0);
+        (retry.state, retry.next_at, retry.tries, retry.put_off) = (RetryState::Started, None, 0, 0);
         retry.count = retry.count.saturating_add(1);
     }
+    // What GitLab took before may have met no job that runs now: it is asked anew.
+    run.cancel_requested_at = run.cancel_requested_at.map(|_| now);
 }
 
 fn say_waiting(run: &mut Run) {

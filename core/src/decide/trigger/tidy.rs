@@ -10,7 +10,7 @@ use crate::domain::run::{HistoryEntry, Place};
 use crate::domain::{Changed, Deletion, Phase, Reason, Spec, Trigger};
 
 /// Pipelines that wait to be deleted, at most; beyond that the oldest is given up.
-pub const MAX_DELETIONS: usize = 32;
+pub const MAX_DELETIONS: usize = 16;
 /// Requests to delete one pipeline that GitLab neither follows nor refuses, at most: some nine hours.
 pub const DELETION_TRIES: u32 = 12;
 /// A pipeline that ended before it could be named is still named for so long.

@@ -2,11 +2,15 @@
 #![allow(clippy::type_complexity, reason = "a table's columns are told by its cases")]
 
 use super::scene::{
-    PATIENCE, PATIENT, Scene, accepted, not_sent, pipeline, refused, seen, taken, told, unknown, wakes_in,
+    DELAY, PATIENCE, PATIENT, Scene, accepted, failed, not_sent, pipeline, refused, seen, taken, told,
+    unknown, wakes_in,
 };
 use crate::decide::trigger::{Effect, FINALIZER, Plan};
 use crate::domain::run::CancelCause;
-use crate::domain::{Cancelled, DeletionPolicy, FireOn, Lookup, Phase, PipelineStatus, Reason, Report};
+use crate::domain::{
+    Cancelled, Changed, DeletionPolicy, FireOn, Lookup, Phase, PipelineStatus, Reason, Report, RetryPolicy,
+    RetryState, Sighting, Span,
+};
 
 fn finalizers(plan: &Plan) -> Option<&[String]> {
     match &plan.effect {
@@ -195,4 +199,109 @@ fn a_process_that_comes_late_asks_once() {
     assert!(matches!(plan.effect, Effect::Cancel(_)), "{plan:?}");
     let down = Cancelled::Trouble { reason: Reason::Unreachable, message: "no".into() };
     assert!(lets_go(&scene.brought(down, 5)));
+}
+
+// ---- The Secret is gone before anybody could look --------------------------------------------------------------
+
+#[test]
+fn what_cannot_be_looked_up_for_want_of_the_secret_goes_soon_and_an_event_says_so() {
+    let trouble = |reason| Lookup::Trouble { reason, message: "no Secret shop/gitlab".into() };
+    let mut scene = kept(firing());
+    scene.answer(unknown());
+    delete(&mut scene);
+    let plan = scene.look(trouble(Reason::SecretMissing));
+    assert!(!lets_go(&plan), "the Secret may be on its way back: {plan:?}");
+    assert!(wakes_in(&scene, &plan).is_some_and(|wait| wait <= 30));
+    let plan = scene.wait(30).look(trouble(Reason::SecretMissing));
+    assert!(lets_go(&plan), "{plan:?}");
+    assert_eq!(told(&plan), ["!LeftRunning"]);
+    let message = &plan.events[0].message;
+    assert!(message.contains("looked up") && message.contains("no Secret shop/gitlab"), "{message}");
+
+    // What may come back is waited for.
+    let mut scene = kept(firing());
+    scene.answer(unknown());
+    delete(&mut scene);
+    let plan = scene.wait(30).look(trouble(Reason::Unreachable));
+    assert!(!lets_go(&plan), "{plan:?}");
+}
+
+#[test]
+fn an_intent_whose_process_is_gone_and_whose_secret_is_gone_too_goes_as_soon_as_that_is_seen() {
+    let mut scene = kept(firing());
+    delete(&mut scene);
+    scene.restart().wait(PATIENCE).step();
+    assert_eq!(scene.phase(), Phase::Unknown);
+    let missing = Lookup::Trouble { reason: Reason::SecretMissing, message: "no Secret".into() };
+    assert!(lets_go(&scene.look(missing)));
+}
+
+// ---- Failed jobs may have been started again ---------------------------------------------------------------------
+
+/// A run whose request to start failed jobs again got no answer.
+fn retried() -> Scene {
+    let mut scene = Scene::running();
+    scene.edit(|spec| spec.retry = Some(RetryPolicy { limit: 2, backoff: Span::from_secs(0) }));
+    scene.sight(failed(&[1]));
+    look_at_own(&mut scene, failed(&[1]));
+    let mut scene = kept(scene);
+    assert_eq!((scene.retries.len(), scene.run().retry.as_ref().unwrap().state), (1, RetryState::Unknown));
+    lose_reply(&mut scene);
+    scene
+}
+
+fn lose_reply(scene: &mut Scene) {
+    scene.facts.retried =
+        Some((scene.run().retry_key().unwrap(), Changed::Unknown { message: "reset".into() }));
+}
+
+fn look_at_own(scene: &mut Scene, sighting: Sighting) -> Plan {
+    scene.facts.looked_at = Some((700, sighting));
+    let plan = scene.step();
+    scene.facts.looked_at = None;
+    plan
+}
+
+#[test]
+fn a_retry_that_may_still_take_effect_is_waited_for_and_then_cancelled() {
+    let mut scene = retried();
+    let plan = delete(&mut scene);
+    assert!(matches!(plan.effect, Effect::LookAtOwn(_)), "first of all a look: {plan:?}");
+    let plan = look_at_own(&mut scene, failed(&[1]));
+    assert!(plan.effect == Effect::Nothing && plan.wake.is_some(), "it may come yet: {plan:?}");
+    let plan = look_at_own(scene.wait(40), seen(PipelineStatus::Running));
+    assert!(matches!(plan.effect, Effect::Cancel(_)), "{plan:?}");
+    assert!(lets_go(&scene.brought(taken(PipelineStatus::Canceling), 60)));
+}
+
+#[test]
+fn a_retry_that_had_no_effect_is_not_repeated_and_the_object_goes() {
+    let mut scene = retried();
+    delete(&mut scene);
+    let plan = look_at_own(scene.wait(DELAY + 10), failed(&[1]));
+    assert!(lets_go(&plan) && scene.retries.len() == 1, "{plan:?}");
+    assert_eq!(scene.phase(), Phase::Failed);
+}
+
+#[test]
+fn a_retry_of_which_nothing_is_known_holds_the_object_no_longer_than_anything_else() {
+    let blind = |reason| Sighting::Trouble { reason, message: "no".into() };
+    for (reason, after) in [(Reason::SecretMissing, 30), (Reason::Unreachable, PATIENT)] {
+        let mut scene = retried();
+        delete(&mut scene);
+        assert!(!lets_go(&look_at_own(scene.wait(after - 1), blind(reason))), "{reason}");
+        let plan = look_at_own(scene.wait(1), blind(reason));
+        assert!(lets_go(&plan), "{reason}: {plan:?}");
+        assert_eq!(told(&plan), ["!LeftRunning"], "{reason}");
+    }
+}
+
+#[test]
+fn a_cancel_that_came_before_the_retry_took_effect_is_asked_once_more() {
+    let mut scene = retried();
+    look_at_own(scene.cancel("1"), failed(&[1]));
+    scene.brought(taken(PipelineStatus::Failed), 60);
+    delete(&mut scene);
+    let plan = look_at_own(scene.wait(1), seen(PipelineStatus::Running));
+    assert!(matches!(plan.effect, Effect::Cancel(_)), "{plan:?}");
 }

@@ -158,8 +158,9 @@ fn retry() -> impl Strategy<Value = Retry> {
     let count = || prop_oneof![0..3_u32, Just(u32::MAX)];
     let times = (prop::option::of(time()), prop::option::of(time()));
     let ids = prop::collection::vec(0..4_u64, 0..3);
-    (count(), prop::sample::select(states.to_vec()), times, count(), value(), ids).prop_map(
-        |(count, state, (next_at, at), tries, asked, job_ids)| Retry {
+    let states = prop::sample::select(states.to_vec());
+    (count(), states, times, (count(), count()), value(), ids).prop_map(
+        |(count, state, (next_at, at), (tries, put_off), asked, job_ids)| Retry {
             count,
             state,
             next_at,
@@ -167,6 +168,7 @@ fn retry() -> impl Strategy<Value = Retry> {
             at,
             by: at.map(|_| "x".into()),
             tries,
+            put_off,
             asked,
         },
     )

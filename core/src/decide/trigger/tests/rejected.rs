@@ -68,6 +68,29 @@ fn the_secret_is_read_afresh_and_waited_for() {
 }
 
 #[test]
+fn a_request_that_waits_for_a_repeat_begins_as_soon_as_that_is_refused() {
+    // GitLab says so.
+    let mut scene = rejected();
+    scene.wait(600).repeat();
+    scene.ask("v").step();
+    assert_eq!(scene.trigger.status.waiting.as_ref().unwrap().request.as_deref(), Some("v"));
+    assert_eq!(fires(&scene.answer(refused())), Some(CauseKind::Request));
+
+    // Nobody asked GitLab, for it could not do it.
+    let mut scene = Scene::pending();
+    scene.ask("v").step();
+    scene.wait(60);
+    let (reason, message) = (Reason::GitLabTooOld, "needs 17.11".to_owned());
+    let plan = scene.credentials(Credentials::Refused { reason, message }).step();
+    assert_eq!(
+        (scene.phase(), super::scene::wakes_in(&scene, &plan)),
+        (Phase::Rejected, Some(0)),
+        "{plan:?}"
+    );
+    assert_eq!(fires(&scene.credentials(Credentials::Unread).step()), Some(CauseKind::Request));
+}
+
+#[test]
 fn each_refusal_sets_the_clock_anew() {
     let mut scene = rejected();
     for count in 2..5 {

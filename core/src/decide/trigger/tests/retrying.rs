@@ -276,6 +276,34 @@ fn what_was_not_sent_waits_and_is_not_counted() {
 }
 
 #[test]
+fn what_gitlab_puts_off_uses_up_no_request_however_often() {
+    let put_off = |scene: &mut Scene| {
+        let (reason, message, until) = (Reason::RateLimited, "429".to_owned(), scene.now);
+        reply(scene, Changed::NotNow { reason, message, until })
+    };
+    let mut scene = sent();
+    let mut waits = Vec::new();
+    for _ in 0..3 * RETRY_TRIES {
+        let plan = put_off(&mut scene);
+        assert_eq!(state(&scene), (Phase::Retrying, RetryState::Waiting, 0));
+        let wait = wakes_in(&scene, &plan).unwrap();
+        waits.push(wait);
+        scene.wait(wait.try_into().unwrap()).step();
+        look(&mut scene, failed(&[1]));
+    }
+    assert_eq!(waits[..6], [5, 10, 20, 40, 60, 60], "asked again at growing intervals");
+    reply(&mut scene, Changed::Unknown { message: "reset".into() });
+    let sent = scene.retries.len();
+    scene.wait(DELAY + 10).step();
+    look(&mut scene, failed(&[1]));
+    assert_eq!(
+        scene.retries.len(),
+        sent + 1,
+        "one request was lost, none of the five is used up by the others"
+    );
+}
+
+#[test]
 fn while_suspended_nothing_is_started_again() {
     let mut scene = waiting();
     scene.suspend(true).step();
@@ -408,6 +436,40 @@ const ASKED: &[Asked] = &[
         answer: Answered::NotFollowed,
     },
     Asked {
+        sentence: "a run that is being cancelled",
+        given: || {
+            let mut scene = Scene::running();
+            scene.cancel("1").step();
+            scene
+        },
+        value: "1",
+        look: None,
+        answer: Answered::Canceling,
+    },
+    Asked {
+        sentence: "one whose last retry may be on its way, and which is being cancelled",
+        given: || {
+            let mut scene = sent();
+            scene.cancel("1").step();
+            scene
+        },
+        value: "1",
+        look: None,
+        answer: Answered::Canceling,
+    },
+    Asked {
+        sentence: "a run that was cancelled, and whose pipeline failed meanwhile",
+        given: || {
+            let mut scene = Scene::running();
+            scene.cancel("1").step();
+            scene.sight(failed(&[1]));
+            scene
+        },
+        value: "1",
+        look: Some(|| failed(&[1])),
+        answer: Answered::Retried,
+    },
+    Asked {
         sentence: "while suspended",
         given: || {
             let mut scene = ended_failed();
@@ -536,6 +598,19 @@ fn a_run_that_is_to_be_cancelled_is_not_retried() {
     lost.wait(DELAY + 10).step();
     look(&mut lost, failed(&[1]));
     assert_eq!((lost.phase(), lost.retries.len()), (Phase::Failed, 1), "without effect, and not asked again");
+}
+
+#[test]
+fn a_retry_that_was_asked_for_and_waits_when_the_run_is_cancelled_is_answered_anew() {
+    let mut scene = ended_failed();
+    scene.trigger.retry = Some("1".into());
+    scene.step();
+    look(&mut scene, failed(&[1]));
+    let (reason, message, until) = (Reason::RateLimited, "429".to_owned(), scene.now);
+    reply(&mut scene, Changed::NotNow { reason, message, until });
+    assert_eq!((asked(&scene), scene.phase()), (Some(Answered::Retried), Phase::Retrying));
+    scene.cancel("1").step();
+    assert_eq!((asked(&scene), scene.phase()), (Some(Answered::Canceling), Phase::Failed));
 }
 
 #[test]
