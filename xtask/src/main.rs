@@ -1,5 +1,6 @@
 //! The project's own commands. `cargo xtask --help` lists them; `cargo demo` is one of them.
 
+mod argocd;
 mod breaks;
 mod chart;
 mod ci;
