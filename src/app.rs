@@ -4,22 +4,23 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use k8s_openapi::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::api::{PipelineSchedule, PipelineTrigger};
 use crate::clock;
+use crate::cluster::leases::Leases;
 use crate::cluster::secrets::Secrets;
 use crate::cluster::{client, events};
 use crate::config::{self, Config};
 use crate::controllers::schedule::{self, Children, ScheduleController};
 use crate::controllers::trigger::{self, Follower, TriggerController};
 use crate::gitlab;
-use crate::runtime::{Handle, Options, Rank, Runtime, Vitals, watch as watch_objects};
+use crate::runtime::{Election, Handle, Options, Rank, Runtime, Vitals, election, watch as watch_objects};
 use crate::server::{self, Health, Metrics, Server};
 
 /// Events that still wait at the end get this long.
@@ -56,6 +57,21 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("--metrics-addr {}", config.metrics_addr))?;
     parts.spawn(numbers.run(server::metrics_routes(Arc::clone(&metrics)), stopped(stop.clone())));
+
+    let mut leadership = None;
+    if let Some(election) = &config.election {
+        let leases = Leases::new(&cluster, election.namespace.as_deref(), &election.name);
+        let mut election = Election::new(leases, config.policy.writer.clone(), election.policy);
+        handle.vitals().stand_by();
+        schedules.vitals().stand_by();
+        tokio::select! {
+            () = election.win() => {}
+            () = stopped(stop.clone()) => return Ok(()),
+            ended = ends(&mut parts, stop.clone()) => bail!("a part of the operator ended: {ended}"),
+        }
+        leadership = Some(Leadership::of(election));
+    }
+    metrics.leads();
 
     let (events, telling) = {
         let handle = handle.clone();
@@ -149,12 +165,50 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             )
         } => left.map(|(triggers, schedules)| triggers + schedules)?,
         ended = ends(&mut parts, asked) => bail!("a part of the operator ended: {ended}"),
+        lost = Leadership::lost(leadership.as_mut()) => return Err(lost),
     };
+    if let Some(leadership) = leadership {
+        leadership.release().await;
+    }
     parts.abort_all();
     // The last sender of Events went with the runtime; what waits is still told, for a moment.
     let _ = tokio::time::timeout(LAST_EVENTS, telling).await;
     tracing::info!(left, "operator stopped");
     Ok(())
+}
+
+/// Held from the election to the end, by a task of its own.
+struct Leadership {
+    kept: JoinHandle<Result<(), election::Lost>>,
+    release: oneshot::Sender<()>,
+}
+
+impl Leadership {
+    fn of(election: Election) -> Self {
+        let (release, released) = oneshot::channel();
+        let kept = tokio::spawn(election::lead(election, async {
+            // An error means that this process gives up everything.
+            let _ = released.await;
+        }));
+        Self { kept, release }
+    }
+
+    /// Waits for its loss; without a leadership for ever.
+    async fn lost(leadership: Option<&mut Self>) -> anyhow::Error {
+        let Some(Self { kept, release: _ }) = leadership else { return std::future::pending().await };
+        match kept.await {
+            Ok(Err(lost)) => lost.into(),
+            Ok(Ok(())) => anyhow!("the Lease was released too early"),
+            Err(error) => error.into(),
+        }
+    }
+
+    /// Nothing is in flight any more: the next operator may begin.
+    async fn release(self) {
+        let Self { kept, release } = self;
+        let _ = release.send(());
+        let _ = kept.await;
+    }
 }
 
 /// The objects of a kind that are watched.

@@ -183,6 +183,20 @@ pub struct Run {
     /// Watch this namespace only.
     #[arg(long, env = "PIPEKICK_NAMESPACE", value_name = "NAME")]
     pub namespace: Option<String>,
+    /// Of several operators let one work and the others stand by, ready to take over. It is for saving work: that
+    /// nothing fires twice does not rest on it.
+    #[arg(long, env = "PIPEKICK_LEADER_ELECT")]
+    pub leader_elect: bool,
+    /// Namespace of the Lease by which they agree. Unset: the one that this operator runs in.
+    #[arg(long, env = "PIPEKICK_LEASE_NAMESPACE", value_name = "NAME", requires = "leader_elect")]
+    pub lease_namespace: Option<String>,
+    /// Name of that Lease. Unset: pipekick.
+    #[arg(long, env = "PIPEKICK_LEASE_NAME", value_name = "NAME", requires = "leader_elect")]
+    pub lease_name: Option<String>,
+    /// A leader that was silent for so long is followed by the next one, from 3s to 5m. Unset: 15s. A leader that cannot
+    /// renew the Lease for two thirds of it ends its process.
+    #[arg(long, env = "PIPEKICK_LEASE_DURATION", value_name = "DURATION", requires = "leader_elect")]
+    pub lease_duration: Option<Span>,
     /// Longest a request to GitLab may take, from 1s to 5m.
     #[arg(long, env = "PIPEKICK_REQUEST_DEADLINE", value_name = "DURATION", default_value = "30s")]
     pub request_deadline: Span,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use pipekick_core::decide::lease;
 use pipekick_core::decide::trigger::{FirstSight, Policy};
 use pipekick_core::domain::{FireId, GitLabUrl, Span};
 
@@ -20,6 +21,8 @@ pub struct Config {
     pub policy: Policy,
     /// The one namespace to watch; all without it.
     pub namespace: Option<String>,
+    /// How one of several operators is chosen; without it, this one works in any case.
+    pub election: Option<Election>,
     /// Shortest time between two looks at a pipeline.
     pub follow_interval: Duration,
     /// Objects worked on at the same time.
@@ -28,6 +31,17 @@ pub struct Config {
     pub health_addr: SocketAddr,
     /// Address of the metrics endpoint.
     pub metrics_addr: SocketAddr,
+}
+
+/// How one of several operators is chosen.
+#[derive(Debug, Clone)]
+pub struct Election {
+    /// Namespace of the Lease; the operator's own without it.
+    pub namespace: Option<String>,
+    /// Name of the Lease.
+    pub name: String,
+    /// How long a leader may be silent.
+    pub policy: lease::Policy,
 }
 
 impl Config {
@@ -58,12 +72,22 @@ impl Config {
                 cancel_patience: between(typed.cancel_patience, 1, 3600).context("--cancel-patience")?,
             },
             namespace: typed.namespace.clone(),
+            election: typed.leader_elect.then(|| election(typed)).transpose()?,
             follow_interval: between(typed.follow_interval, 1, 3600).context("--follow-interval")?,
             concurrency: usize::from(typed.concurrency),
             health_addr: typed.health_addr,
             metrics_addr: typed.metrics_addr,
         })
     }
+}
+
+fn election(typed: &cli::Run) -> anyhow::Result<Election> {
+    let duration = typed.lease_duration.unwrap_or(Span::from_secs(15));
+    Ok(Election {
+        namespace: typed.lease_namespace.clone(),
+        name: typed.lease_name.clone().unwrap_or_else(|| "pipekick".into()),
+        policy: lease::Policy { duration: between(duration, 3, 300).context("--lease-duration")? },
+    })
 }
 
 /// What is given, or the shortest that is safe: a request that we have given up may sit in GitLab's queue until then.
@@ -120,6 +144,8 @@ mod tests {
         assert_eq!(secs(&["--resolution-delay=90s"]), 90);
         assert_eq!(secs(&["--resolution-delay=10m"]), 600);
         for (flags, says) in [
+            (&["--leader-elect", "--lease-duration=2s"][..], "--lease-duration"),
+            (&["--lease-duration=15s"], "--leader-elect"),
             (&["--resolution-delay=89s"][..], "Write 1m30s or more"),
             (&["--resolution-delay=90s", "--request-deadline=31s"], "Write 1m31s or more"),
             (&["--resolution-delay=90s", "--gitlab-request-limit=2m"], "Write 2m30s or more"),

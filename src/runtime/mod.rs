@@ -10,9 +10,10 @@
 //! somebody poked it; never twice at a time, at most [`Options::concurrency`] keys at a time, and in the order of
 //! [`queue`]. All timers are one sleep. A worker's panic is its key's trouble alone.
 //!
-//! It knows nothing of GitLab, of leases, or of what a record means. From an event to the start of its work it takes
+//! It knows nothing of GitLab, or of what a record means; which of several processes runs at all is [`election`]'s. From an event to the start of its work it takes
 //! some 3 µs, and a settled object some 340 bytes (release build, 100,000 objects in 100 namespaces).
 
+pub mod election;
 pub mod handle;
 pub mod lenient;
 pub mod queue;
@@ -44,6 +45,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
+pub use election::Election;
 pub use handle::{Feed, Handle};
 pub use lenient::Lenient;
 pub use queue::Rank;

@@ -45,6 +45,7 @@ pub struct Metrics {
     requests: Family<Request, Counter<u64, AtomicU64>>,
     cause_to_post: Histogram,
     lateness: Histogram,
+    leading: Gauge<i64, AtomicI64>,
     unknown_runs: Gauge<i64, AtomicI64>,
     duplicates: Counter<u64, AtomicU64>,
 }
@@ -75,7 +76,7 @@ impl Metrics {
         let (firings, requests) = (Family::default(), Family::default());
         let cause_to_post = Histogram::new(CAUSE_TO_POST);
         let lateness = Histogram::new(LATENESS);
-        let unknown_runs = Gauge::default();
+        let (leading, unknown_runs) = (Gauge::default(), Gauge::default());
         let duplicates = Counter::default();
         registry.register(
             "build",
@@ -99,6 +100,11 @@ impl Metrics {
             lateness.clone(),
         );
         registry.register(
+            "leading",
+            "1 while this operator works, 0 while it stands by for another",
+            leading.clone(),
+        );
+        registry.register(
             "unknown_runs",
             "Runs of which nobody knows yet whether a pipeline exists",
             unknown_runs.clone(),
@@ -109,7 +115,17 @@ impl Metrics {
             duplicates.clone(),
         );
         registry.register_collector(Box::new(runtimes.clone()));
-        Self { registry, runtimes, firings, requests, cause_to_post, lateness, unknown_runs, duplicates }
+        Self {
+            registry,
+            runtimes,
+            firings,
+            requests,
+            cause_to_post,
+            lateness,
+            leading,
+            unknown_runs,
+            duplicates,
+        }
     }
 
     /// Shows this runtime's numbers, its objects under `kind`.
@@ -150,6 +166,11 @@ impl Metrics {
     /// Another pipeline carries the name of a run that has one.
     pub fn duplicate_seen(&self) {
         self.duplicates.inc();
+    }
+
+    /// This process works from now on.
+    pub fn leads(&self) {
+        self.leading.set(1);
     }
 
     /// How many runs have an unknown outcome now.

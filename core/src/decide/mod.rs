@@ -2,6 +2,7 @@
 
 mod action;
 pub mod image_update;
+pub mod lease;
 pub mod schedule;
 pub mod summary;
 pub mod trigger;

@@ -208,9 +208,47 @@ impl Story {
 
     /// What the newest operator's /metrics says.
     pub async fn metrics(&self) -> String {
-        let address = self.operators.borrow().last().unwrap().metrics_address();
+        let newest = self.operators.borrow().len();
+        self.metrics_of(newest).await
+    }
+
+    /// What the /metrics of one operator says; the first has number 1.
+    pub async fn metrics_of(&self, number: usize) -> String {
+        let address = self.operators.borrow()[number - 1].metrics_address();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         client.get(format!("http://{address}/metrics")).send().await.unwrap().text().await.unwrap()
+    }
+
+    /// `kill -9` to one operator; the first has number 1.
+    pub fn kill_operator(&self, number: usize) {
+        self.operators.borrow_mut()[number - 1].kill();
+    }
+
+    /// SIGTERM to one operator, and waits for its end.
+    pub fn terminate_operator(&self, number: usize) {
+        self.operators.borrow_mut()[number - 1].terminate();
+    }
+
+    /// A signal that does not end it (STOP, CONT) to one operator.
+    pub fn signal_operator(&self, number: usize, signal: &str) {
+        self.operators.borrow()[number - 1].signal(signal);
+    }
+
+    /// Waits until one operator ended by itself, which is part of the story.
+    pub async fn until_operator_ended(&self, number: usize) {
+        let began = Instant::now();
+        loop {
+            if let Some(operator) = self.operators.borrow_mut()[number - 1].ended_by_itself() {
+                return operator.kill();
+            }
+            assert!(began.elapsed() < DEADLINE, "operator {number} should end");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// What one operator logged.
+    pub fn log_of(&self, number: usize) -> String {
+        self.operators.borrow()[number - 1].log()
     }
 
     /// `kill -9` to every operator.

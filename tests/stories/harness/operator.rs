@@ -87,8 +87,7 @@ impl Operator {
         self.killed = true;
         let _ = self.watchdog.kill();
         let _ = self.watchdog.wait();
-        let kill = format!("kill -TERM {}", self.process.id());
-        assert!(Command::new("/bin/sh").args(["-c", &kill]).status().unwrap().success());
+        self.signal("TERM");
         let began = Instant::now();
         while self.process.try_wait().unwrap().is_none() {
             assert!(began.elapsed() < TERMINATES_WITHIN, "it did not end in {TERMINATES_WITHIN:?}");
@@ -99,6 +98,12 @@ impl Operator {
     /// This operator, if it ended without being killed.
     pub fn ended_by_itself(&mut self) -> Option<&mut Self> {
         (!self.killed && self.process.try_wait().unwrap().is_some()).then_some(self)
+    }
+
+    /// STOP, CONT and the like.
+    pub fn signal(&self, signal: &str) {
+        let kill = format!("kill -{signal} {}", self.process.id());
+        assert!(Command::new("/bin/sh").args(["-c", &kill]).status().unwrap().success());
     }
 
     pub fn pid(&self) -> u32 {
