@@ -125,6 +125,33 @@ fn an_ended_run_is_retried_on_request_and_every_request_is_answered() {
 }
 
 #[test]
+fn a_timeout_spans_retries_and_one_that_would_come_after_it_is_not_waited_for() {
+    story(playing(failing(SHORT)), async |story| {
+        story.operator(&[]);
+        let retry = json!({"limit": 9, "backoff": "2s"});
+        story.apply(&Trigger::new("checkout").with("spec.retry", retry).with("spec.timeout", "6s")).await;
+        let failed = story.until_phase("checkout", "Failed").await;
+        assert_eq!((retries(story), failed.number("status.run.retry.count")), (1, 1), "2 s, then 4 s more");
+    });
+}
+
+#[test]
+fn a_request_to_retry_a_run_that_is_being_cancelled_is_answered_so() {
+    story(playing(long()), async |story| {
+        story.operator(&[]);
+        story.gitlab.fault(FaultRule::always("cancel", Fault::ServerError { effect: false })).unwrap();
+        story.apply(&Trigger::new("checkout")).await;
+        story.until_phase("checkout", "Running").await;
+        story.merge("checkout", &json!({"metadata": {"annotations": {"pipekick.dev/cancel": "1"}}})).await;
+        story
+            .until("checkout", "be cancelled", |seen| !seen.at("status.run.cancelRequestedAt").is_null())
+            .await;
+        assert_eq!(answer(&ask_to_retry(story, "1").await), "Canceling");
+        assert_eq!(retries(story), 0);
+    });
+}
+
+#[test]
 fn without_an_access_token_a_request_to_retry_is_answered_so() {
     story(playing(failing(SHORT)), async |story| {
         story.operator(&[]);
