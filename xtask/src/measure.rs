@@ -134,13 +134,14 @@ impl Bench {
         arrivals
     }
 
-    /// A counter of the API server's own, summed over all lines that have these labels.
-    pub async fn requests(&self, labels: &[&str]) -> anyhow::Result<f64> {
+    /// The API server's own counters of requests.
+    pub async fn counters(&self) -> anyhow::Result<Counters> {
         let request = kube::core::Request::new("/metrics").list(&ListParams::default())?;
-        let text = self.cluster.request_text(request).await?;
-        let lines = text.lines().filter(|line| line.starts_with("apiserver_request_total{"));
-        let fitting = lines.filter(|line| labels.iter().all(|label| line.contains(label)));
-        Ok(fitting.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+        Ok(Counters(self.cluster.request_text(request).await?))
+    }
+
+    async fn requests(&self, labels: &[&str]) -> anyhow::Result<f64> {
+        Ok(self.counters().await?.sum(labels))
     }
 
     async fn status_writes(&self) -> anyhow::Result<f64> {
@@ -178,6 +179,18 @@ pub async fn stage() -> anyhow::Result<(ControlPlane, Kubeconfig, Bench)> {
         plane.apply(&furniture(namespace, bench.gitlab.url())).await?;
     }
     Ok((plane, kubeconfig, bench))
+}
+
+/// What the API server counted at one moment.
+pub struct Counters(String);
+
+impl Counters {
+    /// Requests, summed over all lines that have these labels.
+    pub fn sum(&self, labels: &[&str]) -> f64 {
+        let lines = self.0.lines().filter(|line| line.starts_with("apiserver_request_total{"));
+        let fitting = lines.filter(|line| labels.iter().all(|label| line.contains(label)));
+        fitting.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
 }
 
 async fn all(scale: &Scale) -> anyhow::Result<()> {
