@@ -14,8 +14,6 @@ use crate::harness::{Story, Trigger, story};
 
 /// Pages whose YAML is tried.
 const PAGES: [&str; 3] = ["README.md", "docs/pipelinetrigger.md", "docs/pipelineschedule.md"];
-/// The simulator's seed: the one file beside the examples that is no manifest.
-const SEED: &str = "gitlab.yaml";
 
 /// An object that stands in the documentation, and where.
 struct Shown {
@@ -161,15 +159,17 @@ fn merge(into: &mut Value, from: &Value) {
 
 fn of_examples() -> Vec<Shown> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-    let names =
-        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    // As `kubectl apply -f examples/` finds them: not in directories below.
+    let files = fs::read_dir(directory).unwrap().map(Result::unwrap);
+    let files = files.filter(|file| file.file_type().unwrap().is_file());
+    let names = files.map(|file| file.file_name().into_string().unwrap());
     let manifest = |name: String| {
         let place = format!("examples/{name}");
         let objects = documents(&read(&place), &place);
         assert!(!objects.is_empty(), "{place} is empty");
         objects.into_iter().map(move |object| Shown { place: place.clone(), object })
     };
-    names.filter(|name| name != SEED).flat_map(manifest).collect()
+    names.flat_map(manifest).collect()
 }
 
 impl Story {

@@ -48,7 +48,7 @@ pub struct Seen {
 impl Stage {
     pub async fn build() -> anyhow::Result<Self> {
         let (plane, operator) = controlplane::start().await?;
-        let path = example("gitlab");
+        let path = seed_of_gitlab();
         let seed = Seed::from_yaml(&read(&path)?).with_context(|| format!("bad seed {}", path.display()))?;
         let gitlab = GitlabSim::start(seed)?;
         eprintln!("GitLab simulator ready at {}", gitlab.url());
@@ -193,6 +193,11 @@ fn example(name: &str) -> PathBuf {
     root().join("examples").join(name).with_extension("yaml")
 }
 
+/// Below `examples/`, so that `kubectl apply -f examples/` finds manifests only.
+fn seed_of_gitlab() -> PathBuf {
+    root().join("examples/demo-gitlab/seed.yaml")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,7 +206,7 @@ mod tests {
 
     #[test]
     fn every_example_has_its_file_and_its_project_in_the_simulated_gitlab() {
-        let seed = Seed::from_yaml(&read(&example("gitlab")).unwrap()).unwrap();
+        let seed = Seed::from_yaml(&read(&seed_of_gitlab()).unwrap()).unwrap();
         for &Example { name, project, .. } in EXAMPLES {
             let manifest = read(&example(name)).unwrap();
             for line in [format!("\n  name: {name}\n"), format!("\n    project: {project}\n")] {
@@ -226,7 +231,7 @@ mod tests {
 
     #[test]
     fn every_token_is_known_to_the_simulated_gitlab_but_the_mistyped_one() {
-        let gitlab = read(&example("gitlab")).unwrap();
+        let gitlab = read(&seed_of_gitlab()).unwrap();
         let secret = read(&example("secret")).unwrap();
         let tokens = secret.lines().filter_map(|line| line.split_once(": gl").map(|(_, rest)| rest));
         let unknown: Vec<&str> =
