@@ -4,9 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "a test; the lint knows only those with an attribute")]
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -135,20 +136,42 @@ async fn the_garbage_collector_deletes_what_lost_its_owner() {
     panic!("still there after 10 s");
 }
 
-/// Not a story of its own: what [`kill_nine_leaves_nothing_behind`] runs and kills.
+/// Not a story of its own: what [`leaves_nothing_behind`] runs. It panics when it is told to.
 #[tokio::test]
-#[ignore = "run by kill_nine_leaves_nothing_behind, to be killed"]
+#[ignore = "run by the stories of its end"]
 async fn hold_a_control_plane() {
     let plane = start().await;
     println!("\nholding {}", plane.dir().display());
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    let told = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
+    told.await.unwrap().unwrap();
+    panic!("as I was told");
 }
 
 #[test]
 fn kill_nine_leaves_nothing_behind() {
+    leaves_nothing_behind(|child| child.kill().unwrap());
+}
+
+/// As a terminal sends it: to the whole foreground process group.
+#[test]
+fn ctrl_c_leaves_nothing_behind() {
+    leaves_nothing_behind(|child| {
+        let group = format!("-{}", child.id());
+        assert!(Command::new("kill").args(["-INT", "--", &group]).status().unwrap().success());
+    });
+}
+
+#[test]
+fn a_panic_leaves_nothing_behind() {
+    leaves_nothing_behind(|child| child.stdin.as_mut().unwrap().write_all(b"now\n").unwrap());
+}
+
+fn leaves_nothing_behind(end: impl FnOnce(&mut Child)) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "hold_a_control_plane", "--ignored", "--nocapture"])
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .process_group(0)
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
@@ -159,8 +182,8 @@ fn kill_nine_leaves_nothing_behind() {
         assert!(before.iter().any(|line| line.contains(server)), "{server} runs: {before:#?}");
     }
 
-    child.kill().unwrap();
-    child.wait().unwrap();
+    end(&mut child);
+    assert!(!child.wait().unwrap().success());
 
     for _ in 0..40 {
         if processes_of(&dir).is_empty() && !dir.exists() {

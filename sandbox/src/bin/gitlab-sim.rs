@@ -1,5 +1,6 @@
 //! The GitLab simulator on its own, to point curl, python-gitlab or an operator at.
 
+use std::io::{self, Write};
 use std::{fs, net::SocketAddr, path::PathBuf};
 
 use anyhow::Context;
@@ -28,7 +29,11 @@ enum Command {
 async fn main() -> anyhow::Result<()> {
     let Cli { command, seed, listen } = Cli::parse();
     match (command, seed) {
-        (Some(Command::Rows), _) => print_rows(),
+        (Some(Command::Rows), _) => match print_rows(&mut io::stdout().lock()) {
+            // Whoever reads may have read enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            printed => printed?,
+        },
         (None, Some(path)) => {
             let text =
                 fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -45,16 +50,18 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print_rows() {
+fn print_rows(to: &mut impl Write) -> io::Result<()> {
     let (unverified, known): (Vec<&Row>, Vec<&Row>) =
         rows::ALL.iter().copied().partition(|row| row.mark == Mark::K);
     for (title, rows) in [("known", known), ("unverified", unverified)] {
-        println!("{title}: {}", rows.len());
+        writeln!(to, "{title}: {}", rows.len())?;
         for row in rows {
-            println!(
+            writeln!(
+                to,
                 "  {} {:?} {}: {} (facts: {}) {}",
                 row.status, row.mark, row.route, row.condition, row.facts, row.name
-            );
+            )?;
         }
     }
+    Ok(())
 }

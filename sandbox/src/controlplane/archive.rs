@@ -79,6 +79,20 @@ impl Archive {
         };
         Err(Error::Unpack { archive: name, problem })
     }
+
+    pub(crate) async fn install(
+        &self,
+        downloader: &Downloader,
+        dir: &Path,
+        wanted: &[Binary],
+        progress: &dyn Progress,
+    ) -> Result<(), Error> {
+        let staging = Staging::beside(dir)?;
+        self.fetch(downloader, staging.path(), progress).await?;
+        staging.publish(wanted)?;
+        progress.installing(&format!("installed in {}", dir.display()));
+        Ok(())
+    }
 }
 
 /// The shape of envtest-releases.yaml, as far as it is read.
@@ -110,11 +124,7 @@ pub(crate) async fn install(dir: &Path, wanted: &[Binary], progress: &dyn Progre
         ));
         archive
     };
-    let staging = Staging::beside(dir)?;
-    archive.fetch(&downloader, staging.path(), progress).await?;
-    staging.publish(wanted)?;
-    progress.installing(&format!("installed in {}", dir.display()));
-    Ok(())
+    archive.install(&downloader, dir, wanted, progress).await
 }
 
 /// As Go names it, and so envtest.

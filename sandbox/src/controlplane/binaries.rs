@@ -131,6 +131,19 @@ pub(crate) async fn locate(
     sources: &Sources,
     progress: &dyn Progress,
 ) -> Result<Found, Error> {
+    locate_or_install(wanted, sources, progress, async |source, dir| match source {
+        Source::Archive => archive::install(dir, wanted, progress).await,
+        Source::Go => golang::install(dir, &missing_in(dir, wanted), progress).await,
+    })
+    .await
+}
+
+async fn locate_or_install(
+    wanted: &[Binary],
+    sources: &Sources,
+    progress: &dyn Progress,
+    install: impl AsyncFn(Source, &Path) -> Result<(), Error>,
+) -> Result<Found, Error> {
     if let (Some(dir), None) = (&sources.assets, sources.only) {
         let missing = missing_in(dir, wanted);
         if missing.is_empty() {
@@ -163,11 +176,7 @@ pub(crate) async fn locate(
     let mut tried = Vec::new();
     for source in &offers {
         let dir = root.join(source.directory());
-        let installed = match source {
-            Source::Archive => archive::install(&dir, wanted, progress).await,
-            Source::Go => golang::install(&dir, &missing_in(&dir, wanted), progress).await,
-        };
-        match installed {
+        match install(*source, &dir).await {
             Ok(()) => return Ok(Found { dir }),
             Err(problem) => {
                 progress.installing(&format!("  {problem}"));
@@ -191,10 +200,29 @@ fn names(binaries: &[Binary]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::fs;
+    use std::sync::Mutex;
 
+    use reqwest::Url;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::super::archive::Archive;
+    use super::super::download::{Digest, Downloader};
     use super::super::progress::Quiet;
     use super::*;
+
+    #[derive(Default)]
+    struct Told(Mutex<Vec<String>>);
+
+    impl Progress for Told {
+        fn installing(&self, line: &str) {
+            self.0.lock().unwrap().push(line.to_owned());
+        }
+        fn so_far(&self, _line: &str) {}
+        fn starting(&self, _line: &str) {}
+    }
 
     fn sources(vars: &[(&str, &str)]) -> Result<Sources, Error> {
         Sources::from_vars(|name| {
@@ -258,6 +286,46 @@ mod tests {
 
         sources.assets = None;
         assert_eq!(locate(&PLANE, &sources, &Quiet).await.unwrap().dir(), built);
+    }
+
+    /// Answers every request so, until the test's runtime ends.
+    async fn answering(head: &'static str) -> Url {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/envtest.tar.gz", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut asked = [0; 1024];
+                let _ = stream.read(&mut asked).await;
+                let _ = stream.write_all(head.as_bytes()).await;
+            }
+        });
+        Url::parse(&url).unwrap()
+    }
+
+    #[tokio::test]
+    async fn where_the_archive_cannot_be_had_the_build_with_go_is_chosen_and_the_reason_told() {
+        let missing = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        let archive = Archive { url: answering(missing).await, sha512: Digest::of(b"") };
+        let dir = tempfile::tempdir().unwrap();
+        let sources = Sources { assets: None, cache: dir.path().to_owned(), only: None };
+        let (told, built) = (Told::default(), Cell::new(0));
+        let install = async |source: Source, dir: &Path| match source {
+            Source::Archive => archive.install(&Downloader::new()?, dir, &PLANE, &told).await,
+            Source::Go => {
+                built.set(built.get() + 1);
+                install_fakes(dir, &PLANE);
+                Ok(())
+            }
+        };
+
+        for _ in 0..2 {
+            let found = locate_or_install(&PLANE, &sources, &told, install).await.unwrap();
+            assert_eq!(found.dir(), dir.path().join("controlplane").join(Source::Go.directory()));
+        }
+
+        assert_eq!(built.get(), 1, "the second time it is in the cache");
+        let told = told.0.lock().unwrap().join("\n");
+        assert!(told.contains("404"), "{told}");
     }
 
     #[tokio::test]
