@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use pipekick_sandbox::gitlab::{Ci, Fault, FaultRule, Ledger};
+use pipekick_sandbox::gitlab::{Ci, Fault, FaultRule, JobPlay, Ledger, Play};
+use serde_json::json;
 
-use crate::harness::gitlab::{long, playing, quick};
+use crate::harness::gitlab::{failing, long, playing, project, quick};
 use crate::harness::{Seen, Trigger, story};
 
+const RESOLVE: &str = "pipekick.dev/resolve";
 /// How long an intent is left alone is 10 s and this.
 const SHORT_DEADLINE: &[&str] = &["--request-deadline", "2s"];
 /// Longer than a killed operator lets anybody wait.
@@ -113,6 +115,53 @@ fn restarted_after_the_end_it_does_nothing_and_writes_nothing() {
         for before in ended {
             let now = story.look(before.text("metadata.name")).await;
             assert_eq!(now, before);
+        }
+        assert_eq!(story.ledger().calls.len(), calls + 1, "only the marker's");
+    });
+}
+
+/// Every end that a run can come to beside those above.
+#[test]
+fn restarted_after_the_end_of_any_run_it_does_nothing_and_writes_nothing() {
+    let optional = JobPlay { manual: true, allow_failure: true, ..JobPlay::new("deploy", 0) };
+    let ends = [
+        ("fired", "Fired"),
+        ("failed", "Failed"),
+        ("canceled", "Canceled"),
+        ("skipped", "Skipped"),
+        ("timed-out", "TimedOut"),
+        ("superseded", "Superseded"),
+    ];
+    let mut seed = playing(long());
+    seed.projects.push(project("shop/fails", failing(SignedDuration::ZERO)));
+    seed.projects.push(project("shop/skips", Play::jobs([optional])));
+    story(seed, async |story| {
+        story.operator(&[]);
+        let blind = |name| Trigger::new(name).without("spec.gitlab.accessTokenRef");
+        story.gitlab.fault(FaultRule::next("trigger", Fault::Reset)).unwrap();
+        story.apply(&blind("superseded")).await;
+        story.until_phase("superseded", "Held").await;
+        story.merge("superseded", &json!({"metadata": {"annotations": {RESOLVE: "1:abandon"}}})).await;
+        story.apply(&blind("fired")).await;
+        story.apply(&Trigger::new("failed").with("spec.gitlab.project", "shop/fails")).await;
+        story.apply(&Trigger::new("skipped").with("spec.gitlab.project", "shop/skips")).await;
+        story.apply(&Trigger::new("timed-out").with("spec.timeout", "2s")).await;
+        story.apply(&Trigger::new("canceled")).await;
+        story.until_phase("canceled", "Running").await;
+        let id = story.pipelines_of("canceled")[0].id;
+        story.at_gitlab("POST", &format!("{id}/cancel")).await;
+        let mut ended = Vec::new();
+        for (name, phase) in ends {
+            ended.push(story.until_phase(name, phase).await);
+        }
+        // A look that was under way may still arrive.
+        story.let_pass().await;
+        story.kill_operators();
+        let calls = story.ledger().calls.len();
+        story.operator(&[]);
+        story.let_pass().await;
+        for before in ended {
+            assert_eq!(story.look(before.text("metadata.name")).await, before);
         }
         assert_eq!(story.ledger().calls.len(), calls + 1, "only the marker's");
     });
