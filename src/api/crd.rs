@@ -27,7 +27,8 @@ fn finish(crd: &CustomResourceDefinition) -> Value {
 /// Takes out what the derive adds and nobody asked for:
 /// * `nullable`: a `null` would be stored and then read back as something a GitOps tool did not apply;
 /// * `format: uint…`: kubectl warns of formats that OpenAPI does not know;
-/// * `default`, which would be written into users' objects.
+/// * `default`, which would be written into users' objects;
+/// * the description of a list's items, which kubectl prints behind the list's own.
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
@@ -39,6 +40,9 @@ fn tidy(schema: &mut Value) {
                 }
                 map.remove("nullable");
                 map.remove("default");
+                if let Some(Value::Object(items)) = map.get_mut("items") {
+                    items.remove("description");
+                }
                 if map.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint"))
                 {
                     map.remove("format");

@@ -102,9 +102,7 @@ pub struct PipelineScheduleSpec {
     )]
     pub starting_deadline: Option<String>,
 
-    /// Which of the ticks that passed while nobody looked are made up for. Latest (when unset): the newest. Skip: none;
-    /// a tick more than a minute late is dropped. All: each, in order, at most maxCatchUp; needs concurrencyPolicy
-    /// Allow.
+    /// Which missed ticks are made up for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missed_runs: Option<MissedRunsSpec>,
 
@@ -158,7 +156,8 @@ pub struct DstSpec {
     pub fold: Option<Fold>,
 }
 
-/// Which of the ticks that passed while nobody looked are made up for.
+/// Which of the ticks that passed while nobody looked are made up for. Latest (when unset): the newest. Skip: none; a
+/// tick more than a minute late is dropped. All: each, in order, at most maxCatchUp; needs concurrencyPolicy Allow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum MissedRunsSpec {
     /// The newest.

@@ -232,6 +232,8 @@ pub struct GitLabSpec {
     #[x_kube(
         validation = Rule::new("isURL(self) && url(self).getScheme() in ['https', 'http'] && url(self).getHost() != ''").message("url: write it like https://gitlab.example.com"),
         validation = Rule::new("!self.contains('@') && !self.contains('?') && !self.contains('#')").message("url has no credentials, query or fragment: write https://host or https://host/path, and keep tokens in a Secret"),
+        validation = Rule::new("!self.matches('/api/v4/*$')").message("url is the address that people open, without /api/v4: write https://host or https://host/path"),
+        validation = Rule::new("!isURL(self) || url(self).getPort() == '' || (size(url(self).getPort()) <= 5 && int(url(self).getPort()) >= 1 && int(url(self).getPort()) <= 65535)").message("url: a port is a number from 1 to 65535, as in https://gitlab.example.com:8443"),
     )]
     pub url: Option<String>,
 

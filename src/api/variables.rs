@@ -16,7 +16,8 @@ use super::trigger::problem;
     validation = Rule::new("has(self.value) != has(self.valueFrom)").message("a variable has either value or valueFrom: write one of them"),
 )]
 pub struct VariableSpec {
-    /// Name of the variable: letters, digits and underscores.
+    /// Name of the variable: letters, digits and underscores. TRIGGER_PAYLOAD, which GitLab adds itself, and names that
+    /// begin with PIPEKICK_ are not allowed.
     #[schemars(length(min = 1, max = 255))]
     #[x_kube(
         validation = Rule::new("self.matches('^[A-Za-z0-9_]+$')").message("GitLab refuses this variable name: use letters, digits and underscores"),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
-use url::Url;
+use url::{ParseError, Url};
 
 /// The base URL of a GitLab instance, normalised: lower-case host, no default port, no trailing slash, no
 /// credentials, query or fragment. Two spellings of one instance compare equal.
@@ -25,6 +25,14 @@ pub enum GitLabUrlError {
         "a GitLab URL has no credentials, query or fragment: write https://host or https://host/path, and keep tokens in a Secret"
     )]
     Extras,
+    /// The address of its API.
+    #[error(
+        "a GitLab URL is the address that people open, without /api/v4: write https://host or https://host/path"
+    )]
+    Api,
+    /// A port that there is not.
+    #[error("a GitLab URL's port is a number from 1 to 65535: write it like https://gitlab.example.com:8443")]
+    Port,
 }
 
 impl GitLabUrl {
@@ -53,12 +61,10 @@ impl FromStr for GitLabUrl {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         // The text is not quoted where it may carry a password.
-        let url = Url::parse(text.trim()).map_err(|_| {
-            GitLabUrlError::NotAUrl(if text.contains('@') {
-                "…".into()
-            } else {
-                text.chars().take(64).collect()
-            })
+        let url = Url::parse(text.trim()).map_err(|error| match error {
+            ParseError::InvalidPort => GitLabUrlError::Port,
+            _ if text.contains('@') => GitLabUrlError::NotAUrl("…".into()),
+            _ => GitLabUrlError::NotAUrl(text.chars().take(64).collect()),
         })?;
         if !matches!(url.scheme(), "https" | "http") {
             return Err(GitLabUrlError::Scheme(url.scheme().to_owned()));
@@ -70,7 +76,14 @@ impl FromStr for GitLabUrl {
         {
             return Err(GitLabUrlError::Extras);
         }
-        Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
+        if url.port() == Some(0) {
+            return Err(GitLabUrlError::Port);
+        }
+        let base = url.as_str().trim_end_matches('/');
+        if base.ends_with("/api/v4") {
+            return Err(GitLabUrlError::Api);
+        }
+        Ok(Self(base.to_owned()))
     }
 }
 
@@ -106,6 +119,14 @@ mod tests {
             assert!(!error.to_string().contains("secret"));
         }
         assert!(!"ht!tp://me:secret@host".parse::<GitLabUrl>().unwrap_err().to_string().contains("secret"));
+        for (bad, error) in [
+            ("https://gitlab.com/api/v4", GitLabUrlError::Api),
+            ("https://example.com/gitlab/api/v4/", GitLabUrlError::Api),
+            ("https://gitlab.com:99999", GitLabUrlError::Port),
+            ("https://gitlab.com:0", GitLabUrlError::Port),
+        ] {
+            assert_eq!(bad.parse::<GitLabUrl>(), Err(error), "{bad}");
+        }
         assert!(matches!("gitlab.com".parse::<GitLabUrl>(), Err(GitLabUrlError::NotAUrl(_))));
         assert!(matches!("ssh://gitlab.com".parse::<GitLabUrl>(), Err(GitLabUrlError::Scheme(_))));
     }

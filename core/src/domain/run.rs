@@ -86,7 +86,7 @@ impl BundleKind {
 /// One key, in the object's namespace, with the certificates of the CAs that a GitLab's own is signed by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct CaBundleRef {
-    /// `ConfigMap` or Secret.
+    /// What holds it.
     pub kind: BundleKind,
     /// Its name.
     pub name: String,

@@ -36,7 +36,7 @@ impl Missed {
 /// The annotation values that were answered, and how.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ScheduleHandled {
-    /// `pipekick.dev/fire`.
+    /// The newest value of the annotation pipekick.dev/fire that was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fire: Option<Handled>,
 }
