@@ -7,9 +7,9 @@
 //!
 //! It only reads. Writes go through `Api<PipelineTrigger>`, or with a body of their own.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::{
     Resource,
     core::object::{HasSpec, HasStatus},
@@ -20,7 +20,7 @@ use serde_json::Value;
 /// A `K` of which spec and status may each not fit.
 #[derive(Debug, Clone)]
 pub struct Lenient<K: HasSpec + HasStatus> {
-    /// `metadata`; this has to fit, and the API server sees to it.
+    /// `metadata` without what nobody here reads; this has to fit, and the API server sees to it.
     pub metadata: ObjectMeta,
     /// The spec, or what serde says about it. That may quote a value of the spec.
     pub spec: Result<K::Spec, String>,
@@ -28,9 +28,61 @@ pub struct Lenient<K: HasSpec + HasStatus> {
     pub status: Result<Option<K::Status>, String>,
 }
 
+/// The metadata that is read here. `managedFields` is not: it would take more room than the rest of the object.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Metadata {
+    name: Option<String>,
+    generate_name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    generation: Option<i64>,
+    creation_timestamp: Option<Time>,
+    deletion_timestamp: Option<Time>,
+    labels: Option<BTreeMap<String, String>>,
+    annotations: Option<BTreeMap<String, String>>,
+    owner_references: Option<Vec<OwnerReference>>,
+    finalizers: Option<Vec<String>>,
+}
+
+impl From<Metadata> for ObjectMeta {
+    fn from(read: Metadata) -> Self {
+        let Metadata {
+            name,
+            generate_name,
+            namespace,
+            uid,
+            resource_version,
+            generation,
+            creation_timestamp,
+            deletion_timestamp,
+            labels,
+            annotations,
+            owner_references,
+            finalizers,
+        } = read;
+        Self {
+            name,
+            generate_name,
+            namespace,
+            uid,
+            resource_version,
+            generation,
+            creation_timestamp,
+            deletion_timestamp,
+            labels,
+            annotations,
+            owner_references,
+            finalizers,
+            ..Self::default()
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Raw {
-    metadata: ObjectMeta,
+    metadata: Metadata,
     #[serde(default)]
     spec: Value,
     #[serde(default)]
@@ -46,7 +98,7 @@ where
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Raw { metadata, spec, status } = Raw::deserialize(deserializer)?;
         Ok(Self {
-            metadata,
+            metadata: metadata.into(),
             spec: serde_json::from_value(spec).map_err(|e| e.to_string()),
             status: serde_json::from_value(status).map_err(|e| e.to_string()),
         })
@@ -117,6 +169,20 @@ pub(super) mod tests {
         assert!(probe.spec.unwrap_err().contains("expected u32"));
         assert_eq!(probe.status.unwrap().unwrap().phase, "Firing");
         assert_eq!(Lenient::<Probe>::plural(&()), "probes");
+    }
+
+    #[test]
+    fn of_metadata_all_is_read_but_who_manages_which_field() {
+        let mut metadata = json!({
+            "name": "x-1", "generateName": "x-", "namespace": "ns", "uid": "u", "resourceVersion": "7",
+            "generation": 3, "creationTimestamp": "2026-11-01T12:00:00Z",
+            "deletionTimestamp": "2026-11-01T13:00:00Z", "labels": {"l": "1"}, "annotations": {"a": "1"},
+            "ownerReferences": [{"apiVersion": "v1", "kind": "K", "name": "o", "uid": "ou", "controller": true}],
+            "finalizers": ["f"], "managedFields": [{"manager": "kubectl"}],
+        });
+        let probe: Lenient<Probe> = serde_json::from_value(json!({"metadata": metadata})).unwrap();
+        metadata.as_object_mut().unwrap().remove("managedFields");
+        assert_eq!(serde_json::to_value(probe.metadata).unwrap(), metadata);
     }
 
     #[test]

@@ -41,7 +41,7 @@ use std::{
 use pipekick_core::domain::ObjectKey;
 use thiserror::Error;
 use tokio::{
-    task::{Id, JoinError, JoinSet},
+    task::{Id, JoinError, JoinSet, yield_now},
     time::{Instant, sleep_until, timeout},
 };
 
@@ -59,6 +59,10 @@ use state::Job;
 
 /// An idle runtime turns this often, so that a hanging one can be told from it.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// Keys handed out in one turn. Of a list most are settled and end where they begin: handed out all at once, each would
+/// have a flight of its own waiting for that, and what they needed together stays resident.
+const LOT: usize = 16;
 
 /// What a controller does with its objects.
 pub trait Worker: Send + Sync + 'static {
@@ -196,7 +200,7 @@ impl<W: Worker> Runtime<W> {
         let inner = self.handle.0.clone();
         inner.vitals.start(clock::instant());
         let result = loop {
-            let next = self.turn();
+            let (next, more) = self.turn();
             tokio::select! {
                 biased;
                 () = &mut shutdown => break Ok(()),
@@ -206,6 +210,7 @@ impl<W: Worker> Runtime<W> {
                 }
                 Some(ended) = self.flights.join_next_with_id() => self.landed(ended),
                 () = inner.wake.notified() => {}
+                () = yield_now(), if more => {}
                 () = sleep_until(next) => {}
             }
         };
@@ -214,25 +219,26 @@ impl<W: Worker> Runtime<W> {
         result.map(|()| left)
     }
 
-    /// Hands out what is due; returns when to turn again.
-    fn turn(&mut self) -> Instant {
+    /// Hands out what is due, a [`LOT`] at most; returns when to turn again, or that there may be more at once.
+    fn turn(&mut self) -> (Instant, bool) {
         while let Some(ended) = self.flights.try_join_next_with_id() {
             self.landed(ended);
         }
         let now = clock::instant();
         self.handle.0.vitals.beat(now);
-        let room = self.options.concurrency.get().saturating_sub(self.flights.len());
+        let room = self.options.concurrency.get().saturating_sub(self.flights.len()).min(LOT);
         let batch = self.handle.0.lock().take(now, room);
         for (key, uid) in batch.gone {
             self.guarded(|worker| worker.gone(&key, &uid));
         }
+        let more = batch.jobs.len() == LOT;
         for job in batch.jobs {
             let (worker, key, entry) = (self.worker.clone(), job.key.clone(), job.entry.clone());
             let flight = self.flights.spawn(async move { worker.work(&key, entry).await });
             self.jobs.insert(flight.id(), job);
         }
         let heartbeat = now + HEARTBEAT;
-        batch.next.map_or(heartbeat, |at| at.min(heartbeat))
+        (batch.next.map_or(heartbeat, |at| at.min(heartbeat)), more)
     }
 
     /// A flight ended, well or by a panic.

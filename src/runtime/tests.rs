@@ -228,7 +228,7 @@ fn a_runtime_with_many_threads_never_overlaps_work_on_one_key() {
             for n in 0..20 {
                 feed.seen(seen(key("ns", &n.to_string()), 1 + round, Play::Take(0)));
             }
-            tokio::task::yield_now().await;
+            yield_now().await;
         }
         sleep(Duration::from_millis(100)).await;
         stop.send_replace(true);

@@ -38,8 +38,9 @@ use tokio::{
 use super::{Feed, Sighted, Version, Worker, store::identity};
 use place::{End, Failure, Place};
 
-/// Objects per page of a list; client-go's number. A page of 500 is some 2 MB on the wire.
-const PAGE: u32 = 500;
+/// Objects per page of a list. A page is decoded as a whole, some 10 KB an object, and what a list once needed stays
+/// resident: client-go's 500 would cost 4 MB. While the next page is fetched the workers settle this one.
+const PAGE: u32 = 100;
 /// A page, or the first line of a watch, has to come in this time. kube retries 429 and 503 within it.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(60);
 /// The API server ends a watch after this many seconds; proxies often do at 300.

@@ -29,10 +29,10 @@ pub struct Standing {
 
 /// Writes phase, message and conditions. `standing` is what to say instead of what the run says.
 pub fn summarize(status: &mut TriggerStatus, standing: Option<Standing>, generation: i64, now: Timestamp) {
-    if let Some(message) = status.run.as_mut().and_then(|run| run.message.as_mut()) {
+    if let Some(message) = status.run.as_deref_mut().and_then(|run| run.message.as_mut()) {
         shorten(message);
     }
-    let mut standing = standing.unwrap_or_else(|| from_run(status.run.as_ref()));
+    let mut standing = standing.unwrap_or_else(|| from_run(status.run.as_deref()));
     shorten(&mut standing.message);
     let row = Row::of(standing.phase, standing.reason);
     let mut conditions = Conditions { before: &status.conditions, after: Vec::new(), generation, now };

@@ -222,12 +222,12 @@ impl<'a> Draft<'a> {
         let lets_go = matches!(self.effect, Effect::SetFinalizers(_));
         if trigger.deleted_at.is_some() && self.status == trigger.status && !lets_go {
             // Nothing new to tell, and nobody to tell it to soon.
-            let follow = self.status.run.as_ref().and_then(|run| follow_of(run, trigger, now));
+            let follow = self.status.run.as_deref().and_then(|run| follow_of(run, trigger, now));
             let (effect, wake) = (self.effect, self.wake);
             return Plan { status: None, effect, events: vec![], follow, wake, expires: None };
         }
         summarize(&mut self.status, self.standing.take(), trigger.generation, now);
-        let follow = self.status.run.as_ref().and_then(|run| follow_of(run, trigger, now));
+        let follow = self.status.run.as_deref().and_then(|run| follow_of(run, trigger, now));
         // Before a look nothing is written: what it brings is decided on with everything else.
         let looks = match self.effect {
             Effect::ReadCredentials(_)

@@ -163,16 +163,16 @@ pub enum Answered {
 /// The annotation values that were answered, and how.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LastHandled {
-    /// `pipekick.dev/fire`.
+    /// The newest value of the annotation pipekick.dev/fire that was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fire: Option<Handled>,
-    /// `pipekick.dev/resolve`.
+    /// The newest value of the annotation pipekick.dev/resolve that was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolve: Option<Handled>,
-    /// `pipekick.dev/cancel`.
+    /// The newest value of the annotation pipekick.dev/cancel that was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<Handled>,
-    /// `pipekick.dev/retry`.
+    /// The newest value of the annotation pipekick.dev/retry that was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Handled>,
 }
@@ -237,8 +237,9 @@ pub struct TriggerStatus {
     #[serde(default, skip_serializing_if = "LastHandled::is_empty")]
     pub last_handled: LastHandled,
     /// The current or last run.
+    // Boxed: a trigger without one, and a crowd of those may wait, has no room for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub run: Option<Run>,
+    pub run: Option<Box<Run>>,
     /// The cause that waits for the run to end, if one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Waiting>,
@@ -257,7 +258,7 @@ impl TriggerStatus {
     /// The run that is under way, if one is.
     #[must_use]
     pub fn active_run(&self) -> Option<&Run> {
-        self.run.as_ref().filter(|run| run.is_active())
+        self.run.as_deref().filter(|run| run.is_active())
     }
 }
 

@@ -154,7 +154,7 @@ impl Lab {
         }
         if self.config.broken == Some(Break::NobodyChecks)
             && let Some(attempt) =
-                plan.status.as_mut().and_then(|s| s.run.as_mut()).and_then(|r| r.attempt.as_mut())
+                plan.status.as_mut().and_then(|s| s.run.as_deref_mut()).and_then(|r| r.attempt.as_mut())
         {
             attempt.check_at = None;
         }
@@ -348,7 +348,7 @@ impl Lab {
     /// The status as it would stand if a look had found nothing long ago.
     pub fn as_if_looked_before(&mut self, id: StatusId) -> StatusId {
         let mut status = (**self.status(id)).clone();
-        let attempt = status.run.as_mut().filter(|run| run.phase == Phase::Unknown);
+        let attempt = status.run.as_deref_mut().filter(|run| run.phase == Phase::Unknown);
         if let Some(attempt) = attempt.and_then(|run| run.attempt.as_mut()) {
             attempt.absent_at = Some(attempt.at - SignedDuration::from_hours(1));
             assert_eq!(attempt.last, LastAttempt::Unknown);

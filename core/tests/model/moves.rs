@@ -160,7 +160,7 @@ fn of_people(lab: &Lab, world: &World, moves: &mut Vec<Move>) {
     if recreations > 0 {
         moves.push(Move::Recreate);
     }
-    let run = lab.status(world.object.seen.status).run.as_ref();
+    let run = lab.status(world.object.seen.status).run.as_deref();
     let held = run.is_some_and(|run| run.phase == Phase::Held && run.reason == Some(Reason::Undecided));
     if resolutions > 0 && held {
         moves.extend([Move::Resolve(Verb::Refire), Move::Resolve(Verb::Abandon), Move::Resolve(Verb::Adopt)]);
@@ -248,7 +248,7 @@ fn people(lab: &mut Lab, world: &mut World, does: Move) {
         }
         Move::Resolve(verb) => {
             world.left.resolutions -= 1;
-            let seq = lab.status(seen.status).run.as_ref().map_or(0, |run| run.seq);
+            let seq = lab.status(seen.status).run.as_deref().map_or(0, |run| run.seq);
             let newest = u8::try_from(world.pipelines.len()).unwrap_or(u8::MAX);
             seen.resolve = Some((u8::try_from(seq).unwrap_or(u8::MAX), verb, newest));
             world.excused |= verb == Verb::Refire;

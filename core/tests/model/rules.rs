@@ -62,7 +62,7 @@ pub fn intent_stands(lab: &mut Lab, world: &World, sender: &Object, intent: Inte
     let stands = |run: &&Run| {
         run.phase == Phase::Firing || (far_apart && matches!(run.phase, Phase::Unknown | Phase::Held))
     };
-    let standing = status.run.as_ref().filter(stands);
+    let standing = status.run.as_deref().filter(stands);
     if standing.and_then(|run| lab.intent_of(run)) == Some(intent) {
         return Ok(());
     }
@@ -71,7 +71,7 @@ pub fn intent_stands(lab: &mut Lab, world: &World, sender: &Object, intent: Inte
 
 /// 3: what is sent is what the digest of the written run names.
 pub fn content_is_named(lab: &Lab, sender: &Object, sent: Content) -> Result<(), Broken> {
-    let run = lab.status(sender.seen.status).run.as_ref();
+    let run = lab.status(sender.seen.status).run.as_deref();
     if run.is_none_or(|run| firing_fields(sent).compare(&run.digest) == Compared::Same) {
         return Ok(());
     }

@@ -122,7 +122,7 @@ fn tell(lab: &mut Lab, way: &[Move]) -> String {
         let line = match make(lab, &world, *happens) {
             Ok(next) => {
                 world = next;
-                let run = lab.status(world.object.seen.status).run.as_ref();
+                let run = lab.status(world.object.seen.status).run.as_deref();
                 run.map_or("no run".into(), |run| {
                     let attempt = run.attempt.as_ref().map(|a| (a.count, a.last, a.by.clone()));
                     format!(

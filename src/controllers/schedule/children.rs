@@ -145,7 +145,7 @@ fn child(object: &trigger::Object) -> Option<(ObjectKey, Child)> {
     let metadata = &object.metadata;
     let ScheduleRef { name, uid } = ScheduleRef::of(metadata)?;
     let status = object.status.as_ref().ok().and_then(Option::as_ref);
-    let run = status.and_then(|status| status.run.as_ref());
+    let run = status.and_then(|status| status.run.as_deref());
     let child = Child {
         name: metadata.name.clone()?,
         uid: metadata.uid.clone()?,

@@ -73,6 +73,7 @@ impl TriggerController {
         next
     }
 
+    /// What is rarely done, or takes a while, is boxed: a flight would else carry room for all of it from its start.
     async fn carry_out(&self, key: &ObjectKey, turn: &mut Turn, mut plan: Plan, effect: Effect) -> Next {
         match effect {
             Effect::Nothing => {
@@ -90,7 +91,8 @@ impl TriggerController {
             }
             Effect::LookUp(look) => {
                 turn.look_began = Some(clock::instant());
-                let Looked { lookup, date, wait } = self.looker.look_up(&key.namespace, &look).await;
+                let Looked { lookup, date, wait } =
+                    Box::pin(self.looker.look_up(&key.namespace, &look)).await;
                 turn.look_date = date;
                 let trouble = matches!(lookup, Lookup::Trouble { .. });
                 self.memories.looked(key, trouble, wait);
@@ -98,12 +100,13 @@ impl TriggerController {
                 Next::Decide
             }
             Effect::LookAt(look) => {
-                turn.named = Some((look.pipeline_id, self.looker.look_at(&key.namespace, &look).await));
+                turn.named =
+                    Some((look.pipeline_id, Box::pin(self.looker.look_at(&key.namespace, &look)).await));
                 Next::Decide
             }
             Effect::LookAtOwn(look) => {
                 turn.look_began = Some(clock::instant());
-                let (sighting, wait) = self.looker.look_at_own(&key.namespace, &look).await;
+                let (sighting, wait) = Box::pin(self.looker.look_at_own(&key.namespace, &look)).await;
                 self.memories.looked(key, matches!(sighting, Sighting::Trouble { .. }), wait);
                 turn.looked_at = Some((look.pipeline_id, sighting));
                 Next::Decide
@@ -115,7 +118,7 @@ impl TriggerController {
                     }
                     self.tell(key, turn, std::mem::take(&mut plan.events));
                 }
-                self.cancel(key, &order).await;
+                Box::pin(self.cancel(key, &order)).await;
                 Next::Decide
             }
             Effect::SetFinalizers(finalizers) => {
@@ -138,32 +141,32 @@ impl TriggerController {
             }
             Effect::LookInto(look) => {
                 let finding = match self.gate.try_enter(&look.target.url) {
-                    Some(_place) => self.looker.look_into(&key.namespace, &look).await,
+                    Some(_place) => Box::pin(self.looker.look_into(&key.namespace, &look)).await,
                     None => Finding::Nothing,
                 };
                 turn.finding = Some((look.key, finding));
                 Next::Decide
             }
             Effect::Fire(order) => match plan.status.take() {
-                Some(status) => self.fire(key, turn, &status, *order, plan.events).await,
+                Some(status) => Box::pin(self.fire(key, turn, &status, *order, plan.events)).await,
                 // An order without an intent would be a POST that nobody could find again.
                 None => Next::End(Outcome::done()),
             },
             Effect::Retry(order) => match plan.status.take() {
-                Some(status) => self.retry(key, turn, &status, &order, plan.events).await,
+                Some(status) => Box::pin(self.retry(key, turn, &status, &order, plan.events)).await,
                 None => Next::End(Outcome::done()),
             },
             Effect::Name(order) => match self.write_first(key, turn, &mut plan).await {
                 Some(next) => next,
-                None => self.name(key, &order).await,
+                None => Box::pin(self.name(key, &order)).await,
             },
             Effect::DeletePipeline(deletion) => match self.write_first(key, turn, &mut plan).await {
                 Some(next) => next,
-                None => self.delete_pipeline(key, &deletion).await,
+                None => Box::pin(self.delete_pipeline(key, &deletion)).await,
             },
             Effect::DeleteObject => match self.write_first(key, turn, &mut plan).await {
                 Some(next) => next,
-                None => self.delete_object(key, turn).await,
+                None => Box::pin(self.delete_object(key, turn)).await,
             },
         }
     }
@@ -422,7 +425,7 @@ impl TriggerController {
             if note.reason == Reason::DuplicatePipeline {
                 self.metrics.duplicate_seen();
             }
-            let mut occasion = turn.trigger.status.run.as_ref().map_or_else(
+            let mut occasion = turn.trigger.status.run.as_deref().map_or_else(
                 || turn.trigger.generation.to_string(),
                 |run| format!("{}.{}", run.fire_id, run.attempt.as_ref().map_or(0, |attempt| attempt.count)),
             );

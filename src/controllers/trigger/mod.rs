@@ -173,7 +173,7 @@ impl TriggerController {
     /// The end of a turn: follow what is to be followed, and wake when the decision asked for it.
     fn rest(&self, key: &ObjectKey, turn: &Turn, plan: &Plan) -> Outcome {
         self.follower.follow(key, plan.follow.clone());
-        let unknown = turn.trigger.status.run.as_ref().is_some_and(|run| run.phase == Phase::Unknown);
+        let unknown = turn.trigger.status.run.as_deref().is_some_and(|run| run.phase == Phase::Unknown);
         self.metrics.unknown_runs(self.memories.unknown(key, unknown));
         let settled = plan.is_settled();
         let outcome = if settled {

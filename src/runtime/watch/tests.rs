@@ -189,7 +189,7 @@ async fn it_lists_by_pages_and_watches_from_there() {
     )
     .await;
     assert_eq!(saw, ["a 1", "b malformed", "b gone", "a 2"]);
-    assert!(asked[0].contains("limit=500") && asked[1].contains("continue=next"), "{asked:?}");
+    assert!(asked[0].contains("limit=100") && asked[1].contains("continue=next"), "{asked:?}");
     assert!(asked[2].contains("timeoutSeconds=290") && asked[2].contains("resourceVersion=10"), "{asked:?}");
     assert!(asked[3].contains("resourceVersion=20"), "the bookmark is where it goes on: {asked:?}");
     assert!(handle.vitals().ready().is_ok());

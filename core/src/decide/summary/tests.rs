@@ -199,11 +199,11 @@ fn a_run_speaks_for_itself_unless_something_else_must_be_said() {
     let mut failed = run(Failed, None);
     failed.reason = Some(Reason::PipelineFailed);
     failed.message = Some("job unit failed".into());
-    let mut status = TriggerStatus { run: Some(failed), ..TriggerStatus::default() };
+    let mut status = TriggerStatus { run: Some(failed.into()), ..TriggerStatus::default() };
     summarize(&mut status, None, 1, at(0));
     assert_eq!((status.phase, status.message.as_deref()), (Some(Failed), Some("job unit failed")));
     summarize(&mut status, standing(Suspended, Reason::Suspended), 1, at(0));
-    assert_eq!((status.phase, status.run.as_ref().unwrap().phase), (Some(Suspended), Failed));
+    assert_eq!((status.phase, status.run.as_deref().unwrap().phase), (Some(Suspended), Failed));
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn fired_says_whether_a_pipeline_exists() {
     ];
     for (sentence, last, pipeline, fired, message) in cases {
         let run = Run { pipeline, ..run(Running, last) };
-        let mut status = TriggerStatus { run: Some(run), ..TriggerStatus::default() };
+        let mut status = TriggerStatus { run: Some(run.into()), ..TriggerStatus::default() };
         summarize(&mut status, None, 1, at(0));
         let condition = status.conditions.iter().find(|c| c.kind == "Fired").unwrap();
         assert_eq!((condition.status, condition.message.as_str()), (fired, message), "{sentence}");
@@ -251,8 +251,10 @@ fn fired_says_whether_a_pipeline_exists() {
 
 #[test]
 fn a_bug_is_told_beside_the_facts_and_the_next_summary_takes_it_back() {
-    let mut status =
-        TriggerStatus { run: Some(run(Running, Some(LastAttempt::Accepted))), ..TriggerStatus::default() };
+    let mut status = TriggerStatus {
+        run: Some(run(Running, Some(LastAttempt::Accepted)).into()),
+        ..TriggerStatus::default()
+    };
     summarize(&mut status, None, 3, at(0));
     let before = status.clone();
     tell_bug(&mut status.conditions, &mut status.message, "index out of bounds", 3, at(5));

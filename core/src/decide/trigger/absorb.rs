@@ -81,7 +81,7 @@ impl Draft<'_> {
         let age = self.seen.facts.intent_age.unwrap_or_default();
         // A process may not live so long. Somebody else's intent that is so old by the wall clock that no
         // difference of clocks explains it is as well taken as unknown at once: what is proven of it is proven later.
-        let attempt = self.status.run.as_ref().and_then(|run| run.attempt.as_ref());
+        let attempt = self.status.run.as_deref().and_then(|run| run.attempt.as_ref());
         let is_old = attempt.is_some_and(|attempt| {
             attempt.by != self.seen.policy.writer
                 && self.seen.now >= later(attempt.at, CLOCKS_DIFFER + patience)
@@ -180,7 +180,7 @@ impl Draft<'_> {
         self.tell(warning, reason, &message);
         let made =
             |run: &Run| run.attempt.as_ref().is_some_and(|attempt| attempt.last == LastAttempt::Accepted);
-        if repeated && self.status.run.as_ref().is_some_and(made) {
+        if repeated && self.status.run.as_deref().is_some_and(made) {
             self.check_later();
         }
     }
@@ -196,7 +196,7 @@ impl Draft<'_> {
     fn absorb_sighting(&mut self) {
         let seen = self.seen;
         let under_way = |run: &&mut Run| matches!(run.phase, Phase::Running | Phase::Retrying);
-        let Some(run) = self.status.run.as_mut().filter(under_way) else { return };
+        let Some(run) = self.status.run.as_deref_mut().filter(under_way) else { return };
         let stretch = run.stretch();
         let Some((_, sighting)) = seen.facts.sighting.as_ref().filter(|(of, _)| Some(of) == stretch.as_ref())
         else {
@@ -208,13 +208,13 @@ impl Draft<'_> {
     /// Takes in what a look at the pipeline of a run under way brought.
     pub(super) fn take_look(&mut self, sighting: Sighting) {
         let now = self.seen.now;
-        let Some(run) = self.status.run.as_mut() else { return };
+        let Some(run) = self.status.run.as_deref_mut() else { return };
         match sighting {
             Sighting::Seen { pipeline, report } => {
                 if self.is_old_news(&pipeline, &report) {
                     return;
                 }
-                let Some(run) = self.status.run.as_mut() else { return };
+                let Some(run) = self.status.run.as_deref_mut() else { return };
                 if !pipeline.status.is_complete() {
                     // How cancelling goes is told instead.
                     if run.cancel_request().is_none() {
@@ -252,7 +252,7 @@ impl Draft<'_> {
     /// Of a pipeline that has ended: whether somebody ran it again in GitLab.
     fn absorb_afterlife(&mut self) {
         let seen = self.seen;
-        let Some(run) = self.status.run.as_mut().filter(|run| may_run_again(run)) else { return };
+        let Some(run) = self.status.run.as_deref_mut().filter(|run| may_run_again(run)) else { return };
         let (stretch, Some(known)) = (run.stretch(), &run.pipeline) else { return };
         let sighting = seen.facts.sighting.as_ref().filter(|(of, _)| Some(of) == stretch.as_ref());
         // Deleted or unreadable after its end: what is told of it stays true.
@@ -284,7 +284,7 @@ impl Draft<'_> {
 
     /// When the run takes too long, if it has a limit.
     pub(super) fn over(&self) -> Option<(Span, Timestamp)> {
-        let (timeout, run) = (self.seen.trigger.spec.as_ref().ok()?.timeout?, self.status.run.as_ref()?);
+        let (timeout, run) = (self.seen.trigger.spec.as_ref().ok()?.timeout?, self.status.run.as_deref()?);
         let since = run.resumed_at.or(run.fired_at).unwrap_or(run.intended_at);
         Some((timeout, later(since, timeout.into())))
     }

@@ -49,7 +49,7 @@ impl Draft<'_> {
             None => {
                 // What waited for a run that has ended was taken back.
                 self.status.waiting = None;
-                if self.status.run.as_ref().is_some_and(|run| run.phase == Phase::Rejected) {
+                if self.status.run.as_deref().is_some_and(|run| run.phase == Phase::Rejected) {
                     self.repeat();
                 }
             }
@@ -70,7 +70,7 @@ impl Draft<'_> {
         let stands = self.seen.trigger.fire.as_ref();
         let value = stands.map_or_else(String::new, |value| told_apart(value));
         let answered = last_handled.fire.as_ref().is_some_and(|handled| handled.value == value)
-            || run.as_ref().and_then(|run| run.request.as_ref()) == Some(&value)
+            || run.as_deref().and_then(|run| run.request.as_ref()) == Some(&value)
             || history.iter().any(|entry| entry.request.as_ref() == Some(&value));
         if !value.is_empty() && !answered {
             return Some(value);
@@ -89,7 +89,7 @@ impl Draft<'_> {
             return Some(Cause::Request(value));
         }
         let held = |run: &Run| run.phase == Phase::Held && run.reason == Some(Reason::FirstSight);
-        if self.status.run.as_ref().is_some_and(held) {
+        if self.status.run.as_deref().is_some_and(held) {
             // Whatever is edited meanwhile: it waits to be asked, and then fires what stands there.
             return None;
         }
@@ -138,7 +138,7 @@ impl Draft<'_> {
 
     fn new_run(&self, cause: &Cause, spec: &Spec) -> Run {
         let (now, trigger) = (self.seen.now, self.seen.trigger);
-        let last = self.status.run.as_ref().map_or(0, |run| run.seq);
+        let last = self.status.run.as_deref().map_or(0, |run| run.seq);
         let seq = trigger.status.history.iter().map(|entry| entry.seq).fold(last, u64::max).saturating_add(1);
         let digest = trigger.firing.digest();
         let (kind, request) = match cause {
@@ -180,7 +180,7 @@ impl Draft<'_> {
     fn put(&mut self, mut run: Run, history_limit: usize) {
         run.collapsed = self.status.waiting.take().map_or(0, |waiting| waiting.collapsed);
         self.status.decided_digest = Some(run.digest.clone());
-        if let Some(mut before) = self.status.run.replace(run) {
+        if let Some(mut before) = self.status.run.replace(Box::new(run)) {
             if before.phase == Phase::Held {
                 before.phase = Phase::Superseded;
             }

@@ -136,7 +136,7 @@ impl Draft<'_> {
 
     /// What the last request to cancel brought, if it was sent for what stands on record now.
     pub(super) fn cancel_brought(&self) -> Option<(&Cancelled, Timestamp)> {
-        let run = self.status.run.as_ref()?;
+        let run = self.status.run.as_deref()?;
         let known = self.seen.facts.cancel.as_ref()?;
         let same = Some(known.pipeline_id) == run.pipeline.as_ref().map(|pipeline| pipeline.id)
             && Some(known.requested_at) == run.cancel_request().map(|(at, _)| at);
@@ -152,7 +152,7 @@ impl Draft<'_> {
             return;
         }
         let pipeline = pipeline.clone();
-        let Some(run) = self.status.run.as_mut().filter(|run| is_followed(run)) else { return };
+        let Some(run) = self.status.run.as_deref_mut().filter(|run| is_followed(run)) else { return };
         let Some((_, by)) = run.cancel_request() else { return };
         let message = format!(
             "pipeline {} was cancelled, {}; what is left of it waits for a person to play a manual job",
@@ -171,7 +171,7 @@ impl Draft<'_> {
             return;
         }
         let (seen, patience) = (self.seen, self.seen.policy.cancel_patience);
-        let Some(run) = self.status.run.as_ref().filter(|run| is_followed(run)) else { return };
+        let Some(run) = self.status.run.as_deref().filter(|run| is_followed(run)) else { return };
         let Some((requested_at, _)) = run.cancel_request() else { return };
         let Some(follow) = follow_of(run, seen.trigger, seen.now) else { return };
         let on_record = seen
@@ -239,7 +239,7 @@ impl Draft<'_> {
                 reason = Reason::ReplaceBlocked;
             }
         }
-        let told_before = self.seen.trigger.status.run.as_ref().and_then(|run| run.reason) == Some(reason);
+        let told_before = self.seen.trigger.status.run.as_deref().and_then(|run| run.reason) == Some(reason);
         if matches!(reason, Reason::CancelRefused | Reason::ReplaceBlocked) && !told_before {
             self.tell(true, reason, &message);
         }
@@ -248,7 +248,7 @@ impl Draft<'_> {
 
     /// Whether a request to cancel stands that may still bring the end of the run; until when, if so.
     pub(super) fn cancel_pends_until(&self) -> Option<Timestamp> {
-        let run = self.status.run.as_ref()?;
+        let run = self.status.run.as_deref()?;
         if matches!(self.cancel_brought(), Some((Cancelled::Refused { .. }, _))) {
             return None;
         }
@@ -259,7 +259,7 @@ impl Draft<'_> {
 
     /// What is to be said of the pipeline of a run that is given up although it goes on.
     pub(super) fn what_cancel_brought(&self) -> String {
-        let asked = self.status.run.as_ref().is_some_and(|run| run.cancel_request().is_some());
+        let asked = self.status.run.as_deref().is_some_and(|run| run.cancel_request().is_some());
         match self.cancel_brought().map(|(brought, _)| brought) {
             None if !asked => "its pipeline goes on in GitLab".into(),
             None => "its pipeline could not be cancelled in time and may go on in GitLab".into(),

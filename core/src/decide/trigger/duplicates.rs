@@ -67,7 +67,7 @@ impl Draft<'_> {
                 Lookup::NoCandidate | Lookup::NoneOurs | Lookup::CannotTell { .. } | Lookup::Trouble { .. },
             ) => {}
         }
-        if let Some(attempt) = self.status.run.as_mut().and_then(|run| run.attempt.as_mut()) {
+        if let Some(attempt) = self.status.run.as_deref_mut().and_then(|run| run.attempt.as_mut()) {
             attempt.check_at = None;
         }
     }

@@ -53,13 +53,13 @@ impl Draft<'_> {
         if !self.is_kept() {
             return;
         }
-        if self.status.run.as_ref().is_some_and(may_be_started_again) {
+        if self.status.run.as_deref().is_some_and(may_be_started_again) {
             self.resolve_retry();
             if self.effect != Effect::Nothing {
                 return;
             }
         }
-        let Some(run) = self.status.run.as_ref() else { return self.let_go() };
+        let Some(run) = self.status.run.as_deref() else { return self.let_go() };
         let seq = run.seq;
         match run.phase {
             Phase::Firing | Phase::Unknown => self.wait_before_leaving(
@@ -117,7 +117,7 @@ impl Draft<'_> {
 
     /// What kept the look for the run's pipeline, just now, from being taken.
     fn trouble_looking_up(&self) -> Option<(Reason, String)> {
-        let key = self.status.run.as_ref()?.attempt_key()?;
+        let key = self.status.run.as_deref()?.attempt_key()?;
         match self.seen.facts.lookup.as_ref().filter(|(of, _)| *of == key)? {
             (_, Lookup::Trouble { reason, message }) => Some((*reason, message.clone())),
             (
@@ -129,7 +129,7 @@ impl Draft<'_> {
 
     /// What kept the look at the run's pipeline, just now, from being taken.
     fn trouble_looking_at(&self) -> Option<(Reason, String)> {
-        let id = self.status.run.as_ref()?.pipeline.as_ref()?.id;
+        let id = self.status.run.as_deref()?.pipeline.as_ref()?.id;
         match self.seen.facts.looked_at.as_ref().filter(|(of, _)| *of == id)? {
             (_, Sighting::Trouble { reason, message }) => Some((*reason, message.clone())),
             (_, Sighting::Seen { .. } | Sighting::Gone) => None,

@@ -56,7 +56,7 @@ impl Draft<'_> {
 
     /// Without an access token an unknown outcome stays one: no look will ever tell.
     pub(super) fn absorb_blindness(&mut self) {
-        let Some(run) = self.status.run.as_ref().filter(|run| run.phase == Phase::Unknown) else { return };
+        let Some(run) = self.status.run.as_deref().filter(|run| run.phase == Phase::Unknown) else { return };
         if access_of(run, self.seen.trigger).is_none() {
             self.undecided("without accessTokenRef nobody can look whether the lost request made a pipeline");
         }
@@ -66,7 +66,7 @@ impl Draft<'_> {
     pub(super) fn look(&mut self) {
         let seen = self.seen;
         // What is not on record yet is written before anything is asked.
-        let on_record = seen.trigger.status.run.as_ref() == self.status.run.as_ref();
+        let on_record = seen.trigger.status.run.as_deref() == self.status.run.as_deref();
         if !on_record {
             self.wake_at(seen.now);
             return;
@@ -114,7 +114,9 @@ impl Draft<'_> {
         // A look counts from when it began: its list may have been read long before its reply was decided on.
         let took = facts.look_took;
         let age = facts.intent_age.unwrap_or_default().saturating_sub(took);
-        let Some(attempt) = self.status.run.as_mut().and_then(|run| run.attempt.as_mut()) else { return };
+        let Some(attempt) = self.status.run.as_deref_mut().and_then(|run| run.attempt.as_mut()) else {
+            return;
+        };
         let is_old = now >= later(attempt.at, CLOCKS_DIFFER + INTENT_MAX_AGE + delay);
         if is_old {
             attempt.absent_at_gitlab = attempt.absent_at_gitlab.or(facts.look_date);
@@ -154,7 +156,7 @@ impl Draft<'_> {
     fn cannot_tell(&mut self, message: &str) {
         let delay = self.seen.policy.resolution_delay;
         let age = self.seen.facts.intent_age.unwrap_or_default();
-        let at = self.status.run.as_ref().and_then(|run| run.attempt.as_ref()).map(|attempt| attempt.at);
+        let at = self.status.run.as_deref().and_then(|run| run.attempt.as_ref()).map(|attempt| attempt.at);
         let is_old = at.is_some_and(|at| self.seen.now >= later(at, CLOCKS_DIFFER + INTENT_MAX_AGE + delay));
         if age < delay && !is_old {
             self.wake_after((delay - age).min(LOOK_INTERVAL));
@@ -179,13 +181,13 @@ impl Draft<'_> {
             }
             OnUnknown::Refire => {
                 let count =
-                    self.status.run.as_ref().and_then(|run| run.attempt.as_ref()).map_or(1, |a| a.count);
+                    self.status.run.as_deref().and_then(|run| run.attempt.as_ref()).map_or(1, |a| a.count);
                 self.wait_again(
                     Reason::OutcomeUnknown,
                     &format!("{message}; sent again, as onUnknown is Refire"),
                 );
                 let due = later(now, back_off(count));
-                if let Some(attempt) = self.status.run.as_mut().and_then(|run| run.attempt.as_mut()) {
+                if let Some(attempt) = self.status.run.as_deref_mut().and_then(|run| run.attempt.as_mut()) {
                     attempt.next_at = Some(due);
                     attempt.unproven = true;
                 }
@@ -201,7 +203,7 @@ impl Draft<'_> {
     /// A pipeline that failed at birth exists, and GitLab did not tell its id: find it, for a while.
     pub(super) fn link_stillborn(&mut self) {
         let seen = self.seen;
-        let Some(run) = self.status.run.as_mut() else { return };
+        let Some(run) = self.status.run.as_deref_mut() else { return };
         if !is_unlinked_stillborn(run) || access_of(run, seen.trigger).is_none() {
             return;
         }

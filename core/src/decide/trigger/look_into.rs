@@ -18,7 +18,7 @@ impl Draft<'_> {
     /// The answer with what was found out about it; `None` while that is being asked.
     pub(super) fn looked_into(&mut self, key: &AttemptKey, answer: Answer) -> Option<Answer> {
         let seen = self.seen;
-        let run = self.status.run.as_ref()?;
+        let run = self.status.run.as_deref()?;
         let Answer::Refused { reason, message } = answer else { return Some(answer) };
         let refused = |(reason, message)| Some(Answer::Refused { reason, message });
         let (Some(question), Some(access)) = (left_open(reason, &run.target), access_of(run, seen.trigger))

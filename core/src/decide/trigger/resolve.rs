@@ -70,7 +70,7 @@ impl Draft<'_> {
                 Some(Answered::Refired)
             }
             Verb::Abandon => {
-                let run = self.status.run.as_mut()?;
+                let run = self.status.run.as_deref_mut()?;
                 let message = format!("run {} was given up, as pipekick.dev/resolve asked", run.seq);
                 end(run, Phase::Superseded, Reason::Abandoned, message, now);
                 Some(Answered::Abandoned)
@@ -80,7 +80,7 @@ impl Draft<'_> {
     }
 
     fn adopt(&mut self, id: u64) -> Option<Answered> {
-        let (seen, run) = (self.seen, self.status.run.as_ref()?);
+        let (seen, run) = (self.seen, self.status.run.as_deref()?);
         let Some(access) = access_of(run, seen.trigger) else {
             // Nobody can check it; nobody can follow it either.
             self.take_as_own(bare(id), false);
@@ -119,7 +119,7 @@ impl Draft<'_> {
 
     fn take_as_own(&mut self, pipeline: Pipeline, followed: bool) {
         let now = self.seen.now;
-        let Some(run) = self.status.run.as_mut() else { return };
+        let Some(run) = self.status.run.as_deref_mut() else { return };
         run.target.look_with(access_of(run, self.seen.trigger));
         run.finished_at = None;
         run.fired_at = Some(pipeline.created_at.unwrap_or(now).clamp(run.intended_at.min(now), now));

@@ -35,7 +35,7 @@ impl Draft<'_> {
     /// A run that has just failed by its jobs, and may be retried, goes on instead.
     pub(super) fn retry_if_wanted(&mut self) {
         let seen = self.seen;
-        let Some(run) = self.status.run.as_ref().filter(|run| failed_by_its_jobs(run)) else { return };
+        let Some(run) = self.status.run.as_deref().filter(|run| failed_by_its_jobs(run)) else { return };
         let goes_on = seen.trigger.status.active_run().is_some() && run.cancel_request().is_none();
         if seen.trigger.deleted_at.is_some() || !goes_on {
             return;
@@ -48,7 +48,7 @@ impl Draft<'_> {
         if too_late || access_of(run, seen.trigger).is_none() {
             return;
         }
-        let Some(run) = self.status.run.as_mut() else { return };
+        let Some(run) = self.status.run.as_deref_mut() else { return };
         let retry = run.retry.get_or_insert_with(none_yet);
         (retry.state, retry.next_at, retry.asked) = (RetryState::Waiting, Some(due), None);
         (retry.tries, retry.put_off) = (0, 0);
@@ -63,7 +63,7 @@ impl Draft<'_> {
     /// more.
     pub(super) fn is_old_news(&mut self, pipeline: &Pipeline, report: &Report) -> bool {
         let now = self.seen.now;
-        let Some(run) = self.status.run.as_mut().filter(|run| run.phase == Phase::Retrying) else {
+        let Some(run) = self.status.run.as_deref_mut().filter(|run| run.phase == Phase::Retrying) else {
             return false;
         };
         let Some(retry) = &mut run.retry else { return false };
@@ -96,7 +96,7 @@ impl Draft<'_> {
 
     /// A run in phase Retrying: waits, looks, asks.
     pub(super) fn go_on_retrying(&mut self) {
-        let Some(retry) = self.status.run.as_ref().and_then(|run| run.retry.as_ref()) else { return };
+        let Some(retry) = self.status.run.as_deref().and_then(|run| run.retry.as_ref()) else { return };
         match retry.state {
             RetryState::Waiting => self.await_retry(retry.next_at.unwrap_or(self.seen.now)),
             RetryState::Unknown => self.resolve_retry(),
@@ -107,8 +107,8 @@ impl Draft<'_> {
 
     /// Before the request: is it still the failed pipeline that it was?
     fn await_retry(&mut self, due: Timestamp) {
-        let asked = self.status.run.as_ref().and_then(|run| run.retry.as_ref()?.asked.clone());
-        if self.status.run.as_ref().is_some_and(|run| run.cancel_request().is_some()) {
+        let asked = self.status.run.as_deref().and_then(|run| run.retry.as_ref()?.asked.clone());
+        if self.status.run.as_deref().is_some_and(|run| run.cancel_request().is_some()) {
             self.give_up_for_cancel();
             return;
         }
@@ -141,7 +141,7 @@ impl Draft<'_> {
     /// The request was sent, or may have been: what came of it?
     pub(super) fn resolve_retry(&mut self) {
         let seen = self.seen;
-        let Some(run) = self.status.run.as_mut() else { return };
+        let Some(run) = self.status.run.as_deref_mut() else { return };
         let key = run.retry_key();
         let answer = seen.facts.retried.as_ref().filter(|(of, _)| Some(of) == key.as_ref());
         let age = seen.facts.intent_age.unwrap_or_default();
@@ -194,8 +194,8 @@ impl Draft<'_> {
             self.wake_after(LOOK_INTERVAL);
             return;
         }
-        let Some(retry) = self.status.run.as_ref().and_then(|run| run.retry.as_ref()) else { return };
-        if self.status.run.as_ref().is_some_and(|run| run.cancel_request().is_some()) {
+        let Some(retry) = self.status.run.as_deref().and_then(|run| run.retry.as_ref()) else { return };
+        if self.status.run.as_deref().is_some_and(|run| run.cancel_request().is_some()) {
             self.give_up_for_cancel();
         } else if seen.trigger.deleted_at.is_some() {
             self.give_up("the object is being deleted");
@@ -231,7 +231,7 @@ impl Draft<'_> {
 
     /// The run's pipeline, where it is, and the access token for it.
     pub(super) fn own_pipeline(&self) -> Option<LookAt> {
-        let run = self.status.run.as_ref()?;
+        let run = self.status.run.as_deref()?;
         Some(LookAt {
             pipeline_id: run.pipeline.as_ref()?.id,
             target: run.target.clone(),
@@ -243,7 +243,7 @@ impl Draft<'_> {
     pub(super) fn intend_retry(&mut self, report: &Report, asked: Option<String>) {
         let (now, writer) = (self.seen.now, self.seen.policy.writer.clone());
         let Some(at) = self.own_pipeline() else { return };
-        let Some(run) = self.status.run.as_mut() else { return };
+        let Some(run) = self.status.run.as_deref_mut() else { return };
         if !run.is_active() {
             run.resumed_at = Some(now);
             run.finished_at = None;
@@ -274,7 +274,7 @@ impl Draft<'_> {
 
     fn not_now(&mut self, reason: Reason, message: &str, until: Timestamp) {
         let now = self.seen.now;
-        let Some(run) = self.status.run.as_mut() else { return };
+        let Some(run) = self.status.run.as_deref_mut() else { return };
         let Some(retry) = &mut run.retry else { return };
         (retry.tries, retry.put_off) = (retry.tries.saturating_sub(1), retry.put_off.saturating_add(1));
         let due = until.max(later(now, back_off(retry.put_off)));
@@ -299,7 +299,7 @@ impl Draft<'_> {
 
     /// Who asked for the retry under way finds another answer now.
     fn answer_anew(&mut self, answer: Answered) {
-        if let Some(asked) = self.status.run.as_ref().and_then(|run| run.retry.as_ref()?.asked.clone())
+        if let Some(asked) = self.status.run.as_deref().and_then(|run| run.retry.as_ref()?.asked.clone())
             && let Some(handled) = &mut self.status.last_handled.retry
             && handled.value == asked
         {
@@ -310,7 +310,7 @@ impl Draft<'_> {
     /// The run ends as its pipeline did.
     fn give_up(&mut self, why: &str) {
         let now = self.seen.now;
-        let Some(run) = self.status.run.as_mut() else { return };
+        let Some(run) = self.status.run.as_deref_mut() else { return };
         if let Some(retry) = &mut run.retry {
             (retry.state, retry.next_at) = (RetryState::Refused, None);
         }

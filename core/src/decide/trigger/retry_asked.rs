@@ -26,7 +26,7 @@ impl Draft<'_> {
 
     /// `None` while the answer waits for a look at GitLab.
     fn retry_as_asked(&mut self, value: &str) -> Option<Answered> {
-        let run = self.status.run.as_ref()?;
+        let run = self.status.run.as_deref()?;
         if access_of(run, self.seen.trigger).is_none() {
             return Some(Answered::NotFollowed);
         }

@@ -33,7 +33,9 @@ impl Draft<'_> {
 
     fn name(&mut self) {
         let seen = self.seen;
-        let Some(run) = self.status.run.as_mut().filter(|run| run.name_refused.is_none()) else { return };
+        let Some(run) = self.status.run.as_deref_mut().filter(|run| run.name_refused.is_none()) else {
+            return;
+        };
         let (Some(name), Some(pipeline)) = (run.name.clone(), &run.pipeline) else { return };
         let id = pipeline.id;
         let under_way = matches!(run.phase, Phase::Running | Phase::Retrying);
@@ -85,7 +87,8 @@ impl Draft<'_> {
 
     /// Whether the pipeline belongs to another run too (a person gave it to both), or is noted down already.
     fn names(&self, id: u64) -> bool {
-        let run = self.status.run.as_ref().and_then(|run| run.pipeline.as_ref()).map(|pipeline| pipeline.id);
+        let run =
+            self.status.run.as_deref().and_then(|run| run.pipeline.as_ref()).map(|pipeline| pipeline.id);
         run == Some(id)
             || self.status.history.iter().any(|entry| entry.pipeline_id == Some(id))
             || self.status.deletions.iter().any(|deletion| deletion.pipeline_id == id)

@@ -142,7 +142,7 @@ fn a_cancelled_pending_run_says_so_and_the_next_cause_fires_as_ever() {
 fn the_wish_is_on_record_before_gitlab_is_asked_and_its_end_is_seen_by_following() {
     let mut scene = Scene::running();
     let plan = scene.cancel("1").step();
-    let written = plan.status.as_ref().unwrap().run.as_ref().unwrap();
+    let written = plan.status.as_ref().unwrap().run.as_deref().unwrap();
     assert_eq!(written.cancel_request(), Some((scene.now, CancelCause::Action)));
     let sent = order(&plan).unwrap();
     assert_eq!(

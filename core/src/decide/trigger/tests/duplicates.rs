@@ -173,7 +173,7 @@ fn nobody_looks_where_nothing_can_be_read_back() {
     // The token was taken away meanwhile.
     let mut scene = repeated();
     scene.edit(|spec| spec.access_token = None);
-    scene.trigger.status.run.as_mut().unwrap().target.access = None;
+    scene.trigger.status.run.as_deref_mut().unwrap().target.access = None;
     scene.wait(DELAY).step();
     assert!(!checks(&scene));
 }

@@ -108,7 +108,7 @@ fn run() -> BoxedStrategy<Run> {
                 piped,
             )| {
                 let mut scene = Scene::running();
-                let template = scene.trigger.status.run.take().unwrap();
+                let template = *scene.trigger.status.run.take().unwrap();
                 let pipeline = template.pipeline.clone().filter(|_| piped);
                 let (reason, message) = (None, None);
                 Run {
@@ -212,7 +212,7 @@ fn status() -> BoxedStrategy<TriggerStatus> {
                         cancel: None,
                         retry: None,
                     },
-                    run,
+                    run: run.map(Box::new),
                     waiting,
                     history,
                     deletions,
@@ -346,10 +346,10 @@ fn scene() -> impl Strategy<Value = Scene> {
             scene.trigger.status = status;
             scene.facts = facts;
             let run = scene.trigger.status.run.clone();
-            let key = run.as_ref().and_then(Run::attempt_key);
-            let stretch = run.as_ref().and_then(Run::stretch);
+            let key = run.as_deref().and_then(Run::attempt_key);
+            let stretch = run.as_deref().and_then(Run::stretch);
             scene.facts.sighting = scene.facts.sighting.take().zip(stretch).map(|((_, seen), of)| (of, seen));
-            let retry_key = run.as_ref().and_then(Run::retry_key);
+            let retry_key = run.as_deref().and_then(Run::retry_key);
             scene.facts.retried = scene.facts.retried.take().zip(retry_key).map(|((_, c), key)| (key, c));
             scene.facts.lookup =
                 scene.facts.lookup.take().zip(key.clone()).map(|((_, lookup), key)| (key, lookup));
@@ -383,7 +383,7 @@ proptest! {
         }
         if let Some(status) = &plan.status {
             let past = before.run.iter().map(|run| run.seq).chain(before.history.iter().map(|entry| entry.seq));
-            let new = status.run.as_ref().filter(|new| before.run.as_ref().map(|b| &b.fire_id) != Some(&new.fire_id));
+            let new = status.run.as_deref().filter(|new| before.run.as_deref().map(|b| &b.fire_id) != Some(&new.fire_id));
             prop_assert!(new.is_none_or(|new| past.max().is_none_or(|last| new.seq > last || last == u64::MAX)));
         }
     }

@@ -292,7 +292,7 @@ impl Scene {
     }
 
     pub(super) fn run(&self) -> &Run {
-        self.trigger.status.run.as_ref().unwrap()
+        self.trigger.status.run.as_deref().unwrap()
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -312,7 +312,8 @@ impl Scene {
 
 /// The cause of the run that a plan begins, if it orders a POST.
 pub(super) fn fires(plan: &Plan) -> Option<CauseKind> {
-    matches!(plan.effect, Effect::Fire(_)).then(|| plan.status.as_ref().unwrap().run.as_ref().unwrap().cause)
+    matches!(plan.effect, Effect::Fire(_))
+        .then(|| plan.status.as_ref().unwrap().run.as_deref().unwrap().cause)
 }
 
 /// Seconds until a plan wants to be woken.

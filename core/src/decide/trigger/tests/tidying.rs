@@ -221,7 +221,7 @@ fn what_does_not_delete_itself() {
     assert!(!ended(|s| s.git_ref("B")), "one with another cause");
     assert!(!ended(|s| s.edit(|spec| spec.ttl_after_finished = None)), "one without the wish");
     assert!(
-        !ended(|s| with(s, |s| s.trigger.status.run.as_mut().unwrap().phase = Phase::Held)),
+        !ended(|s| with(s, |s| s.trigger.status.run.as_deref_mut().unwrap().phase = Phase::Held)),
         "one that waits for a person"
     );
 }
@@ -318,7 +318,7 @@ fn no_status_is_larger_than_what_is_reckoned_with() {
     for letter in ["🚀", "<"] {
         let text = |characters: usize| letter.repeat(characters);
         let mut scene = Scene::running();
-        let run = largest_run(scene.trigger.status.run.take().unwrap(), text);
+        let run = largest_run(*scene.trigger.status.run.take().unwrap(), text);
         let entry = run.to_history();
         let place: Place = entry.place.clone().unwrap();
         let deletion = Deletion { pipeline_id: u64::MAX, place, tries: u32::MAX, next_at: Some(scene.now) };
@@ -349,7 +349,7 @@ fn no_status_is_larger_than_what_is_reckoned_with() {
                 request: Some(text(256)),
                 collapsed: u32::MAX,
             }),
-            run: Some(run),
+            run: Some(run.into()),
             last_handled,
             ..scene.trigger.status.clone()
         };

@@ -45,7 +45,7 @@ fn an_edit_during_a_run_is_not_lost() {
 fn a_run_that_waits_is_repeated_if_nobody_edited_and_superseded_if_somebody_did() {
     let waiting = || {
         let mut scene = Scene::pending();
-        let run = scene.trigger.status.run.as_mut().unwrap();
+        let run = scene.trigger.status.run.as_deref_mut().unwrap();
         run.digest = Digest::from("v9:abc");
         scene.restart().wait(60);
         scene

@@ -180,7 +180,7 @@ impl Walk {
             Step::Ask(value) => {
                 let value = ["", "a", "b", "c"][usize::from(*value)];
                 scene.ask(value);
-                let last = scene.trigger.status.run.as_ref().map_or(0, |run| run.seq);
+                let last = scene.trigger.status.run.as_deref().map_or(0, |run| run.seq);
                 // What was asked before is asked for again by a new value only.
                 self.asked.entry(value.into()).and_modify(|seq| *seq = None).or_insert(Some(last));
             }
@@ -228,13 +228,13 @@ impl Walk {
             Step::Sight(look) => self.sight(*look),
             Step::LookUp(find) => self.look_up(*find),
             Step::Resolve(which) => {
-                let seq = scene.trigger.status.run.as_ref().map_or(0, |run| run.seq);
+                let seq = scene.trigger.status.run.as_deref().map_or(0, |run| run.seq);
                 let order = ["abandon", "adopt=700", "nonsense", ""][usize::from(*which)];
                 scene.resolve(&format!("{seq}:{order}"));
                 scene.facts.named = Some((700, Named::Missing));
             }
             Step::Cancel(again) => {
-                let seq = scene.trigger.status.run.as_ref().map_or(0, |run| run.seq);
+                let seq = scene.trigger.status.run.as_deref().map_or(0, |run| run.seq);
                 scene.cancel(&format!("{seq}#{again}"));
             }
             Step::CancelOnTimeout(cancels) => {
@@ -276,7 +276,7 @@ impl Walk {
     }
 
     fn look_up(&mut self, find: Find) {
-        let Some(key) = self.scene.trigger.status.run.as_ref().and_then(Run::attempt_key) else { return };
+        let Some(key) = self.scene.trigger.status.run.as_deref().and_then(Run::attempt_key) else { return };
         let exists = self.may_exist.contains(&key.fire_id);
         let lookup = match find {
             Find::Truth if exists => Lookup::Found {
@@ -306,7 +306,7 @@ impl Walk {
             Look::Trouble => Sighting::Trouble { reason: Reason::Unauthorized, message: "401".into() },
             Look::Gone => Sighting::Gone,
         };
-        let stretch = self.scene.trigger.status.run.as_ref().and_then(Run::stretch);
+        let stretch = self.scene.trigger.status.run.as_deref().and_then(Run::stretch);
         self.scene.facts.sighting = stretch.map(|of| (of, sighting));
     }
 
@@ -342,7 +342,7 @@ impl Walk {
             self.scene.facts.finding = Some((look.key.clone(), Finding::Nothing));
         }
         if let Effect::Fire(order) = &plan.effect {
-            let run = plan.status.as_ref().and_then(|status| status.run.as_ref()).expect("recorded first");
+            let run = plan.status.as_ref().and_then(|status| status.run.as_deref()).expect("recorded first");
             assert_eq!(run.attempt_key().as_ref(), Some(&order.key), "the very POST that is recorded");
             let attempt = run.attempt.as_ref().unwrap();
             assert_eq!((run.phase, attempt.last), (Phase::Firing, LastAttempt::Unknown));
@@ -355,7 +355,7 @@ impl Walk {
             self.on_its_way = Some(order.key.clone());
         }
         if let Effect::Cancel(order) = &plan.effect {
-            let run = self.scene.trigger.status.run.as_ref().expect("a run");
+            let run = self.scene.trigger.status.run.as_deref().expect("a run");
             let recorded = run.cancel_request().map(|(at, _)| at);
             assert_eq!(recorded, Some(order.requested_at), "the wish is on record first");
             assert_eq!(run.pipeline.as_ref().map(|p| p.id), Some(order.pipeline_id), "its own pipeline");
@@ -444,7 +444,7 @@ impl Walk {
 
     fn check_rest(&self) {
         let (trigger, status) = (&self.scene.trigger, &self.scene.trigger.status);
-        if status.run.as_ref().is_some_and(|run| run.reason == Some(Reason::FirstSight)) {
+        if status.run.as_deref().is_some_and(|run| run.reason == Some(Reason::FirstSight)) {
             return;
         }
         let decided = status.decided_digest.as_ref().unwrap();
