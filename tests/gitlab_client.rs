@@ -2,6 +2,8 @@
 //! known, and a token must stay where it belongs.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
 
+#[path = "gitlab_client/repository.rs"]
+mod repository;
 #[path = "gitlab_client/simulator.rs"]
 mod simulator;
 
@@ -234,7 +236,7 @@ async fn whatever_says_nothing_of_the_effect_is_unknown_and_is_sent_once() {
             say("201 Created", "", "{}"),
             "201 with a body that is not what was asked for",
         ),
-        ("a huge 201", Do::Say(endless), "201 with a body larger than 1 MiB"),
+        ("a huge 201", Do::Say(endless), "201 with a body larger than expected"),
         ("a reset after the request", Do::Reset, "broke before an answer came"),
         ("an orderly close after the request", Do::Close, "broke before an answer came"),
         ("silence", Do::Hang, "no answer from 127.0.0.1"),

@@ -4,6 +4,8 @@
 #[path = "gitlab_rows/artifacts.rs"]
 mod artifacts;
 mod gitlab_client;
+#[path = "gitlab_rows/merge_requests.rs"]
+mod merge_requests;
 #[path = "gitlab_rows/repositories.rs"]
 mod repositories;
 #[path = "gitlab_rows/schedules.rs"]
@@ -157,6 +159,7 @@ async fn every_row_is_reached_in_the_shape_the_table_says() {
     pipelines(&mut drive).await;
     artifacts::drive(&mut drive).await;
     repositories::drive(&mut drive).await;
+    merge_requests::drive(&mut drive).await;
     schedules::drive(&mut drive).await;
     schedules::variables(&mut drive).await;
     instance(&mut drive).await;

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use super::explain::Call;
-use super::http::{Reply, Request, Token};
+use super::http::{Reply, Request, Token, Want};
 use super::read::{ReadError, accept, path, value};
 use super::wire::PipelineWire;
 use super::{Account, Class, Client, Endpoint};
@@ -88,7 +88,16 @@ impl Client {
         let Endpoint { url, project, trust } = at;
         let who = Account::access(url, self.fingerprint(token));
         let token = Token::Header(token, body);
-        let request = Request { method, url, trust, path, query: Vec::new(), token, hide: Vec::new() };
+        let request = Request {
+            method,
+            url,
+            trust,
+            path,
+            query: Vec::new(),
+            token,
+            hide: Vec::new(),
+            want: Want::JSON,
+        };
         let result = self.call(call, &who, class, request).await;
         accept(call, url, &project.to_string(), result)
     }

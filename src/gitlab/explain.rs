@@ -42,6 +42,17 @@ pub(super) enum Call {
     NamePipeline,
     Project,
     Branches,
+    Branch,
+    File,
+    Commits,
+    Commit,
+    Artifact,
+    MergeRequests,
+    MergeRequest,
+    OpenMergeRequest,
+    ChangeMergeRequest,
+    Merge,
+    Users,
     Schedules,
     Schedule,
     CreateSchedule,
@@ -72,6 +83,16 @@ impl Call {
             Self::NamePipeline => "/projects/:id/pipelines/:pipeline_id/metadata",
             Self::Project => "/projects/:id",
             Self::Branches => "/projects/:id/repository/branches",
+            Self::Branch => "/projects/:id/repository/branches/:branch",
+            Self::File => "/projects/:id/repository/files/:file_path/raw",
+            Self::Commits | Self::Commit => "/projects/:id/repository/commits",
+            Self::MergeRequests | Self::OpenMergeRequest => "/projects/:id/merge_requests",
+            Self::MergeRequest | Self::ChangeMergeRequest => {
+                "/projects/:id/merge_requests/:merge_request_iid"
+            }
+            Self::Merge => "/projects/:id/merge_requests/:merge_request_iid/merge",
+            Self::Users => "/users",
+            Self::Artifact => "/projects/:id/jobs/:job_id/artifacts/*path",
             Self::Schedules | Self::CreateSchedule => "/projects/:id/pipeline_schedules",
             Self::Schedule | Self::UpdateSchedule | Self::DeleteSchedule => {
                 "/projects/:id/pipeline_schedules/:schedule_id"
@@ -104,6 +125,8 @@ pub(super) enum Meaning {
     Throttled { reason: Reason, message: String, wait: Duration },
     /// GitLab stored a pipeline that failed before any job ran.
     FailedAtBirth { message: String },
+    /// GitLab did nothing, for somebody else wrote first: asked again from what is there now, it may say yes.
+    Overtaken { message: String },
     /// It says nothing of what was done.
     Unclear { message: String },
 }
@@ -141,6 +164,7 @@ pub(super) fn explain(
             let said = body.ok().map(|said| said.text.clone()).filter(|text| !text.is_empty());
             Meaning::FailedAtBirth { message: said.unwrap_or(answer) }
         }
+        Then::ReadAgain => Meaning::Overtaken { message: message() },
         // What to do comes from what is seen when it is looked up.
         Then::Unclear | Then::NotSent => {
             Meaning::Unclear { message: format!("{answer}: {}", fill(row.means)) }

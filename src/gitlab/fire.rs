@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use super::explain::{About, Call, Meaning, explain, unsent};
-use super::http::{Reply, Request, SendError, Token};
+use super::http::{Reply, Request, SendError, Token, Want};
 use super::wire::{KeyValue, Mark, PipelineBody, PipelineWire, TriggerBody};
 use super::{Account, Class, Client, Endpoint, NoAnswer, ResponseMeta};
 use crate::clock;
@@ -122,7 +122,16 @@ impl Client {
         let Endpoint { url, project, trust } = &order.endpoint;
         let path = format!("/projects/{}/{path}", project.path_segment());
         let hide = order.variables.iter().map(|variable| &variable.value).collect();
-        let request = Request { method: Method::POST, url, trust, path, query: Vec::new(), token, hide };
+        let request = Request {
+            method: Method::POST,
+            url,
+            trust,
+            path,
+            query: Vec::new(),
+            token,
+            hide,
+            want: Want::JSON,
+        };
         match self.call(call, who, Class::Firing, request).await {
             Ok(reply) => {
                 let project = project.to_string();
@@ -137,7 +146,7 @@ impl Client {
 }
 
 /// Serialises a body.
-fn json(body: &impl serde::Serialize) -> Vec<u8> {
+pub(super) fn json(body: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(body).expect("structs, strings and JSON values with string keys are always JSON")
 }
 
@@ -174,11 +183,11 @@ fn classify(about: About<'_>, reply: &Reply, now: Timestamp) -> Answer {
             Answer::Throttled { reason, message, until: later(now, wait) }
         }
         Meaning::FailedAtBirth { message } => Answer::FailedAtBirth { message },
-        Meaning::Unclear { message } => Answer::Unknown { message },
+        Meaning::Overtaken { message } | Meaning::Unclear { message } => Answer::Unknown { message },
     }
 }
 
 /// Waits are an hour at most, so this never meets the end of time.
-fn later(now: Timestamp, wait: Duration) -> Timestamp {
+pub(super) fn later(now: Timestamp, wait: Duration) -> Timestamp {
     SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok()).unwrap_or(now)
 }

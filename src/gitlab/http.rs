@@ -31,7 +31,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const POOL_IDLE: Duration = Duration::from_secs(30);
 /// A dead HTTP/2 connection would hold every request until its deadline.
 const PING: Duration = Duration::from_secs(10);
-/// The largest answer wanted is a page of 100 pipelines, about 50 KiB; variables of a pipeline may take more.
+/// The largest answer wanted as a rule is a page of 100 pipelines, about 50 KiB; variables of a pipeline may take more.
 const MAX_BODY: usize = 1024 * 1024;
 /// Clients kept for CA bundles; each has a pool of connections.
 const MAX_BUNDLES: usize = 16;
@@ -77,6 +77,21 @@ pub(super) struct Request<'a> {
     pub(super) token: Token<'a>,
     /// What stands in the body and must not be told on, should GitLab repeat it.
     pub(super) hide: Vec<&'a SecretString>,
+    pub(super) want: Want,
+}
+
+/// What is wanted of an answer's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Want {
+    /// GitLab's JSON; at most this many bytes, or it counts as unreadable.
+    Json(usize),
+    /// The bytes of a file as they are, cut after this many. They are never quoted, and so not searched for secrets.
+    File(usize),
+}
+
+impl Want {
+    /// As large as any answer that is not made of people's texts.
+    pub(super) const JSON: Self = Self::Json(MAX_BODY);
 }
 
 /// The credential and where it goes.
@@ -117,6 +132,13 @@ impl Reply {
     pub(super) fn value<T: DeserializeOwned>(&self) -> Result<T, String> {
         let body = self.body.as_ref().map_err(ToString::to_string)?;
         serde_json::from_slice(body).map_err(|_| "a body that is not what was asked for".to_owned())
+    }
+
+    /// The address that a 3xx points to, if it is another than a project's new one.
+    pub(super) fn location(&self) -> Option<Url> {
+        let Some(Redirect::Elsewhere { .. }) = self.redirect() else { return None };
+        let location = self.headers.get(LOCATION).and_then(|value| value.to_str().ok());
+        location.and_then(|text| self.asked.join(text).ok())
     }
 
     /// Where a 3xx points to.
@@ -164,7 +186,7 @@ pub(super) enum Redirect {
 /// Why a body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(super) enum Unreadable {
-    #[error("a body larger than 1 MiB")]
+    #[error("a body larger than expected")]
     TooLarge,
     #[error("a body that broke off")]
     Cut,
@@ -215,7 +237,7 @@ impl Http {
     }
 
     pub(super) async fn send(&self, request: Request<'_>) -> Result<Reply, SendError> {
-        let Request { method, url, trust, path, query, token, hide } = request;
+        let Request { method, url, trust, path, query, token, hide, want } = request;
         if !url.is_https() && !self.options.allow_http {
             return Err(SendError::NotSent {
                 reason: Reason::PlainHttpRefused,
@@ -244,18 +266,44 @@ impl Http {
             builder = builder.header("Content-Type", "application/json").body(body);
         }
         let sent = crate::crash::point("gitlab", builder.send()).await;
-        let response = sent.map_err(|error| self.lost(url, error))?;
+        let response = sent.map_err(|error| self.lost(url.authority(), error))?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let meta = ResponseMeta::read(status, &headers, clock::now());
         let hide = hide.iter().map(|secret| secret.expose_secret()).chain([token.secret()]);
-        let body = read(response).await.map(|body| hide.fold(body, scrub));
+        let body = read(response, want).await;
+        let body = match want {
+            Want::File(_) if (200..300).contains(&status) => body,
+            Want::File(_) | Want::Json(_) => body.map(|body| hide.fold(body, scrub)),
+        };
         Ok(Reply { status, meta, headers, body, asked })
     }
 
+    /// Fetches a file from where a redirect points to, without any credential; at most so many bytes of it. The address
+    /// is a permission by itself, so it is told to nobody.
+    pub(super) async fn fetch(
+        &self,
+        to: &Url,
+        trust: &Trust,
+        most: usize,
+    ) -> Result<(u16, Vec<u8>), SendError> {
+        let host = printable(&to.origin().ascii_serialization());
+        if to.scheme() != "https" && !(self.options.allow_http && to.scheme() == "http") {
+            return Err(SendError::NotSent {
+                reason: Reason::PlainHttpRefused,
+                message: format!("{host}, where GitLab keeps the file, is not https. Nothing was sent"),
+            });
+        }
+        let builder = self.client(trust)?.get(to.clone()).timeout(self.options.deadline);
+        let response = builder.send().await.map_err(|error| self.lost(&host, error))?;
+        let status = response.status().as_u16();
+        let body = read(response, Want::File(most)).await;
+        body.map(|body| (status, body))
+            .map_err(|error| SendError::Lost { message: format!("{host} answered with {error}") })
+    }
+
     /// Sorts a failure by whether anything can have arrived.
-    fn lost(&self, url: &GitLabUrl, error: reqwest::Error) -> SendError {
-        let host = url.authority();
+    fn lost(&self, host: &str, error: reqwest::Error) -> SendError {
         // `is_connect` covers DNS, TCP, a proxy's CONNECT and TLS, and their timeout: no request was written.
         if error.is_connect() || error.is_builder() {
             let slow = if error.is_timeout() { ", no answer within 5 s" } else { "" };
@@ -327,13 +375,17 @@ fn sensitive(token: &SecretString) -> Result<HeaderValue, SendError> {
     Ok(value)
 }
 
-async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, Unreadable> {
+async fn read(mut response: reqwest::Response, want: Want) -> Result<Vec<u8>, Unreadable> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|_| Unreadable::Cut)? {
-        if body.len() + chunk.len() > MAX_BODY {
-            return Err(Unreadable::TooLarge);
+        match want {
+            Want::Json(most) if body.len() + chunk.len() > most => return Err(Unreadable::TooLarge),
+            Want::File(most) if body.len() + chunk.len() > most => {
+                body.extend_from_slice(&chunk[..most - body.len()]);
+                break;
+            }
+            Want::Json(_) | Want::File(_) => body.extend_from_slice(&chunk),
         }
-        body.extend_from_slice(&chunk);
     }
     Ok(body)
 }

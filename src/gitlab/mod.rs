@@ -12,13 +12,17 @@
 //! Dropping the future of a POST leaves its outcome as unknown as a timeout does.
 
 mod act;
+mod artifacts;
 mod budget;
+mod commit;
 mod explain;
 mod fire;
 mod http;
 mod jobs;
+mod merge_requests;
 mod meta;
 mod read;
+mod repository;
 mod schedules;
 mod trust;
 mod versions;
@@ -36,19 +40,22 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 
 pub use budget::{Account, Budget, Class, Fingerprint};
+pub use commit::{Author, Place};
 pub use explain::troubleshooting;
 pub use fire::{FireOrder, SentVariable};
 pub use http::{BuildError, DEFAULT_DEADLINE, Options};
 pub use jobs::{Job, JobFilter, JobPage};
+pub use merge_requests::{MergeRequest, MergeRequestFields, MergeRequestState};
 pub use meta::{Rate, ResponseMeta};
 pub use read::{Page, PipelineFilter, ReadError, ReadKind, Source};
+pub use repository::{Branch, Commit, HISTORY};
 pub use schedules::{PipelineSchedule, ScheduleFields, SchedulePage, ScheduleVariable, VariableKind};
 pub use trust::{CaBundle, Trust};
 pub use wire::{PipelineVariables, Project, TestSummary, User, Version};
 
 use crate::clock;
 use explain::Call;
-use http::{Http, Reply, Request, SendError, Token};
+use http::{Http, Reply, Request, SendError, Token, Want};
 
 /// A project of a GitLab.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -150,11 +157,12 @@ impl Client {
         path: String,
         query: Vec<(&'static str, String)>,
         token: &SecretString,
+        want: Want,
     ) -> Result<Reply, NoAnswer> {
         let Endpoint { url, project: _, trust } = at;
         let who = Account::access(url, self.fingerprint(token));
         let token = Token::Header(token, None);
-        let request = Request { method: Method::GET, url, trust, path, query, token, hide: Vec::new() };
+        let request = Request { method: Method::GET, url, trust, path, query, token, hide: Vec::new(), want };
         self.call(call, &who, Class::Following, request).await
     }
 

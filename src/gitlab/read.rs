@@ -8,7 +8,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::explain::{About, Call, Meaning, explain, unsent};
-use super::http::{Redirect, Reply, SendError};
+use super::http::{Redirect, Reply, SendError, Want};
 use super::wire::{BranchWire, PipelineVariables, PipelineWire, Project, User, Version};
 use super::{Client, Endpoint, NoAnswer, ResponseMeta};
 
@@ -176,7 +176,7 @@ impl Client {
     /// # Errors
     /// See [`ReadKind`].
     pub async fn version(&self, at: &Endpoint, token: &SecretString) -> Result<Version, ReadError> {
-        let result = self.get(Call::Version, at, "/version".into(), Vec::new(), token).await;
+        let result = self.get(Call::Version, at, "/version".into(), Vec::new(), token, Want::JSON).await;
         Ok(understand(Call::Version, &at.url, "", result)?.0)
     }
 
@@ -185,7 +185,7 @@ impl Client {
     /// # Errors
     /// See [`ReadKind`].
     pub async fn user(&self, at: &Endpoint, token: &SecretString) -> Result<User, ReadError> {
-        let result = self.get(Call::User, at, "/user".into(), Vec::new(), token).await;
+        let result = self.get(Call::User, at, "/user".into(), Vec::new(), token, Want::JSON).await;
         Ok(understand(Call::User, &at.url, "", result)?.0)
     }
 
@@ -231,7 +231,7 @@ impl Client {
         query: Vec<(&'static str, String)>,
         token: &SecretString,
     ) -> Result<(T, Reply), ReadError> {
-        let result = self.get(call, at, path, query, token).await;
+        let result = self.get(call, at, path, query, token, Want::JSON).await;
         understand(call, &at.url, &at.project.to_string(), result)
     }
 }
@@ -264,11 +264,17 @@ pub(super) fn accept(
     project: &str,
     result: Result<Reply, NoAnswer>,
 ) -> Result<Reply, ReadError> {
-    let reply = result.map_err(|no_answer| unanswered(call, no_answer, url.authority()))?;
-    if (200..300).contains(&reply.status) {
-        return Ok(reply);
-    }
-    Err(failed(About { call, project, git_ref: "" }, &reply))
+    accept_about(About { call, project, git_ref: "" }, url, result)
+}
+
+/// The same, for what concerns a branch.
+pub(super) fn accept_about(
+    about: About<'_>,
+    url: &GitLabUrl,
+    result: Result<Reply, NoAnswer>,
+) -> Result<Reply, ReadError> {
+    let reply = result.map_err(|no_answer| unanswered(about.call, no_answer, url.authority()))?;
+    if (200..300).contains(&reply.status) { Ok(reply) } else { Err(failed(about, &reply)) }
 }
 
 /// The number of the page after this one, if there is or may be one.
@@ -305,11 +311,13 @@ fn failed(about: About<'_>, reply: &Reply) -> ReadError {
         Meaning::Throttled { reason, message, wait } => {
             ReadError { kind: ReadKind::Throttled { wait }, reason, message, moved_to: None }
         }
-        Meaning::FailedAtBirth { message } | Meaning::Unclear { message } => trouble(message),
+        Meaning::FailedAtBirth { message }
+        | Meaning::Overtaken { message }
+        | Meaning::Unclear { message } => trouble(message),
     }
 }
 
-fn unanswered(call: Call, no_answer: NoAnswer, host: &str) -> ReadError {
+pub(super) fn unanswered(call: Call, no_answer: NoAnswer, host: &str) -> ReadError {
     match no_answer {
         NoAnswer::HeldBack(wait) => ReadError {
             kind: ReadKind::Throttled { wait },
@@ -328,6 +336,6 @@ fn unanswered(call: Call, no_answer: NoAnswer, host: &str) -> ReadError {
     }
 }
 
-fn trouble(message: String) -> ReadError {
+pub(super) fn trouble(message: String) -> ReadError {
     ReadError { kind: ReadKind::Trouble, reason: Reason::CannotFollow, message, moved_to: None }
 }

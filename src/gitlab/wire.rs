@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::jobs::Job;
+use super::repository::Branch;
 
 /// Quotes from GitLab end up in status, so they are kept short.
 const MAX_QUOTE: usize = 300;
@@ -202,12 +203,30 @@ pub struct TestSummary {
 #[derive(Deserialize)]
 pub(super) struct BranchWire {
     name: String,
+    #[serde(default, deserialize_with = "lenient")]
+    commit: Option<HeadWire>,
+    #[serde(default, deserialize_with = "lenient")]
+    protected: Option<bool>,
+    #[serde(default, deserialize_with = "lenient")]
+    can_push: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct HeadWire {
+    id: String,
 }
 
 impl BranchWire {
     /// A name that could stand in a spec.
     pub(super) fn name(self) -> Option<String> {
         bounded(self.name, MAX_NAME)
+    }
+
+    /// All of it; none if the commit it is at is not told.
+    pub(super) fn branch(self) -> Option<Branch> {
+        let Self { name, commit, protected, can_push } = self;
+        let head = bounded(commit?.id, MAX_SHA)?;
+        Some(Branch { name: bounded(name, MAX_NAME)?, head, protected, can_push })
     }
 }
 
@@ -372,12 +391,12 @@ fn clean(text: &str, max: usize) -> String {
 }
 
 /// A value that is only kept whole: a name cut short would be another name.
-fn bounded(text: String, max: usize) -> Option<String> {
+pub(super) fn bounded(text: String, max: usize) -> Option<String> {
     (text.chars().count() <= max && !text.chars().any(char::is_control)).then_some(text)
 }
 
 /// A link that a person may click.
-fn page(text: String) -> Option<String> {
+pub(super) fn page(text: String) -> Option<String> {
     let web = text.starts_with("https://") || text.starts_with("http://");
     bounded(text, MAX_URL).filter(|_| web)
 }

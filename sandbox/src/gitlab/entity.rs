@@ -130,6 +130,26 @@ pub(crate) const COMMIT: &[&str] = &[
 pub(crate) const COMMIT_DETAIL: &[&str] =
     &["id", "short_id", "parent_ids", "message", "stats", "status", "project_id", "last_pipeline"];
 pub(crate) const COMPARISON: &[&str] = &["commit", "commits", "diffs", "compare_timeout", "compare_same_ref"];
+pub(crate) const MERGE_REQUEST: &[&str] = &[
+    "id",
+    "iid",
+    "project_id",
+    "title",
+    "description",
+    "state",
+    "source_branch",
+    "target_branch",
+    "author",
+    "assignees",
+    "reviewers",
+    "labels",
+    "draft",
+    "merge_when_pipeline_succeeds",
+    "detailed_merge_status",
+    "sha",
+    "merge_commit_sha",
+    "web_url",
+];
 pub(crate) const VERSION: &[&str] = &["version", "revision"];
 pub(crate) const METADATA: &[&str] = &["version", "revision", "enterprise", "kas"];
 pub(crate) const USER: &[&str] = &["id", "username", "name", "state", "avatar_url", "web_url"];

@@ -325,6 +325,37 @@ impl Repository {
         self.text(&["update-ref", "-d", &format!("refs/heads/{branch}")]).map(|_| ())
     }
 
+    /// The tree of both together; none if they conflict.
+    pub(crate) fn merged_tree(&self, ours: &str, theirs: &str) -> Result<Option<String>, GitError> {
+        let merged = self.git(&["merge-tree", "--write-tree", "--no-messages", ours, theirs], &[])?;
+        match merged.code {
+            Some(0) => Ok(Some(merged.line())),
+            Some(1) => Ok(None),
+            _ => merged.must("merge-tree").map(|_| None),
+        }
+    }
+
+    /// A commit of a tree, on no branch yet.
+    pub(crate) fn commit_tree(
+        &self,
+        tree: &str,
+        parents: &[&str],
+        message: &str,
+        by: &Person,
+        at: Timestamp,
+    ) -> Result<String, GitError> {
+        let mut args = vec!["commit-tree", tree];
+        args.extend(parents.iter().flat_map(|parent| ["-p", parent]));
+        let date = format!("{} +0000", at.as_second());
+        let mut command = self.command(&args);
+        for role in ["AUTHOR", "COMMITTER"] {
+            command.env(format!("GIT_{role}_NAME"), plain(&by.name));
+            command.env(format!("GIT_{role}_EMAIL"), plain(&by.email));
+            command.env(format!("GIT_{role}_DATE"), &date);
+        }
+        Ok(run(&mut command, "commit-tree", message.as_bytes())?.must("commit-tree")?.line())
+    }
+
     fn text(&self, args: &[&str]) -> Result<String, GitError> {
         let done = self.git(args, &[])?.must(args[0])?;
         Ok(String::from_utf8_lossy(&done.stdout).into_owned())

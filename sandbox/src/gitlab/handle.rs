@@ -14,6 +14,7 @@ use super::{
     faults::{FaultRule, RoutePattern, UnknownRoute},
     git::{Change, GitError},
     ledger::Ledger,
+    merge_requests::{MergeRequest, Merging},
     pipeline::Status,
     plant::SeedError,
     repositories::Pusher,
@@ -153,6 +154,31 @@ impl Handle {
     /// Where a project's bare repository lies, for `git` to look at. It goes with the simulator.
     pub fn repository(&self, project: &str) -> Option<PathBuf> {
         self.shared.lock().repository_path(project)
+    }
+
+    /// The merge requests of a project as they stand, the oldest first.
+    pub fn merge_requests(&self, project: &str) -> Vec<MergeRequest> {
+        let world = self.shared.lock();
+        let project = world.paths.get(project).and_then(|id| world.projects.get(id));
+        project.map(|project| project.merge_requests.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The project's first member merges a merge request. `false` if there is no such open one, or it conflicts.
+    pub fn merge(&self, project: &str, iid: u64) -> Result<bool, GitError> {
+        let mut world = self.shared.lock();
+        let Some((id, by)) = world.open_by(project, iid) else { return Ok(false) };
+        world.refresh(id)?;
+        let now = world.clock.now();
+        world.merge(id, iid, &Merging::default(), &by, now)
+    }
+
+    /// Somebody closes a merge request. `false` if there is no such open one.
+    pub fn close(&self, project: &str, iid: u64) -> bool {
+        let mut world = self.shared.lock();
+        let Some((id, _)) = world.open_by(project, iid) else { return false };
+        let now = world.clock.now();
+        world.close_request(id, iid, now);
+        true
     }
 
     /// The project's first member commits files to a branch, whatever protects it. Returns the commit's id; none if

@@ -15,6 +15,7 @@ pub struct Ledger {
     pub schedule_runs: Vec<ScheduleRun>,
     /// Those made here: what was pushed by path is in the repository alone.
     pub commits: Vec<CommitRecord>,
+    pub merge_requests: Vec<MergeRequestRecord>,
 }
 
 /// One run of a pipeline schedule, by GitLab's worker or by hand.
@@ -77,6 +78,23 @@ pub struct CommitRecord {
     pub files: Vec<String>,
 }
 
+/// One merge request, as it was opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MergeRequestRecord {
+    /// Its number in the project.
+    pub iid: u64,
+    pub project_id: u64,
+    pub project: String,
+    pub source_branch: String,
+    pub target_branch: String,
+    pub title: String,
+    pub at: Timestamp,
+    pub user: String,
+    pub credential: Option<Credential>,
+    /// The number of the call that opened it.
+    pub call: u64,
+}
+
 /// One HTTP call to the API.
 #[derive(Debug, Clone, Serialize)]
 pub struct CallRecord {
@@ -101,6 +119,8 @@ pub struct CallRecord {
     pub pipeline: Option<u64>,
     /// The commit this call made.
     pub commit: Option<String>,
+    /// The number, in its project, of the merge request this call opened.
+    pub merge_request: Option<u64>,
 }
 
 /// A credential by name, never by value.
@@ -120,6 +140,8 @@ pub enum CredentialKind {
     JobToken,
     /// No credential: a bridge job of this name and id made the pipeline.
     Bridge,
+    /// No credential: a push to the branch of this name made it.
+    Push,
     /// No credential: a pipeline schedule of this description and id made it.
     Schedule,
 }
@@ -155,6 +177,13 @@ impl Ledger {
             call.pipeline = Some(record.id);
         }
         self.pipelines.push(record);
+    }
+
+    pub(crate) fn opened(&mut self, record: MergeRequestRecord) {
+        if let Some(call) = self.call_mut(record.call) {
+            call.merge_request = Some(record.iid);
+        }
+        self.merge_requests.push(record);
     }
 
     pub(crate) fn committed(&mut self, record: CommitRecord) {

@@ -16,6 +16,7 @@
 //! | `state`, `pipeline`, `progress`, `bridges`, `tokens`, `clock`, `version` | what is stored, and what time does to it |
 //! | `act` | what is done to a pipeline that exists |
 //! | `git`, `repositories`, `clone` | real repositories: git's plumbing, what a push does, and `git clone` |
+//! | `merge_requests` | merge requests, and merging |
 //! | `schedules`, `cron` | pipeline schedules, and when they run |
 //! | `limits`, `faults` | refusals and trouble |
 //! | `ledger` | the truth |
@@ -36,6 +37,7 @@ mod handle;
 mod inputs;
 mod ledger;
 mod limits;
+mod merge_requests;
 mod page;
 mod params;
 mod pipeline;
@@ -60,8 +62,12 @@ pub use faults::{Fault, FaultRule, Strike, UnknownRoute};
 pub use git::GitError;
 pub use handle::{GitlabSim, Handle, StartError};
 pub use inputs::{InputKind, InputSpec};
-pub use ledger::{CallRecord, CommitRecord, Credential, CredentialKind, Ledger, PipelineRecord, ScheduleRun};
+pub use ledger::{
+    CallRecord, CommitRecord, Credential, CredentialKind, Ledger, MergeRequestRecord, PipelineRecord,
+    ScheduleRun,
+};
 pub use limits::{Limits, Throttle};
+pub use merge_requests::{MergeRequest, MergeRequestState};
 pub use pipeline::{Source, Status, Variable, VariableType};
 pub use plant::SeedError;
 pub use row::{Body, Mark, Row};

@@ -129,6 +129,8 @@ impl World {
             pipelines,
             schedules,
             repository,
+            push_pipelines,
+            merges_need_pipeline,
         } = seed;
         if !path.contains('/') {
             return Err(SeedError::PathWithoutNamespace(path));
@@ -162,6 +164,8 @@ impl World {
             inputs,
             workflow_name,
             script: script.into_iter().map(|play| Arc::new(playable(play))).collect(),
+            push_pipelines,
+            merges_need_pipeline,
         };
         let id = match self.paths.get(&path).copied().or(id) {
             Some(id) => id,
@@ -187,6 +191,7 @@ impl World {
                     active: BTreeSet::new(),
                     created: 0,
                     repository: None,
+                    merge_requests: BTreeMap::new(),
                 };
                 self.projects.insert(id, project);
             }

@@ -63,6 +63,7 @@ impl World {
             effect: None,
             pipeline: None,
             commit: None,
+            merge_request: None,
         });
         let number = call.number;
         let latency = route.map_or(Duration::ZERO, |route| self.faults.latency(route));
@@ -88,6 +89,9 @@ impl World {
             }
         }
         self.bridge(now);
+        if let Err(error) = self.merge_armed(now) {
+            tracing::error!(%error, "a repository of the simulator is broken");
+        }
     }
 
     fn deliver(&mut self, call: Call, fault: Option<Fault>) -> (Duration, Wire) {

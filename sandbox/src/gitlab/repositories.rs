@@ -6,10 +6,13 @@
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use serde_json::Map;
 
 use super::{
+    chain::{self, Order},
     git::{Change, GitError, NewCommit, Person, Refs, Repository},
-    ledger::{CommitRecord, Credential},
+    ledger::{CommitRecord, Credential, CredentialKind},
+    pipeline::Source,
     row::Answer,
     rows,
     seed::{RepositorySeed, Role},
@@ -60,6 +63,8 @@ impl World {
         let Some(repository) = &project.repository else { return Ok(()) };
         let Refs { branches, tags } = repository.refs()?;
         (project.settings.branches, project.settings.tags) = (branches, tags);
+        let id = project.id;
+        self.follow_sources(id);
         Ok(())
     }
 
@@ -180,7 +185,32 @@ impl World {
             files,
         };
         self.ledger.committed(record);
+        if found.settings.push_pipelines {
+            self.start_pushed(project, branch, by, at);
+        }
         Ok(())
+    }
+
+    /// The pipeline of a push; whatever refuses it is told to nobody.
+    fn start_pushed(&mut self, project: u64, branch: &str, by: &Pusher, at: Timestamp) {
+        let credential = Credential { kind: CredentialKind::Push, id: 0, name: branch.to_owned() };
+        let order = Order {
+            project,
+            user: by.user,
+            git_ref: branch,
+            source: Source::Push,
+            variables: Vec::new(),
+            payload: None,
+            inputs: Map::new(),
+            keeps_failures: true,
+            at,
+            call: 0,
+            credential,
+            params: Map::new(),
+            upstream: None,
+            schedule: None,
+        };
+        drop(chain::create(self, order));
     }
 
     /// Where a project's repository lies.

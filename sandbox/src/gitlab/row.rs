@@ -27,6 +27,8 @@ pub enum Body {
     Message(&'static str),
     /// `{"message":"…","error":"…"}`, the same twice.
     Twice(&'static str),
+    /// `{"message":["…"]}`
+    Listed(&'static str),
     /// `{"message":{"base":["…"]}}`
     Base(&'static str),
     /// `{"message":{"<attribute>":["…"]}}`
@@ -84,6 +86,7 @@ impl Row {
         let body = match self.body {
             Body::Message(text) => json!({ "message": fill(text) }).to_string(),
             Body::Twice(text) => json!({ "message": fill(text), "error": fill(text) }).to_string(),
+            Body::Listed(text) => json!({ "message": [fill(text)] }).to_string(),
             Body::Base(text) => json!({ "message": { "base": [fill(text)] } }).to_string(),
             Body::Attribute(name, text) => json!({ "message": { name: [fill(text)] } }).to_string(),
             Body::Nested(text) => json!({ "message": { "error": fill(text) } }).to_string(),
@@ -118,6 +121,7 @@ impl Row {
             Body::Empty => None,
             Body::Message(_)
             | Body::Twice(_)
+            | Body::Listed(_)
             | Body::Base(_)
             | Body::Attribute(..)
             | Body::Nested(_)
@@ -152,6 +156,7 @@ impl Row {
         match self.body {
             Body::Message(text) => says(&json["message"], text),
             Body::Twice(text) => says(&json["message"], text) && says(&json["error"], text),
+            Body::Listed(text) => says(&json["message"][0], text),
             Body::Base(text) => says(&json["message"]["base"][0], text),
             Body::Attribute(name, text) => says(&json["message"][name][0], text),
             Body::Nested(text) => says(&json["message"]["error"], text),

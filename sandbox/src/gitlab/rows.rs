@@ -4,12 +4,15 @@
 
 use super::{
     entity::{
-        BRANCH, BRIDGE, COMMIT, COMMIT_DETAIL, COMPARISON, FILE, JOB, METADATA, PIPELINE, PIPELINE_BASIC,
-        PIPELINE_ITEM, PIPELINE_SINGLE, PROJECT, SCHEDULE, SCHEDULE_DETAILS, TEST_REPORT, TEST_SUMMARY, USER,
-        VARIABLE, VERSION,
+        BRANCH, BRIDGE, COMMIT, COMMIT_DETAIL, COMPARISON, FILE, JOB, MERGE_REQUEST, METADATA, PIPELINE,
+        PIPELINE_BASIC, PIPELINE_ITEM, PIPELINE_SINGLE, PROJECT, SCHEDULE, SCHEDULE_DETAILS, TEST_REPORT,
+        TEST_SUMMARY, USER, VARIABLE, VERSION,
     },
     row::{
-        Body::{Attribute, Base, Empty, Entity, Error, Html, List, Message, Nested, OAuth, Raw, Text, Twice},
+        Body::{
+            Attribute, Base, Empty, Entity, Error, Html, List, Listed, Message, Nested, OAuth, Raw, Text,
+            Twice,
+        },
         Mark::{D, F, K, S, X},
         Row,
     },
@@ -424,6 +427,44 @@ rows! {
     COMMIT_LOST_RACE K "commit_create file_create file_update file_delete branch_create" 400
         Message("Could not update refs/heads/{}. Please refresh and try again."), &[];
         "somebody moved the branch meanwhile; fault lost_race"; "4.1 table of the service's refusals: lost race"
+
+    // Merge requests.
+    MERGE_REQUESTS S "merge_requests" 200 List(MERGE_REQUEST), PAGED;
+        "one page, newest first, by state, branches and iids"; "4.5 list"
+    MERGE_REQUEST_SHOWN S "merge_request" 200 Entity(MERGE_REQUEST), &[];
+        "the first look after a change says checking"; "4.5 create; list"
+    MERGE_REQUEST_NOT_FOUND K "merge*" 404 Message("404 Not found"), &[];
+        "no such number in the project"; "4.5 merge; helper texts, two spellings"
+    MERGE_REQUEST_CREATED S "merge_request_create" 201 Entity(MERGE_REQUEST), &[];
+        "from a branch to another"; "4.5 create"
+    MERGE_REQUEST_PARAMETER K "merge_request_create merge_request_update" 400 Error("{}"), &[];
+        "parameters missing, or none given at all"; "4.5 create; error families: parameter validation"
+    MERGE_REQUEST_EXISTS X "merge_request_create" 409
+        Listed("Another open merge request already exists for this source branch: !{}"), &[];
+        "one with the same branches is open"; "4.5 create"
+    MERGE_REQUEST_SAME_BRANCH K "merge_request_create" 409
+        Listed("You can't use same project/branch for source and target"), &[];
+        "source and target are one"; "4.5 create: bad branches"
+    MERGE_REQUEST_BRANCH_MISSING K "merge_request_create" 422 Listed("{}"), &[];
+        "source or target does not exist"; "4.5 create: missing branches"
+    MERGE_REQUEST_UPDATED S "merge_request_update" 200 Entity(MERGE_REQUEST), &[];
+        "fields, or its state by state_event"; "4.5 update"
+    MERGED S "merge" 200 Entity(MERGE_REQUEST), &[];
+        "merged now"; "4.5 merge"
+    MERGE_ARMED S "merge" 200 Entity(MERGE_REQUEST), &[];
+        "auto_merge, and something is still to come: it stays open"; "4.5 auto_merge; 11.15"
+    MERGE_UNAUTHORIZED S "merge merge_disarm" 401 Message("401 Unauthorized"), &[];
+        "the user may not push to the target: 401, not 403"; "4.5 merge; 11.15"
+    MERGE_NOT_ALLOWED S "merge" 405 Message("405 Method Not Allowed"), &[];
+        "closed, draft, or a pipeline that must succeed; auto_merge with no pipeline to wait for"; "4.5 merge; auto_merge"
+    MERGE_CONFLICT S "merge" 422 Message("Branch cannot be merged"), &[];
+        "the branches conflict"; "4.5 merge"
+    MERGE_SHA_DIFFERS S "merge" 409 Message("SHA does not match HEAD of source branch: {}"), &[];
+        "sha is not the head of the source"; "4.5 merge"
+    MERGE_DISARMED K "merge_disarm" 201 Empty, &[];
+        "it is no longer merged by itself"; "4.5 cancel"
+    USERS K "users" 200 List(USER), PAGED;
+        "one page, by username"; "none"
 
     VERSION_SHOWN K "version" 200 Entity(VERSION), &[];
         "to a signed-in user"; "none"

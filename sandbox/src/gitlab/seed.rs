@@ -85,6 +85,10 @@ pub struct ProjectSeed {
     /// A real git repository. Its branches and tags are then what git says; those listed above all begin at its first
     /// commit. Without one, they are names and made-up heads.
     pub repository: Option<RepositorySeed>,
+    /// A commit that is made here starts a pipeline.
+    pub push_pipelines: bool,
+    /// Merge requests can be merged only when their pipeline succeeded.
+    pub merges_need_pipeline: bool,
 }
 
 /// What lies in a repository, in one commit on the default branch by the project's first member. For a repository that
@@ -120,6 +124,8 @@ impl Default for ProjectSeed {
             pipelines: Vec::new(),
             schedules: Vec::new(),
             repository: None,
+            push_pipelines: false,
+            merges_need_pipeline: false,
         }
     }
 }

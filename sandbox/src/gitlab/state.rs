@@ -18,6 +18,7 @@ use super::{
     inputs::InputSpec,
     ledger::{Credential, CredentialKind, Ledger},
     limits::Limiter,
+    merge_requests::MergeRequest,
     pipeline::Pipeline,
     schedules::Schedules,
     script::Play,
@@ -59,6 +60,7 @@ struct Counters {
     job: u64,
     token: u64,
     schedule: u64,
+    merge_request: u64,
 }
 
 #[derive(Debug)]
@@ -82,6 +84,8 @@ pub(crate) struct Project {
     pub(crate) created: u64,
     /// Branches and tags in the settings are a copy of its own, as they were at the beginning of the call.
     pub(crate) repository: Option<Repository>,
+    /// By their number in the project.
+    pub(crate) merge_requests: BTreeMap<u64, MergeRequest>,
 }
 
 #[derive(Debug)]
@@ -100,6 +104,8 @@ pub(crate) struct Settings {
     pub(crate) inputs: BTreeMap<String, InputSpec>,
     pub(crate) workflow_name: Option<String>,
     pub(crate) script: Vec<Arc<Play>>,
+    pub(crate) push_pipelines: bool,
+    pub(crate) merges_need_pipeline: bool,
 }
 
 #[derive(Debug)]
@@ -153,7 +159,15 @@ impl World {
             bridging: BTreeSet::new(),
             late: BTreeMap::new(),
             repositories: None,
-            next: Counters { user: 101, project: 101, pipeline: 1000, job: 50_000, token: 1, schedule: 1 },
+            next: Counters {
+                user: 101,
+                project: 101,
+                pipeline: 1000,
+                job: 50_000,
+                token: 1,
+                schedule: 1,
+                merge_request: 700,
+            },
         }
     }
 
@@ -204,6 +218,10 @@ impl World {
 
     pub(crate) fn next_schedule(&mut self) -> u64 {
         take(&mut self.next.schedule)
+    }
+
+    pub(crate) fn next_merge_request(&mut self) -> u64 {
+        take(&mut self.next.merge_request)
     }
 
     pub(crate) fn next_credential(&mut self, kind: CredentialKind, name: &str) -> Credential {

@@ -53,6 +53,12 @@ impl Version {
         self.major >= 18
     }
 
+    /// `auto_merge` arms a merge request, whatever it still waits for; before, only `merge_when_pipeline_succeeds`, and only
+    /// while a pipeline runs. GitLab's documentation: the parameter is of 17.11.
+    pub(crate) fn has_auto_merge(self) -> bool {
+        self >= Self::new(17, 11)
+    }
+
     /// `RateLimit-*` headers come with every answer; before, only with 429.
     pub(crate) fn announces_limits(self) -> bool {
         self.major >= 18

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Call;
-use super::table::{FIRE, On, Row, TABLE, Then};
+use super::table::{FIRE, On, REPOSITORY, Row, TABLE, Then};
 
 /// A part of the page.
 struct Part {
@@ -17,6 +17,8 @@ const PARTS: &[Part] = &[
     Part {
         title: "GitLab refuses to start a pipeline",
         again: |then| match then {
+            // No row of this part does that.
+            Then::ReadAgain => "",
             Then::Refuse => "every 10 min",
             Then::Minute => "in a minute",
             Then::NextMinute => "when the next minute begins",
@@ -30,11 +32,25 @@ const PARTS: &[Part] = &[
     Part {
         title: "A pipeline cannot be looked at, or stopped",
         again: |then| match then {
-            Then::Refuse | Then::Unclear | Then::FailedAtBirth | Then::NotSent => "at the next look",
+            Then::Refuse | Then::ReadAgain | Then::Unclear | Then::FailedAtBirth | Then::NotSent => {
+                "at the next look"
+            }
             Then::Minute | Then::NextMinute => "in a minute",
             Then::Asked => "when GitLab says, else in a minute",
         },
-        holds: |row| answered(row) && row.calls.iter().any(|call| !FIRE.contains(call)),
+        holds: |row| {
+            answered(row) && row.calls.iter().any(|call| !FIRE.contains(call)) && !of_repository(row)
+        },
+    },
+    Part {
+        title: "A repository cannot be read, or not written",
+        again: |then| match then {
+            Then::ReadAgain => "at once, from what is there now",
+            Then::Minute | Then::NextMinute => "in a minute",
+            Then::Asked => "when GitLab says, else in a minute",
+            Then::Refuse | Then::Unclear | Then::FailedAtBirth | Then::NotSent => "no",
+        },
+        holds: |row| answered(row) && of_repository(row),
     },
     Part {
         title: "Something else answers, or nobody, or too late",
@@ -46,6 +62,7 @@ const PARTS: &[Part] = &[
         again: |then| match then {
             Then::Asked => "when the window ends",
             Then::Refuse
+            | Then::ReadAgain
             | Then::Minute
             | Then::NextMinute
             | Then::FailedAtBirth
@@ -55,6 +72,11 @@ const PARTS: &[Part] = &[
         holds: |row| row.on == On::NotSent,
     },
 ];
+
+/// About nothing but repositories, merge requests and artifacts.
+fn of_repository(row: &Row) -> bool {
+    row.calls.iter().all(|call| REPOSITORY.contains(call))
+}
 
 /// GitLab answered, and it is clear what that means.
 fn answered(row: &Row) -> bool {
@@ -104,7 +126,16 @@ fn by(calls: &[Call]) -> &'static str {
         [Call::FireTrigger] => "<br>to a trigger token",
         [Call::FireAccess] => "<br>to an access token",
         [Call::Variables] => "<br>asked for variables",
-        [Call::Branches] => "<br>asked for branches",
+        [Call::Branches, ..] => "<br>asked for branches, files or commits",
+        [Call::Branch] => "<br>asked for a branch",
+        [Call::Branch, ..] => "<br>asked for anything of a repository",
+        [Call::File] => "<br>asked for a file",
+        [Call::Commit] => "<br>asked to commit",
+        [Call::OpenMergeRequest] => "<br>asked to open a merge request",
+        [Call::OpenMergeRequest, ..] => "<br>asked to open or change a merge request",
+        [Call::MergeRequest, ..] => "<br>asked about a merge request",
+        [Call::Merge] => "<br>asked to merge",
+        [Call::Artifact] => "<br>asked for an artifact",
         [Call::Cancel, ..] => "<br>asked to cancel, retry or name",
         [Call::DeletePipeline] => "<br>asked to delete",
         [Call::NamePipeline] => "<br>asked to name",

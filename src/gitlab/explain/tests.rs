@@ -19,9 +19,10 @@ fn base(text: &str) -> String {
 #[test]
 fn a_refusal_has_its_reason_and_says_what_to_do() {
     use Call::{
-        Branches, Bridges, Cancel, CreateSchedule, DeletePipeline, DeleteSchedule, FireAccess, FireTrigger,
-        Jobs, NamePipeline, Pipeline, Pipelines, RetryPipeline, Schedule, Schedules, SetScheduleVariable,
-        TestSummary, UpdateSchedule, Variables,
+        Artifact, Branch, Branches, Bridges, Cancel, Commit, CreateSchedule, DeletePipeline, DeleteSchedule,
+        File, FireAccess, FireTrigger, Jobs, Merge, MergeRequest, NamePipeline, OpenMergeRequest, Pipeline,
+        Pipelines, RetryPipeline, Schedule, Schedules, SetScheduleVariable, TestSummary, UpdateSchedule,
+        Variables,
     };
     let expired = r#"{"error":"invalid_token","error_description":"Token is expired. You can either do re-authorization or token refresh."}"#;
     let revoked = r#"{"error":"invalid_token","error_description":"Token was revoked. You have to re-authorize from the user."}"#;
@@ -185,6 +186,46 @@ fn a_refusal_has_its_reason_and_says_what_to_do() {
         (Schedule, 404, no_project, Reason::ProjectNotFound, "may not see it"),
         (Schedules, 403, forbidden, Reason::Forbidden, "Reporter"),
         (Cancel, 403, scope, Reason::InsufficientScope, "scope api"),
+        (
+            Commit,
+            403,
+            r#"{"message":"403 Forbidden - You are not allowed to push into this branch"}"#,
+            Reason::RefProtected,
+            r#"may not push to "rel/1" of project shop/checkout"#,
+        ),
+        (Commit, 403, scope, Reason::InsufficientScope, "write_repository"),
+        (Commit, 403, forbidden, Reason::Forbidden, "Developer"),
+        (Commit, 404, no_project, Reason::ProjectNotFound, "may not see it"),
+        (Commit, 400, r#"{"message":"PREVENTED BY HOOK"}"#, Reason::Refused, "PREVENTED BY HOOK"),
+        (
+            Commit,
+            405,
+            r#"{"message":"405 Method Not Allowed - Non GET methods are not allowed for moved projects"}"#,
+            Reason::ProjectNotFound,
+            "renamed or moved",
+        ),
+        (Branch, 404, r#"{"message":"404 Branch Not Found"}"#, Reason::RefNotFound, "no branch \"rel/1\""),
+        (File, 404, r#"{"message":"404 File Not Found"}"#, Reason::Refused, "no such file"),
+        (File, 404, r#"{"message":"404 Commit Not Found"}"#, Reason::RefNotFound, "is gone from it"),
+        (File, 404, no_project, Reason::ProjectNotFound, "may not see it"),
+        (File, 403, forbidden, Reason::Forbidden, "read the code"),
+        (Artifact, 404, not_found, Reason::Refused, "no such file among its artifacts"),
+        (Artifact, 404, "Not Found", Reason::Refused, "no such file among its artifacts"),
+        (Artifact, 404, no_project, Reason::ProjectNotFound, "any more"),
+        (MergeRequest, 404, small_f, Reason::Refused, "not in project"),
+        (MergeRequest, 404, no_project, Reason::ProjectNotFound, "may not see it"),
+        (
+            OpenMergeRequest,
+            409,
+            r#"{"message":["Another open merge request already exists for this source branch: !7"]}"#,
+            Reason::Refused,
+            "!7",
+        ),
+        (OpenMergeRequest, 403, forbidden, Reason::Forbidden, "open or change"),
+        (Merge, 401, r#"{"message":"401 Unauthorized"}"#, Reason::Forbidden, "may not merge"),
+        (Merge, 401, expired, Reason::Unauthorized, "has expired"),
+        (Merge, 405, r#"{"message":"405 Method Not Allowed"}"#, Reason::Refused, "as it stands"),
+        (Merge, 422, r#"{"message":"Branch cannot be merged"}"#, Reason::Refused, "conflicts"),
     ];
     for (call, status, body, expected, words) in cases {
         let meaning = ask(call, status, body, &ResponseMeta::default());
@@ -192,6 +233,22 @@ fn a_refusal_has_its_reason_and_says_what_to_do() {
         assert_eq!(reason, expected, "{call:?} {body}");
         assert!(message.contains(words), "{call:?} {body}: {message}");
         assert!(!message.contains(['{', '}']), "{message}");
+    }
+}
+
+#[test]
+fn a_commit_that_came_second_is_told_from_one_that_is_refused() {
+    for said in [
+        "The file has changed since you started editing it: apps/values.yaml",
+        "9:reference update failed: Could not update refs/heads/main. Please refresh and try again..",
+        "A file with this name doesn't exist",
+        "A file with this name already exists",
+        "A branch called 'bump' already exists. Switch to that branch in order to make changes",
+        "You can only create or edit files when you are on a branch",
+    ] {
+        let body = serde_json::json!({ "message": said }).to_string();
+        let meaning = ask(Call::Commit, 400, &body, &ResponseMeta::default());
+        assert!(matches!(meaning, Meaning::Overtaken { .. }), "{said}: {meaning:?}");
     }
 }
 

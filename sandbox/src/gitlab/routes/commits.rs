@@ -99,7 +99,10 @@ pub(super) fn create(world: &mut World, request: &Request<'_>) -> Result<Answer,
     let project = &world.projects[&order.project];
     let commit = project.repository()?.show(&id)?.ok_or_else(|| rows::COMMIT_NOT_FOUND.answer())?;
     let stats = flag(&request.params, "stats") != Some(false);
-    Ok(rows::COMMIT_CREATED.entity(&details(world, project, &commit, stats)?))
+    let mut made = details(world, project, &commit, stats)?;
+    // Its pipeline comes after the push, and so after this answer.
+    (made["status"], made["last_pipeline"]) = (Value::Null, Value::Null);
+    Ok(rows::COMMIT_CREATED.entity(&made))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -378,8 +381,11 @@ fn details(world: &World, project: &Project, commit: &Commit, stats: bool) -> Re
 pub(super) fn flag(params: &Params, name: &str) -> Option<bool> {
     match params.get(name)? {
         Value::Bool(flag) => Some(*flag),
-        Value::String(text) if matches!(text.as_str(), "true" | "1") => Some(true),
-        Value::String(text) if matches!(text.as_str(), "false" | "0") => Some(false),
-        _ => None,
+        Value::String(text) => match text.to_ascii_lowercase().as_str() {
+            "1" | "on" | "t" | "true" | "y" | "yes" => Some(true),
+            "0" | "off" | "f" | "false" | "n" | "no" => Some(false),
+            _ => None,
+        },
+        Value::Null | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }

@@ -7,6 +7,7 @@ mod commits;
 mod files;
 mod instance;
 mod jobs;
+mod merge_requests;
 mod pipeline;
 mod pipelines;
 mod projects;
@@ -106,6 +107,13 @@ pub(crate) static ALL: &[Route] = &[
     route("commit_create", "POST", "/projects/:id/repository/commits", Access::Write, commits::create),
     route("commit", "GET", "/projects/:id/repository/commits/:sha", Access::Public, commits::show),
     route("compare", "GET", "/projects/:id/repository/compare", Access::Public, commits::compare),
+    route("merge_requests", "GET", "/projects/:id/merge_requests", Access::Public, merge_requests::list),
+    route("merge_request_create", "POST", "/projects/:id/merge_requests", Access::Write, merge_requests::create),
+    route("merge_request", "GET", "/projects/:id/merge_requests/:merge_request_iid", Access::Public, merge_requests::show),
+    route("merge_request_update", "PUT", "/projects/:id/merge_requests/:merge_request_iid", Access::Write, merge_requests::update),
+    route("merge", "PUT", "/projects/:id/merge_requests/:merge_request_iid/merge", Access::Write, merge_requests::merge),
+    route("merge_disarm", "POST", "/projects/:id/merge_requests/:merge_request_iid/cancel_merge_when_pipeline_succeeds", Access::Write, merge_requests::disarm),
+    route("users", "GET", "/users", Access::SignedIn, merge_requests::users),
     route("project", "GET", "/projects/:id", Access::Public, projects::show),
     route("version", "GET", "/version", Access::Oneself, instance::version),
     route("metadata", "GET", "/metadata", Access::Oneself, instance::metadata),
