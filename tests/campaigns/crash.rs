@@ -10,7 +10,7 @@
 
 mod scripts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -88,7 +88,7 @@ fn campaign(stories: &'static [CrashStory]) {
             Ok((end, effects)) => {
                 cases
                     .extend(choose(at, &effects, sample).into_iter().map(|case| (*story, end.clone(), case)));
-                table.0.push(Row { story: story.name, points: effects.len(), ..Row::default() });
+                table.0.push(Row { story: story.name, ..Row::default() });
             }
             Err(words) => failures.push(format!("{}, undisturbed: {words}", story.name)),
         }
@@ -104,7 +104,7 @@ fn campaign(stories: &'static [CrashStory]) {
     });
     for ((story, _, case), played) in cases.iter().zip(played) {
         match played {
-            Ok((verdict, deaths, took)) => table.count(story.name, verdict, deaths, took),
+            Ok((verdict, deaths, took)) => table.count(story.name, case.number, verdict, (deaths, took)),
             Err(words) => {
                 let Case { number, effect, side } = case;
                 failures.push(format!("{}, {side} effect {number} ({effect}): {words}", story.name));
@@ -231,29 +231,35 @@ struct Table(Vec<Row>);
 #[derive(Default)]
 struct Row {
     story: &'static str,
-    points: usize,
+    /// At which the operator died, on one side or both.
+    points: BTreeSet<usize>,
     same: usize,
     undecided: usize,
-    /// The effect was not reached this time: how often a pipeline is looked at is a matter of time.
-    survived: usize,
+    /// Cases in which it lived on, for there was no such effect this time: how often a pipeline is looked at is a
+    /// matter of time. They show nothing, and are counted nowhere else.
+    alive: usize,
     longest: Duration,
 }
 
 impl Table {
-    fn count(&mut self, story: &str, verdict: Verdict, deaths: usize, took: Duration) {
+    fn count(&mut self, story: &str, point: usize, verdict: Verdict, (deaths, took): (usize, Duration)) {
         let Some(row) = self.0.iter_mut().find(|row| row.story == story) else { return };
+        row.longest = row.longest.max(took);
+        if deaths == 0 {
+            row.alive += 1;
+            return;
+        }
+        row.points.insert(point);
         row.same += usize::from(verdict == Verdict::Same);
         row.undecided += usize::from(verdict == Verdict::Undecided);
-        row.survived += usize::from(deaths == 0);
-        row.longest = row.longest.max(took);
     }
 
     fn print(&self, took: Duration) {
         let mut total = [0; 5];
-        println!("| story | points | cases | same end | undecided | not reached | longest |");
+        println!("| story | points | crashes | same end | undecided | not reached | longest |");
         println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
-        for Row { story, points, same, undecided, survived, longest } in &self.0 {
-            let row = [*points, same + undecided, *same, *undecided, *survived];
+        for Row { story, points, same, undecided, alive, longest } in &self.0 {
+            let row = [points.len(), same + undecided, *same, *undecided, *alive];
             total = std::array::from_fn(|column| total[column] + row[column]);
             let cells = row.map(|number| number.to_string()).join(" | ");
             println!("| {story} | {cells} | {:.0} s |", longest.as_secs_f32());

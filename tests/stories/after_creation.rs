@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use kube::api::PostParams;
 use kube::core::DynamicObject;
+use pipekick_sandbox::apiproxy::{self as api, Calls, Strike, Verb};
 use pipekick_sandbox::gitlab::{
     Fault, FaultRule, JobPlay, Outcome, Play, Role, Seed, Status, Tests, Triggers,
 };
@@ -102,6 +103,24 @@ fn a_retry_that_never_arrived_is_sent_again() {
         story.apply(&retried(1)).await;
         let ended = story.until_phase("checkout", "Succeeded").await;
         assert_eq!((retries(story), ended.number("status.run.retry.count")), (2, 1));
+    });
+}
+
+#[test]
+fn a_retry_is_not_sent_long_after_its_record() {
+    story(flaky(), async |story| {
+        let proxy = story.operator_behind_proxy(&[]).await;
+        story.apply(&retried(1).with("spec.retry.backoff", "5s")).await;
+        story.until_phase("checkout", "Retrying").await;
+        // The token comes when others may already look at what has become of the request.
+        let slow = api::Fault::Slow { by: Duration::from_secs(11) };
+        proxy.fault(Calls::to(Verb::Get, "secrets/*"), Strike::Always, slow);
+        let unsent = |seen: &Seen| seen.text("status.run.message").contains("nothing was sent");
+        story.until("checkout", "say that it was not sent", unsent).await;
+        assert_eq!(retries(story), 0);
+        proxy.clear();
+        story.until_phase("checkout", "Succeeded").await;
+        assert_eq!(retries(story), 1);
     });
 }
 

@@ -160,7 +160,8 @@ impl<'a> Draft<'a> {
             Some(Phase::Retrying) => self.go_on_retrying(),
             Some(_) | None => {}
         }
-        if self.status.active_run().is_none() && self.status.waiting.is_some() {
+        let more = self.status.waiting.is_some() || self.stopped().is_some();
+        if self.status.active_run().is_none() && more {
             // Refused, given up, or seen to have ended. Once that is on record, what waited for it is decided on.
             self.wake_at(self.seen.now);
         }

@@ -55,6 +55,19 @@ fn forgetting_the_timer_breaks_it() {
     breaks(broken("no timer", Break::ForgetTheTimer).operators(1), Rule::SomeoneComesBack);
 }
 
+#[test]
+fn taking_a_lost_retry_for_nothing_sent_breaks_it() {
+    let config = broken("a lost retry is not sent", Break::LostRetryIsNotSent).operators(1).failing(2, 2);
+    breaks(Config { delay: 20, ..config }, Rule::OnlyWhatWasMeant);
+}
+
+#[test]
+#[ignore = "full size"]
+fn full_retrying_on_an_old_intent_breaks_it() {
+    let config = broken("retried after a sleep", Break::RetryOld).failing(2, 2).ticks(12);
+    breaks(Config { slow_looks: false, ..config }, Rule::OnlyWhatWasMeant);
+}
+
 // What the protocol assumes is needed:
 
 #[test]

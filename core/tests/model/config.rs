@@ -32,6 +32,10 @@ pub enum Break {
     LookDatedAtReply,
     /// Nobody looks for a second pipeline after a repeat was accepted.
     NobodyChecks,
+    /// A lost reply to a request to start failed jobs again is taken for one that was never sent.
+    LostRetryIsNotSent,
+    /// Such a request goes out however long ago its intent was written.
+    RetryOld,
 }
 
 /// Which credentials the trigger names.
@@ -59,6 +63,10 @@ pub struct Config {
     pub slow_looks: bool,
     /// Effects come up to 25 s late, and rule 1 is not looked at: what comes of a second pipeline is.
     pub duplicates_happen: bool,
+    /// `spec.retry.limit`; the back-off is one step of time. 0: no `spec.retry`.
+    pub retries: u8,
+    /// The search begins with a run whose pipeline runs, as every operator knows it.
+    pub begins_running: bool,
     pub broken: Option<Break>,
     /// From every state, the system must come to rest where every cause is answered.
     pub liveness: bool,
@@ -76,6 +84,7 @@ impl Config {
             restores: 0,
             ticks: 6,
             jumps: 0,
+            failures: 0,
         };
         Self {
             name,
@@ -87,6 +96,8 @@ impl Config {
             delay: 10,
             slow_looks: true,
             duplicates_happen: false,
+            retries: 0,
+            begins_running: false,
             broken: None,
             liveness: true,
         }
@@ -122,6 +133,11 @@ impl Config {
 
     pub const fn ticks(self, ticks: u8) -> Self {
         Self { left: Left { ticks, ..self.left }, ..self }
+    }
+
+    /// A pipeline that runs, fails so often, and is retried so often.
+    pub const fn failing(self, failures: u8, retries: u8) -> Self {
+        Self { left: Left { failures, ..self.left }, retries, begins_running: true, ..self }
     }
 
     pub const fn jumps(self, jumps: u8) -> Self {

@@ -2,6 +2,7 @@
 //! decision on the same facts is taken once and remembered.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,13 +11,13 @@ use pipekick_core::decide::trigger::{
     Credentials, Effect, Facts, FirstSight, LOOK_INTERVAL, Observed, Plan, Policy, decide,
 };
 use pipekick_core::domain::{
-    Answer, AttemptKey, ConcurrencyPolicy, DeletionPolicy, Finding, FireOn, FiringFields, LastAttempt,
-    Lookup, Named, ObjectKey, OnUnknown, Phase, Pipeline, PipelineStatus, Reason, Report, Run, SecretKeyRef,
-    Sighting, Spec, Stretch, Trigger, TriggerStatus,
+    Answer, AttemptKey, Changed, ConcurrencyPolicy, DeletionPolicy, FailedJob, Finding, FireOn, FiringFields,
+    LastAttempt, Lookup, Named, ObjectKey, OnUnknown, Phase, Pipeline, PipelineStatus, Reason, Report,
+    RetryKey, RetryPolicy, Run, SecretKeyRef, Sighting, Span, Spec, Stretch, Trigger, TriggerStatus,
 };
 
 use crate::config::{Break, Config};
-use crate::world::{Content, Look, Made, Reply, Seen, Verb};
+use crate::world::{Content, Life, Look, Made, Redone, Reply, Seen, Stands, Verb};
 
 /// One step of time, in seconds: the first back-off; an intent grows too old in two.
 pub const TICK: u16 = 5;
@@ -30,6 +31,21 @@ pub struct StatusId(u32);
 /// Number of an [`Intent`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IntentId(u32);
+
+/// Number of a [`Redo`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RetryId(u32);
+
+/// Number of a [`Stretch`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StretchId(u32);
+
+/// One record that failed jobs are about to be started again, and which.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Redo {
+    pub key: RetryKey,
+    pub jobs: Vec<u64>,
+}
 
 /// One record of an intent: the POST, and which write of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -51,12 +67,22 @@ pub struct Question {
     /// In steps of time.
     pub intent_age: Option<u16>,
     pub credentials: bool,
-    pub sighting: Option<u8>,
+    pub sighting: Option<(StretchId, Life)>,
+    pub retried: Option<(RetryId, Redone)>,
     /// With how many steps of time ago it began.
     pub lookup: Option<(IntentId, Look, u16)>,
+    /// With how many steps of time ago it began.
+    pub looked_at: Option<(u8, Option<Life>, u16)>,
     pub look_again: Option<u16>,
     pub named: Option<(u8, Option<Made>)>,
     pub looked_into: Option<IntentId>,
+}
+
+impl Question {
+    /// How many steps of time ago the look of this turn began.
+    fn look_began(&self) -> Option<u16> {
+        self.lookup.map(|(_, _, steps)| steps).or(self.looked_at.map(|(_, _, steps)| steps))
+    }
 }
 
 /// A [`Plan`] in the model's values.
@@ -64,7 +90,7 @@ pub struct Question {
 pub struct Decision {
     pub status: Option<StatusId>,
     pub effect: Act,
-    pub follow: Option<u8>,
+    pub follow: Option<StretchId>,
     pub wake: Option<u16>,
     pub settled: bool,
 }
@@ -76,8 +102,36 @@ pub enum Act {
     ReadCredentials,
     LookUp(IntentId, Content),
     LookAt(u8),
+    LookAtOwn(u8),
     LookInto(IntentId),
     Fire(IntentId, Content),
+    Retry(RetryId, u8),
+}
+
+/// Values by their number, and numbers by their value.
+struct Numbered<T> {
+    all: Vec<T>,
+    numbers: HashMap<T, u32>,
+}
+
+impl<T> Default for Numbered<T> {
+    fn default() -> Self {
+        Self { all: Vec::new(), numbers: HashMap::new() }
+    }
+}
+
+impl<T: Clone + Eq + Hash> Numbered<T> {
+    fn number(&mut self, value: T) -> u32 {
+        let next = u32::try_from(self.all.len()).expect("fewer than 2^32");
+        *self.numbers.entry(value).or_insert_with_key(|value| {
+            self.all.push(value.clone());
+            next
+        })
+    }
+
+    fn get(&self, number: u32) -> &T {
+        &self.all[number as usize]
+    }
 }
 
 /// What the search knows beside its states.
@@ -85,8 +139,9 @@ pub struct Lab {
     pub config: Config,
     statuses: Vec<Rc<TriggerStatus>>,
     status_ids: HashMap<String, StatusId>,
-    intents: Vec<Intent>,
-    intent_ids: HashMap<Intent, IntentId>,
+    intents: Numbered<Intent>,
+    redos: Numbered<Redo>,
+    stretches: Numbered<Stretch>,
     known: HashMap<Question, Rc<Decision>>,
 }
 
@@ -96,8 +151,9 @@ impl Lab {
             config,
             statuses: Vec::new(),
             status_ids: HashMap::new(),
-            intents: Vec::new(),
-            intent_ids: HashMap::new(),
+            intents: Numbered::default(),
+            redos: Numbered::default(),
+            stretches: Numbered::default(),
             known: HashMap::new(),
         }
     }
@@ -112,7 +168,7 @@ impl Lab {
     }
 
     pub fn intent(&self, id: IntentId) -> &Intent {
-        &self.intents[id.0 as usize]
+        self.intents.get(id.0)
     }
 
     /// Files a status. When a condition last changed is looked at by people only, and is left out.
@@ -132,11 +188,21 @@ impl Lab {
     pub fn intent_of(&mut self, run: &Run) -> Option<IntentId> {
         let attempt = run.attempt.as_ref()?;
         let intent = Intent { key: run.attempt_key()?, at: attempt.at, by: attempt.by.clone() };
-        let next = IntentId(u32::try_from(self.intents.len()).expect("fewer intents than 2^32"));
-        Some(*self.intent_ids.entry(intent).or_insert_with_key(|intent| {
-            self.intents.push(intent.clone());
-            next
-        }))
+        Some(IntentId(self.intents.number(intent)))
+    }
+
+    pub fn redo(&self, id: RetryId) -> &Redo {
+        self.redos.get(id.0)
+    }
+
+    pub fn stretch(&self, id: StretchId) -> &Stretch {
+        self.stretches.get(id.0)
+    }
+
+    /// The intent to start failed jobs again that stands in a status.
+    pub fn redo_of(&mut self, run: &Run) -> Option<RetryId> {
+        let redo = Redo { key: run.retry_key()?, jobs: run.retry.as_ref()?.job_ids.clone() };
+        Some(RetryId(self.redos.number(redo)))
     }
 
     /// Asks the real `decide`.
@@ -202,7 +268,10 @@ impl Lab {
             cancel_on_timeout: false,
             history_limit: 5,
             on_unknown: if self.config.refire { OnUnknown::Refire } else { OnUnknown::Hold },
-            retry: None,
+            retry: (self.config.retries > 0).then(|| RetryPolicy {
+                limit: self.config.retries.into(),
+                backoff: Span::from_secs(TICK.into()),
+            }),
             name: None,
             history_deletes_pipelines: false,
             ttl_after_finished: None,
@@ -249,16 +318,17 @@ impl Lab {
             intent_age: question.intent_age.map(|ticks| Duration::from_secs((ticks * TICK).into())),
             credentials: if question.credentials { Credentials::Ready } else { Credentials::Unread },
             budget_until: None,
-            look_took: question.lookup.map_or(Duration::ZERO, |(_, _, steps)| {
+            look_took: question.look_began().map_or(Duration::ZERO, |steps| {
                 let steps = if self.config.broken == Some(Break::LookDatedAtReply) { 0 } else { steps };
                 Duration::from_secs((steps * TICK).into())
             }),
             // GitLab's clock is the true one; an answer is dated when it is sent.
             look_date: question.lookup.map(|_| true_time(question.tick)),
             gitlab_now: None,
-            sighting: question.sighting.map(|id| {
-                let pipeline = pipeline(id, None, PipelineStatus::Success);
-                (under_way(id), Sighting::Seen { pipeline, report: Report::default() })
+            sighting: question.sighting.map(|(of, life)| {
+                let stretch = self.stretch(of).clone();
+                let seen = sighting(small(stretch.pipeline_id), life);
+                (stretch, seen)
             }),
             lookup: question.lookup.map(|(of, look, _)| {
                 let lookup = match look {
@@ -286,8 +356,11 @@ impl Lab {
             }),
             cancel: None,
             finding: question.looked_into.map(|of| (self.intent(of).key.clone(), Finding::Nothing)),
-            looked_at: None,
-            retried: None,
+            looked_at: question.looked_at.map(|(id, life, _)| {
+                let trouble = || Sighting::Trouble { reason: Reason::Unreachable, message: "no".into() };
+                (id.into(), life.map_or_else(trouble, |life| sighting(id, life)))
+            }),
+            retried: question.retried.map(|(of, redone)| (self.redo(of).key.clone(), changed(redone, now))),
             naming: None,
             deleted: vec![],
         }
@@ -298,10 +371,17 @@ impl Lab {
         let Plan { status, effect, events: _, follow, wake, expires: _ } = plan;
         let standing = status.as_ref().unwrap_or(self.status(question.seen.status)).run.clone();
         let intent = standing.as_ref().and_then(|run| self.intent_of(run));
+        let redo = standing.as_ref().and_then(|run| self.redo_of(run));
         let effect = match (effect, intent) {
             (Effect::ReadCredentials(_), _) => Act::ReadCredentials,
             (Effect::LookUp(look), Some(intent)) => Act::LookUp(intent, content_of(&look.target.git_ref)),
             (Effect::LookAt(look), _) => Act::LookAt(small(look.pipeline_id)),
+            (Effect::LookAtOwn(look), _) => Act::LookAtOwn(small(look.pipeline_id)),
+            (Effect::Retry(order), _) => {
+                let redo = redo.expect("an intent stands");
+                assert_eq!(order.key, self.redo(redo).key, "an order is the intent's");
+                Act::Retry(redo, small(order.at.pipeline_id))
+            }
             (Effect::LookInto(_), Some(intent)) => Act::LookInto(intent),
             (Effect::Fire(order), Some(intent)) => {
                 assert_eq!(order.key, self.intent(intent).key, "an order is the intent's");
@@ -316,14 +396,7 @@ impl Lab {
                 | Effect::SetFinalizers(_),
                 _,
             ) => Act::Nothing,
-            (
-                Effect::LookAtOwn(_)
-                | Effect::Retry(_)
-                | Effect::Name(_)
-                | Effect::DeletePipeline(_)
-                | Effect::DeleteObject,
-                _,
-            ) => {
+            (Effect::Name(_) | Effect::DeletePipeline(_) | Effect::DeleteObject, _) => {
                 unreachable!("the model's spec asks for none of these")
             }
         };
@@ -339,7 +412,7 @@ impl Lab {
             // What becomes of a pipeline after its end is not in the model.
             follow: follow
                 .filter(|follow| follow.stretch.finished_at.is_none())
-                .map(|follow| small(follow.stretch.pipeline_id)),
+                .map(|follow| StretchId(self.stretches.number(follow.stretch))),
             wake,
             settled,
         }
@@ -398,15 +471,39 @@ fn later(now: Timestamp, ticks: u16) -> Timestamp {
     now + SignedDuration::from_secs((ticks * TICK).into())
 }
 
-/// The one stretch of a pipeline's life that the model knows: neither retried nor run again.
-fn under_way(id: u8) -> Stretch {
-    Stretch {
-        pipeline_id: id.into(),
-        retries: 0,
-        next_at: None,
-        retry_at: None,
-        resumed_at: None,
-        finished_at: None,
+/// The id of the one job of a pipeline, after so many starts.
+pub fn job(pipeline: u8, starts: u8) -> u64 {
+    100 * u64::from(pipeline) + u64::from(starts)
+}
+
+const fn status_of(life: Life) -> PipelineStatus {
+    match life.stands {
+        Stands::UnderWay => PipelineStatus::Running,
+        Stands::Failed => PipelineStatus::Failed,
+        Stands::Succeeded => PipelineStatus::Success,
+    }
+}
+
+/// What a look at a pipeline shows.
+fn sighting(id: u8, life: Life) -> Sighting {
+    let failed = FailedJob {
+        id: Some(job(id, life.starts)),
+        name: "unit-tests".into(),
+        stage: None,
+        failure_reason: None,
+        web_url: None,
+    };
+    let failed_jobs = if life.stands == Stands::Failed { vec![failed] } else { vec![] };
+    let report = Report { failed_jobs, ..Report::default() };
+    Sighting::Seen { pipeline: pipeline(id, None, status_of(life)), report }
+}
+
+fn changed(redone: Redone, now: Timestamp) -> Changed {
+    match redone {
+        Redone::Done(life) => Changed::Done(Some(pipeline(0, None, status_of(life)))),
+        Redone::Refused => Changed::Refused { reason: Reason::Forbidden, message: "403".into() },
+        Redone::NotNow => Changed::NotNow { reason: Reason::Waiting, message: "not sent".into(), until: now },
+        Redone::Unknown => Changed::Unknown { message: "reset".into() },
     }
 }
 

@@ -103,6 +103,23 @@ fn refire_means_at_least_once() {
 }
 
 #[test]
+fn one_operator_retries_twice_and_meets_a_fault() {
+    let config = Config::small("one operator retries twice, one fault").operators(1).failing(2, 2);
+    holds(Config { delay: 20, ..config.ticks(8) });
+}
+
+#[test]
+fn one_operator_retries_and_meets_a_fault_and_an_edit() {
+    let config = Config::small("one operator retries, one fault, one edit").operators(1).edits(1);
+    holds(config.failing(1, 1));
+}
+
+#[test]
+fn two_operators_retry_and_meet_a_fault() {
+    holds(Config::small("two operators retry, one fault").failing(1, 1).ticks(2));
+}
+
+#[test]
 fn a_restored_cluster_fires_again_under_another_name_unless_a_run_waited() {
     // Without faults no run waits to be repeated.
     holds(Config::small("restored, no faults").operators(1).faults(0).edits(1).restores(1));

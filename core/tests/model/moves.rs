@@ -4,10 +4,12 @@
 use pipekick_core::domain::{Phase, Reason, TriggerStatus};
 
 use crate::config::Break;
-use crate::lab::{IntentId, Lab, TICK};
+use crate::lab::{IntentId, Lab, RetryId, StretchId, TICK};
 use crate::operator::{go, may_meet};
 use crate::rules::{self, Broken};
-use crate::world::{Content, LateWrite, Left, Look, Made, Object, Operator, Request, Seen, Verb, World};
+use crate::world::{
+    Content, LateRetry, LateWrite, Left, Look, Made, Object, Operator, Request, Seen, Stands, Verb, World,
+};
 
 /// How long a status write that nobody heard of again may still come to stand, in steps of time.
 pub const WRITE_MAY_LAND: u16 = 2;
@@ -22,12 +24,17 @@ pub enum Move {
     Go(u8, Luck),
     /// The watch shows an operator the newest object.
     Watch(u8),
-    /// The pipeline that an operator follows has ended, and it sees that.
+    /// The pipeline that an operator follows has succeeded, and it sees that.
     SeeTheEnd(u8),
+    /// An operator sees how the pipeline that it follows stands: failed, or under way again.
+    See(u8),
+    /// The jobs of a pipeline fail.
+    Fail(u8),
     Crash(u8),
     Stop(u8),
     Continue(u8),
     LateEffect(u8),
+    LateRetry(u8),
     LateWrite(u8),
     Edit,
     Ask,
@@ -76,6 +83,25 @@ impl Luck {
 
 /// The first state: a new object, which nobody has seen.
 pub fn first(lab: &mut Lab) -> World {
+    let mut world = untouched(lab);
+    if !lab.config.begins_running {
+        return world;
+    }
+    while world.operators[0].follow.is_none() {
+        let happens =
+            if world.operators[0].store.is_none() { Move::Watch(0) } else { Move::Go(0, Luck::Well) };
+        world = make(lab, &world, happens).expect("all is well");
+    }
+    for number in 1..lab.config.operators {
+        world = make(lab, &world, Move::Watch(number)).expect("all is well");
+        while world.operators[usize::from(number)].follow.is_none() {
+            world = make(lab, &world, Move::Go(number, Luck::Well)).expect("all is well");
+        }
+    }
+    world
+}
+
+fn untouched(lab: &mut Lab) -> World {
     let status = lab.file(TriggerStatus::default());
     let seen = Seen { uid: 1, generation: 1, content: Content::A, fire: 0, resolve: None, status };
     World {
@@ -84,6 +110,7 @@ pub fn first(lab: &mut Lab) -> World {
         operators: vec![Operator::default(); lab.config.operators.into()],
         pipelines: Vec::new(),
         requests: Vec::new(),
+        retries: Vec::new(),
         writes: Vec::new(),
         backup: None,
         left: lab.config.left,
@@ -101,6 +128,14 @@ pub fn possible(lab: &mut Lab, world: &World) -> Vec<Move> {
     for (number, _) in (0..).zip(&world.requests) {
         moves.push(Move::LateEffect(number));
     }
+    for (number, _) in (0..).zip(&world.retries) {
+        moves.push(Move::LateRetry(number));
+    }
+    if world.left.failures > 0 {
+        let under_way = |made: &Made| made.life.stands == Stands::UnderWay;
+        let all = (0..).zip(&world.pipelines);
+        moves.extend(all.filter(|(_, made)| under_way(made)).map(|(number, _)| Move::Fail(number)));
+    }
     for (number, _) in (0..).zip(&world.writes) {
         moves.push(Move::LateWrite(number));
     }
@@ -108,7 +143,8 @@ pub fn possible(lab: &mut Lab, world: &World) -> Vec<Move> {
     // Time passes when everybody waits for it, or was stopped; and when somebody waits at all: people and the
     // watch come at any time, and nothing is told by whether it is late or early in the day.
     let waits = |operator: &Operator| operator.paused || operator.turn.is_some() || operator.wake.is_some();
-    let awaited = world.operators.iter().any(waits) || !world.requests.is_empty() || !world.writes.is_empty();
+    let pending = !world.requests.is_empty() || !world.retries.is_empty() || !world.writes.is_empty();
+    let awaited = world.operators.iter().any(waits) || pending;
     if awaited && !world.operators.iter().any(|operator| operator.is_busy(world.tick)) {
         if world.left.ticks > 0 {
             moves.push(Move::Tick);
@@ -130,9 +166,7 @@ fn of_operator(lab: &mut Lab, world: &World, number: u8, operator: &Operator, mo
     if operator.store.is_none_or(|known| is_newer(&world.object, &known)) {
         moves.push(Move::Watch(number));
     }
-    if operator.follow.is_some() && operator.sighting.is_none() && operator.turn.is_none() {
-        moves.push(Move::SeeTheEnd(number));
-    }
+    moves.extend(sights(lab, world, number));
     if operator.is_busy(world.tick) {
         let meets = may_meet(lab, world, number.into()).iter();
         moves.extend(meets.filter(|luck| faults || !luck.is_fault()).map(|luck| Move::Go(number, *luck)));
@@ -149,8 +183,40 @@ fn of_operator(lab: &mut Lab, world: &World, number: u8, operator: &Operator, mo
     }
 }
 
+/// What an operator may see next of the pipeline that it follows.
+pub fn sights(lab: &Lab, world: &World, number: u8) -> Vec<Move> {
+    let operator = &world.operators[usize::from(number)];
+    let Some(follow) = operator.follow.filter(|_| operator.turn.is_none()) else { return vec![] };
+    let life = world.pipelines[followed(lab, follow)].life;
+    let is_news = operator.sighting != Some((follow, life));
+    match life.stands {
+        Stands::Failed if is_news => vec![Move::See(number)],
+        // That it runs is news only after it had failed.
+        Stands::UnderWay if is_news && life.starts > 0 => vec![Move::See(number), Move::SeeTheEnd(number)],
+        Stands::UnderWay => vec![Move::SeeTheEnd(number)],
+        Stands::Succeeded if is_news => vec![Move::SeeTheEnd(number)],
+        Stands::Failed | Stands::Succeeded => vec![],
+    }
+}
+
+fn followed(lab: &Lab, stretch: StretchId) -> usize {
+    usize::try_from(lab.stretch(stretch).pipeline_id).expect("few pipelines") - 1
+}
+
+/// A request to start failed jobs again takes effect, if there are any.
+pub fn start_again(lab: &Lab, world: &mut World, by: RetryId, pipeline: u8) -> Result<(), Broken> {
+    let life = &mut world.pipelines[usize::from(pipeline) - 1].life;
+    if life.stands != Stands::Failed {
+        return Ok(());
+    }
+    rules::only_what_was_meant(lab, by, pipeline, *life)?;
+    (life.stands, life.starts) = (Stands::UnderWay, life.starts + 1);
+    Ok(())
+}
+
 fn of_people(lab: &Lab, world: &World, moves: &mut Vec<Move>) {
-    let Left { faults: _, edits, asks, recreations, resolutions, restores, ticks: _, jumps: _ } = world.left;
+    let Left { faults: _, edits, asks, recreations, resolutions, restores, ticks: _, jumps: _, failures: _ } =
+        world.left;
     if edits > 0 {
         moves.push(Move::Edit);
     }
@@ -188,10 +254,20 @@ pub fn make(lab: &mut Lab, world: &World, happens: Move) -> Result<World, Broken
             operator.store = Some(object);
             operator.dirty = true;
         }
-        Move::SeeTheEnd(number) => {
+        Move::See(number) | Move::SeeTheEnd(number) => {
             let operator = &mut next.operators[usize::from(number)];
-            operator.sighting = operator.follow;
-            operator.dirty = true;
+            if let Some(follow) = operator.follow {
+                let life = &mut next.pipelines[followed(lab, follow)].life;
+                if matches!(happens, Move::SeeTheEnd(_)) {
+                    life.stands = Stands::Succeeded;
+                }
+                operator.sighting = Some((follow, *life));
+                operator.dirty = true;
+            }
+        }
+        Move::Fail(number) => {
+            next.left.failures -= 1;
+            next.pipelines[usize::from(number)].life.stands = Stands::Failed;
         }
         Move::Crash(number) => {
             next.left.faults -= 1;
@@ -205,8 +281,12 @@ pub fn make(lab: &mut Lab, world: &World, happens: Move) -> Result<World, Broken
         Move::Continue(number) => next.operators[usize::from(number)].paused = false,
         Move::LateEffect(number) => {
             let Request { by, content, until: _ } = next.requests.remove(number.into());
-            next.pipelines.push(Made { by, content, tick: next.tick });
+            next.pipelines.push(Made::new(by, content, next.tick));
             rules::one_pipeline(lab, &next)?;
+        }
+        Move::LateRetry(number) => {
+            let LateRetry { by, pipeline, until: _ } = next.retries.remove(number.into());
+            start_again(lab, &mut next, by, pipeline)?;
         }
         Move::LateWrite(number) => {
             let write = next.writes.remove(number.into());
@@ -277,6 +357,7 @@ fn pass(world: &mut World, ticks: u16) {
     world.tick += ticks;
     let now = world.tick;
     world.requests.retain(|request| request.until >= now);
+    world.retries.retain(|retry| retry.until >= now);
     world.writes.retain(|write| write.until >= now);
 }
 

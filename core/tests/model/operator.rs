@@ -2,14 +2,15 @@
 //! the version that was decided on; then one effect; what became of it is remembered; then decide again.
 
 use pipekick_core::decide::trigger::INTENT_MAX_AGE;
-use pipekick_core::domain::{AttemptKey, Phase};
+use pipekick_core::domain::{AttemptKey, Phase, RetryState, Run};
 
 use crate::config::Break;
-use crate::lab::{Act, Decision, IntentId, Lab, Question, TICK, look_interval};
-use crate::moves::{Luck, SLOW_LOOK, WRITE_MAY_LAND, effect_until, land, look};
+use crate::lab::{Act, Decision, IntentId, Lab, Question, RetryId, TICK, look_interval};
+use crate::moves::{Luck, SLOW_LOOK, WRITE_MAY_LAND, effect_until, land, look, start_again};
 use crate::rules::{self, Broken};
 use crate::world::{
-    At, Content, LateWrite, Look, Made, Memory, Object, Operator, Reply, Request, Turn, World,
+    At, Content, LateRetry, LateWrite, Look, Made, Memory, Object, Open, Operator, Redone, Reply, Request,
+    Turn, World,
 };
 
 /// Answers that a process keeps of one object.
@@ -26,9 +27,9 @@ fn question(lab: &mut Lab, world: &World, number: usize) -> Question {
     }
     let run = lab.status(turn.view.seen.status).active_run().cloned();
     let standing = run.as_ref().and_then(|run| lab.intent_of(run));
-    let undecided = run.filter(|run| matches!(run.phase, Phase::Firing | Phase::Unknown));
-    let since = match (memory.intent, standing) {
-        (Some((known, since)), Some(standing)) if key(lab, known) == key(lab, standing) => since,
+    let open = run.and_then(|run| open_intent(lab, &run));
+    let since = match (memory.intent, open) {
+        (Some((known, since)), Some(open)) if same(lab, known, open) => since,
         _ => world.tick,
     };
     // The first that fits is taken, as `decide` does.
@@ -53,13 +54,33 @@ fn question(lab: &mut Lab, world: &World, number: usize) -> Question {
         tick: world.tick,
         moment: world.moment,
         answers,
-        intent_age: undecided.map(|_| if long { 720 } else { world.tick - since }),
+        intent_age: open.map(|_| if long { 720 } else { world.tick - since }),
         credentials: turn.credentials,
         sighting: operator.sighting,
         lookup: turn.lookup.map(|(of, look, began)| (of, look, world.tick - began)),
+        retried: memory.retried,
+        looked_at: turn.looked_at.map(|(id, seen, began)| (id, seen, world.tick - began)),
         look_again: memory.look_again.filter(|at| *at > world.tick),
         named: turn.named,
         looked_into: turn.looked_into,
+    }
+}
+
+/// The intent of which the run does not say what came of it.
+fn open_intent(lab: &mut Lab, run: &Run) -> Option<Open> {
+    match run.phase {
+        Phase::Firing | Phase::Unknown => lab.intent_of(run).map(Open::Post),
+        Phase::Retrying if run.retry.as_ref()?.state == RetryState::Unknown => {
+            lab.redo_of(run).map(Open::Retry)
+        }
+        _ => None,
+    }
+}
+
+fn same(lab: &Lab, one: Open, other: Open) -> bool {
+    match (one, other) {
+        (Open::Post(one), Open::Post(other)) => key(lab, one) == key(lab, other),
+        (one, other) => one == other,
     }
 }
 
@@ -73,7 +94,15 @@ fn numbers_are_equal(lab: &Lab, one: IntentId, other: IntentId) -> bool {
 }
 
 fn begun(view: Object) -> Turn {
-    Turn { view, credentials: false, lookup: None, named: None, looked_into: None, at: At::Decide }
+    Turn {
+        view,
+        credentials: false,
+        lookup: None,
+        looked_at: None,
+        named: None,
+        looked_into: None,
+        at: At::Decide,
+    }
 }
 
 /// What the next step of this process may meet.
@@ -90,12 +119,17 @@ pub fn may_meet(lab: &mut Lab, world: &World, number: usize) -> &'static [Luck] 
                     &[Luck::Well, Luck::Lagging, Luck::SlowLook, Luck::Trouble, Luck::CannotTell]
                 }
                 Act::LookUp(..) => &[Luck::Well, Luck::Lagging, Luck::Trouble, Luck::CannotTell],
-                Act::Nothing | Act::Fire(..) if decision.status.is_some() && !loses => {
+                Act::LookAtOwn(_) if lab.config.slow_looks => &[Luck::Well, Luck::SlowLook, Luck::Trouble],
+                Act::LookAtOwn(_) => &[Luck::Well, Luck::Trouble],
+                Act::Nothing | Act::Fire(..) | Act::Retry(..) if decision.status.is_some() && !loses => {
                     &[Luck::Well, Luck::Lost]
                 }
-                Act::Nothing | Act::Fire(..) | Act::ReadCredentials | Act::LookAt(_) | Act::LookInto(_) => {
-                    &[Luck::Well]
-                }
+                Act::Nothing
+                | Act::Fire(..)
+                | Act::Retry(..)
+                | Act::ReadCredentials
+                | Act::LookAt(_)
+                | Act::LookInto(_) => &[Luck::Well],
             }
         }
         Some(At::Send { .. }) => &[
@@ -107,6 +141,7 @@ pub fn may_meet(lab: &mut Lab, world: &World, number: usize) -> &'static [Luck] 
             Luck::FailedAtBirth,
             Luck::Unsent,
         ],
+        Some(At::SendRetry { .. }) => &[Luck::Well, Luck::Lost, Luck::Refused, Luck::Unsent],
         Some(At::Await { .. } | At::Looking { .. }) => &[Luck::Well],
         Some(At::Reread) => &[Luck::Well, Luck::NoReread],
     }
@@ -117,6 +152,9 @@ pub fn go(lab: &mut Lab, world: &mut World, number: usize, luck: Luck) -> Result
     match world.operators[number].turn.as_ref().map(|turn| turn.at) {
         None | Some(At::Decide) => decide(lab, world, number, luck),
         Some(At::Send { intent, content, began }) => send(lab, world, number, (intent, content, began), luck),
+        Some(At::SendRetry { retry, pipeline, began }) => {
+            send_retry(lab, world, number, (retry, pipeline, began), luck)
+        }
         Some(At::Await { intent, pipeline, until: _ }) => {
             learned(world, number, intent, Reply::Accepted(pipeline));
             Ok(())
@@ -160,7 +198,8 @@ fn decide(lab: &mut Lab, world: &mut World, number: usize, luck: Luck) -> Result
     }
     if let Some(age) = question.intent_age.filter(|age| *age <= tick) {
         let standing = lab.status(turn.view.seen.status).run.clone();
-        operator.memory.intent = standing.and_then(|run| lab.intent_of(&run)).map(|run| (run, tick - age));
+        let open = standing.and_then(|run| open_intent(lab, &run));
+        operator.memory.intent = open.map(|open| (open, tick - age));
     }
     match decision.effect {
         Act::ReadCredentials => turn.credentials = true,
@@ -168,6 +207,15 @@ fn decide(lab: &mut Lab, world: &mut World, number: usize, luck: Luck) -> Result
         Act::LookAt(id) => {
             let made = usize::from(id).checked_sub(1).and_then(|place| world.pipelines.get(place));
             turn.named = Some((id, made.copied()));
+        }
+        Act::LookAtOwn(id) => {
+            let life = world.pipelines[usize::from(id) - 1].life;
+            turn.looked_at = Some((id, (luck != Luck::Trouble).then_some(life), tick));
+            let wait = if luck == Luck::Trouble { 2 * look_interval() } else { look_interval() };
+            operator.memory.look_again = Some(tick + wait);
+            if luck == Luck::SlowLook {
+                turn.at = At::Looking { until: tick + SLOW_LOOK };
+            }
         }
         Act::LookUp(intent, content) => {
             let brought = look(lab, world, intent, content, luck);
@@ -180,7 +228,7 @@ fn decide(lab: &mut Lab, world: &mut World, number: usize, luck: Luck) -> Result
                 turn.at = At::Looking { until: tick + SLOW_LOOK };
             }
         }
-        Act::Nothing | Act::Fire(..) => return write(lab, world, number, &decision, luck),
+        Act::Nothing | Act::Fire(..) | Act::Retry(..) => return write(lab, world, number, &decision, luck),
     }
     Ok(())
 }
@@ -208,6 +256,9 @@ fn write(
             }
             remember(&mut world.operators[number], intent, Reply::NotSent);
         }
+        if let Act::Retry(retry, _) = decision.effect {
+            world.operators[number].memory.retried = Some((retry, Redone::NotNow));
+        }
         set(world, number, At::Reread);
         return Ok(());
     }
@@ -225,6 +276,11 @@ fn write(
     match decision.effect {
         _ if !stands => turn.at = At::Decide,
         Act::Fire(intent, content) => turn.at = At::Send { intent, content, began: world.tick },
+        Act::Retry(retry, pipeline) => {
+            // What was seen before says nothing of what comes now.
+            turn.looked_at = None;
+            turn.at = At::SendRetry { retry, pipeline, began: world.tick };
+        }
         _ => rest(world, number, decision),
     }
     Ok(())
@@ -259,7 +315,7 @@ fn send(
             if lab.config.broken == Some(Break::LostIsNotSent) { Reply::NotSent } else { Reply::Unknown }
         }
         _ => {
-            world.pipelines.push(Made { by: intent, content, tick: world.tick });
+            world.pipelines.push(Made::new(intent, content, world.tick));
             rules::one_pipeline(lab, world)?;
             let pipeline = u8::try_from(world.pipelines.len()).expect("few pipelines");
             if luck == Luck::Slow {
@@ -270,6 +326,38 @@ fn send(
         }
     };
     learned(world, number, intent, reply);
+    Ok(())
+}
+
+/// The request to start failed jobs again, if its intent is young.
+fn send_retry(
+    lab: &Lab,
+    world: &mut World,
+    number: usize,
+    (retry, pipeline, began): (RetryId, u8, u16),
+    luck: Luck,
+) -> Result<(), Broken> {
+    let age = u64::from((world.tick - began) * TICK);
+    let unchecked = lab.config.broken == Some(Break::RetryOld);
+    let redone = match luck {
+        _ if age >= INTENT_MAX_AGE.as_secs() && !unchecked => Redone::NotNow,
+        Luck::Unsent => Redone::NotNow,
+        Luck::Refused => Redone::Refused,
+        Luck::Lost => {
+            world.retries.push(LateRetry { by: retry, pipeline, until: effect_until(lab, world) });
+            if lab.config.broken == Some(Break::LostRetryIsNotSent) {
+                Redone::NotNow
+            } else {
+                Redone::Unknown
+            }
+        }
+        _ => {
+            start_again(lab, world, retry, pipeline)?;
+            Redone::Done(world.pipelines[usize::from(pipeline) - 1].life)
+        }
+    };
+    world.operators[number].memory.retried = Some((retry, redone));
+    set(world, number, At::Decide);
     Ok(())
 }
 

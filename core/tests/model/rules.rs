@@ -1,10 +1,10 @@
 //! What must hold: in every state, at every step, and at the end.
 
 use pipekick_core::domain::digest::Compared;
-use pipekick_core::domain::{LastAttempt, Phase, Reason, Run, TriggerStatus};
+use pipekick_core::domain::{LastAttempt, Phase, Reason, RetryState, Run, TriggerStatus};
 
-use crate::lab::{Act, Decision, IntentId, Lab, Question, fire_value, firing_fields};
-use crate::world::{Content, Made, Object, Verb, World};
+use crate::lab::{Act, Decision, IntentId, Lab, Question, RetryId, fire_value, firing_fields, job};
+use crate::world::{Content, Life, Made, Object, Stands, Verb, World};
 
 /// The rules, by the numbers that `docs/model.md` gives them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,10 @@ pub enum Rule {
     SomeoneComesBack,
     /// 7
     DuplicateIsTold,
+    /// 8
+    OnlyWhatWasMeant,
+    /// 9
+    RetriesAreCounted,
 }
 
 /// A rule that does not hold, and how.
@@ -117,6 +121,37 @@ pub fn someone_comes_back(lab: &Lab, question: &Question, decision: &Decision) -
     broken(Rule::SomeoneComesBack, format!("nobody comes back to a run that is {:?}", run.phase))
 }
 
+/// 8: a request to start failed jobs again starts those that its intent names, and no others.
+pub fn only_what_was_meant(lab: &Lab, by: RetryId, pipeline: u8, life: Life) -> Result<(), Broken> {
+    let meant = &lab.redo(by).jobs;
+    let started = job(pipeline, life.starts);
+    if *meant == [started] {
+        return Ok(());
+    }
+    broken(Rule::OnlyWhatWasMeant, format!("{meant:?} were to be started again, and {started} was"))
+}
+
+/// 9: at rest, the run has counted how often its pipeline's jobs were started again, and a pipeline that failed
+/// was retried as often as it may be.
+pub fn retries_are_counted(lab: &Lab, world: &World) -> Result<(), Broken> {
+    let Some(run) = &lab.status(world.object.seen.status).run else { return Ok(()) };
+    if lab.config.retries == 0 || run.reason == Some(Reason::PipelineFailedAtBirth) {
+        return Ok(());
+    }
+    let Some(id) = run.pipeline.as_ref().and_then(|pipeline| usize::try_from(pipeline.id).ok()) else {
+        return Ok(());
+    };
+    let (life, retry) = (world.pipelines[id - 1].life, run.retry.as_ref());
+    let count = retry.map_or(0, |retry| retry.count);
+    let refused = retry.is_some_and(|retry| retry.state == RetryState::Refused);
+    let spent = count >= u32::from(lab.config.retries) || refused;
+    let told = matches!(life.stands, Stands::Failed) == (run.phase == Phase::Failed);
+    if count == u32::from(life.starts) && (life.stands != Stands::Failed || spent) && told {
+        return Ok(());
+    }
+    broken(Rule::RetriesAreCounted, format!("{life:?}, and the run says {:?}, {retry:?}", run.phase))
+}
+
 /// 7: at rest, a second pipeline of the run is on record, if anybody can look.
 pub fn duplicate_is_told(lab: &Lab, world: &World) -> Result<(), Broken> {
     let Some(run) = &lab.status(world.object.seen.status).run else { return Ok(()) };
@@ -139,6 +174,9 @@ pub fn every_cause_is_answered(lab: &Lab, world: &World) -> Result<(), Broken> {
     let status = lab.status(seen.status);
     let wrong = |how: String| broken(Rule::EveryCauseIsAnswered, how);
     let Some(run) = &status.run else { return wrong("nothing was ever decided".into()) };
+    if status.waiting.is_some() {
+        return wrong(format!("at rest, and {:?} waits", status.waiting));
+    }
     if run.is_active() {
         return wrong(format!("at rest, and the run is {:?}: {:?}", run.phase, run.message));
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::lab::{Lab, TICK};
-use crate::moves::{Luck, Move, first, is_newer, make, possible};
-use crate::rules::{Broken, Rule, duplicate_is_told, every_cause_is_answered};
+use crate::moves::{Luck, Move, first, is_newer, make, possible, sights};
+use crate::rules::{Broken, Rule, duplicate_is_told, every_cause_is_answered, retries_are_counted};
 use crate::world::{At, Left, World};
 
 /// A rule that broke, and the moves that lead there from the first state.
@@ -148,6 +148,7 @@ const MOVES_TO_REST: usize = 400;
 fn comes_to_rest(lab: &mut Lab, world: &World, rests: &mut HashSet<u128>) -> Result<(), Broken> {
     let mut world = world.clone();
     world.requests.clear();
+    world.retries.clear();
     world.writes.clear();
     world.backup = None;
     // What was still to come is none of this way's: more of the ways then meet.
@@ -161,9 +162,10 @@ fn comes_to_rest(lab: &mut Lab, world: &World, rests: &mut HashSet<u128>) -> Res
             return Ok(());
         }
         way.push(print);
-        let Some(happens) = next_in_turn(&world) else {
+        let Some(happens) = next_in_turn(lab, &world) else {
             every_cause_is_answered(lab, &world)?;
             duplicate_is_told(lab, &world)?;
+            retries_are_counted(lab, &world)?;
             rests.extend(way);
             return Ok(());
         };
@@ -189,7 +191,7 @@ fn soonest(world: &World) -> Option<u16> {
     due.flatten().min()
 }
 
-fn next_in_turn(world: &World) -> Option<Move> {
+fn next_in_turn(lab: &Lab, world: &World) -> Option<Move> {
     for (number, operator) in (0..).zip(&world.operators) {
         if operator.paused {
             return Some(Move::Continue(number));
@@ -201,10 +203,10 @@ fn next_in_turn(world: &World) -> Option<Move> {
             return Some(Move::Go(number, Luck::Well));
         }
     }
-    for (number, operator) in (0..).zip(&world.operators) {
-        if operator.follow.is_some() && operator.sighting.is_none() && operator.turn.is_none() {
-            return Some(Move::SeeTheEnd(number));
-        }
+    // Of what may be seen, the end.
+    let sights = (0..lab.config.operators).find_map(|number| sights(lab, world, number).pop());
+    if sights.is_some() {
+        return sights;
     }
     soonest(world).map(|_| Move::Tick)
 }

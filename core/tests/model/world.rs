@@ -1,6 +1,6 @@
 //! Everything that one state of the model holds. Plain values: two worlds that are equal behave alike.
 
-use crate::lab::{IntentId, StatusId};
+use crate::lab::{IntentId, RetryId, StatusId, StretchId};
 
 /// Which of the two contents `spec` has. They differ in a firing field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,14 +62,33 @@ pub enum Reply {
     Unknown,
 }
 
+/// What became of a request to start failed jobs again, as the process knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Redone {
+    /// GitLab took it, and the pipeline stood so then.
+    Done(Life),
+    Refused,
+    NotNow,
+    Unknown,
+}
+
+/// A record in status of which it does not say what came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Open {
+    Post(IntentId),
+    Retry(RetryId),
+}
+
 /// What a process knows beside the object; gone when it crashes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Memory {
     /// Of this object.
     pub uid: u8,
     pub answers: Vec<(IntentId, Reply)>,
+    /// The last request to start failed jobs again.
+    pub retried: Option<(RetryId, Redone)>,
     /// The intent in status, and since when this process knows it.
-    pub intent: Option<(IntentId, u16)>,
+    pub intent: Option<(Open, u16)>,
     pub look_again: Option<u16>,
 }
 
@@ -80,6 +99,8 @@ pub enum At {
     Decide,
     /// Its intent was confirmed; the POST comes next.
     Send { intent: IntentId, content: Content, began: u16 },
+    /// The intent to start failed jobs again was confirmed; the request comes next.
+    SendRetry { retry: RetryId, pipeline: u8, began: u16 },
     /// The POST took effect, and its reply comes a tick later.
     Await { intent: IntentId, pipeline: u8, until: u16 },
     /// A look was begun, its list was read, and its reply comes later.
@@ -95,6 +116,8 @@ pub struct Turn {
     pub credentials: bool,
     /// What a look brought, and when it began.
     pub lookup: Option<(IntentId, Look, u16)>,
+    /// What a look at the run's own pipeline brought (nothing: trouble), and when it began.
+    pub looked_at: Option<(u8, Option<Life>, u16)>,
     /// A pipeline that a person named, if it is there.
     pub named: Option<(u8, Option<Made>)>,
     /// The refusal that was looked into: what was found changes nothing but words.
@@ -114,10 +137,24 @@ pub struct Operator {
     /// The watch brought something that was not worked on yet.
     pub dirty: bool,
     pub wake: Option<u16>,
-    pub follow: Option<u8>,
-    pub sighting: Option<u8>,
+    pub follow: Option<StretchId>,
+    pub sighting: Option<(StretchId, Life)>,
     pub memory: Memory,
     pub turn: Option<Turn>,
+}
+
+/// Where a pipeline stands, and how often its failed jobs were started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Life {
+    pub stands: Stands,
+    pub starts: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stands {
+    UnderWay,
+    Failed,
+    Succeeded,
 }
 
 /// A pipeline in GitLab; its id is its place, from 1.
@@ -127,6 +164,13 @@ pub struct Made {
     pub by: IntentId,
     pub content: Content,
     pub tick: u16,
+    pub life: Life,
+}
+
+impl Made {
+    pub const fn new(by: IntentId, content: Content, tick: u16) -> Self {
+        Self { by, content, tick, life: Life { stands: Stands::UnderWay, starts: 0 } }
+    }
 }
 
 /// A POST whose reply was lost and whose effect may still come.
@@ -134,6 +178,14 @@ pub struct Made {
 pub struct Request {
     pub by: IntentId,
     pub content: Content,
+    pub until: u16,
+}
+
+/// A request to start failed jobs again whose reply was lost and whose effect may still come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LateRetry {
+    pub by: RetryId,
+    pub pipeline: u8,
     pub until: u16,
 }
 
@@ -157,6 +209,8 @@ pub struct Left {
     pub restores: u8,
     pub ticks: u8,
     pub jumps: u8,
+    /// Of pipelines.
+    pub failures: u8,
 }
 
 /// One state.
@@ -168,6 +222,7 @@ pub struct World {
     pub operators: Vec<Operator>,
     pub pipelines: Vec<Made>,
     pub requests: Vec<Request>,
+    pub retries: Vec<LateRetry>,
     pub writes: Vec<LateWrite>,
     pub backup: Option<Object>,
     pub left: Left,

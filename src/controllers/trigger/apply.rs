@@ -206,13 +206,14 @@ impl TriggerController {
             }
             return self.not_written(key, turn, &error).await;
         }
-        let by_wall = clock::now().duration_since(began_at).try_into().unwrap_or_default();
-        let age = clock::instant().saturating_duration_since(began).max(by_wall);
-        let answer = if age >= INTENT_MAX_AGE {
-            unsent("the process slept after it had recorded the intent, so nothing was sent")
-        } else {
-            self.looker.retry(&key.namespace, &order.at).await
+        let is_young = || {
+            let by_wall = clock::now().duration_since(began_at).try_into().unwrap_or_default();
+            clock::instant().saturating_duration_since(began).max(by_wall) < INTENT_MAX_AGE
         };
+        let sent = self.looker.retry(&key.namespace, &order.at, is_young).await;
+        let answer = sent.unwrap_or_else(|| {
+            unsent("too much time had passed since the intent was recorded, so nothing was sent")
+        });
         log_change(key, "failed jobs were asked to start again", order.at.pipeline_id, &answer);
         self.memories.changed(key, |changes| changes.retried = Some((order.key.clone(), answer)));
         self.tell(key, turn, events);

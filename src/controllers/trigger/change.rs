@@ -13,17 +13,26 @@ use crate::clock;
 use crate::gitlab::{ReadError, ReadKind};
 
 impl Looker {
-    /// Starts the failed jobs of a pipeline again.
-    pub(super) async fn retry(&self, namespace: &str, look: &LookAt) -> Changed {
+    /// Starts the failed jobs of a pipeline again. `None` if it is too late for that when the token is at hand: reading
+    /// it may have taken long.
+    pub(super) async fn retry(
+        &self,
+        namespace: &str,
+        look: &LookAt,
+        in_time: impl Fn() -> bool,
+    ) -> Option<Changed> {
         let LookAt { pipeline_id, target, access } = look;
         let (at, token) = match self.reach(namespace, target, access).await {
             Ok(reached) => reached,
-            Err((reason, message)) => return not_now(reason, message, Duration::ZERO),
+            Err((reason, message)) => return Some(not_now(reason, message, Duration::ZERO)),
         };
-        match self.gitlab.retry_pipeline(&at, *pipeline_id, &token).await {
+        if !in_time() {
+            return None;
+        }
+        Some(match self.gitlab.retry_pipeline(&at, *pipeline_id, &token).await {
             Ok(pipeline) => Changed::Done(Some(pipeline)),
             Err(error) => changed(error, None),
-        }
+        })
     }
 
     /// Gives a pipeline its name. Asked again it does no harm, so what is unknown is not done.

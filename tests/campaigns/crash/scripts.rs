@@ -2,6 +2,7 @@
 //! again by whatever waits next.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use jiff::SignedDuration;
 use pipekick_sandbox::gitlab::{Ci, Fault, FaultRule, InputSpec, JobPlay, Outcome, Play, Seed, Status};
@@ -9,6 +10,7 @@ use serde_json::json;
 
 use super::CrashStory;
 use super::Sight::{Blind, Looks};
+use crate::RESOLUTION_DELAY;
 use crate::harness::gitlab::{failing, long, playing, quick};
 use crate::harness::schedules::{minutes_ago, schedule};
 use crate::harness::{ConfigMap, Secret, Seen, Story, Trigger};
@@ -55,7 +57,8 @@ pub(super) const STORIES: &[CrashStory] = &[
     CrashStory { name: "value-comes-later", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(value_comes_later(s)) },
     CrashStory { name: "inputs-and-payload", seed: takes_inputs, flags: &[], sight: Looks, tale: |s| Box::pin(inputs_and_payload(s)) },
     CrashStory { name: "gitlab-too-old", seed: too_old, flags: &[], sight: Looks, tale: |s| Box::pin(inputs_by_access(s)) },
-    CrashStory { name: "born-failed", seed: bad_ci, flags: &[], sight: Looks, tale: |s| Box::pin(applied(s)) },
+    CrashStory { name: "born-failed", seed: bad_ci, flags: &[], sight: Looks, tale: |s| Box::pin(born_failed(s)) },
+    CrashStory { name: "deletes-itself", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(deletes_itself(s)) },
 ];
 
 fn all_well() -> Seed {
@@ -103,6 +106,24 @@ fn fire_only() -> Trigger {
 async fn applied(story: &Story) {
     story.apply(&checkout()).await;
     settled(story, "checkout").await;
+}
+
+/// GitLab's refusal does not name the pipeline that it stored. A look finds it, unless nobody lives to look in time.
+async fn born_failed(story: &Story) {
+    applied(story).await;
+    let over = Instant::now() + 4 * RESOLUTION_DELAY;
+    let known = |seen: &Seen| !seen.at("status.run.pipeline").is_null() || Instant::now() > over;
+    story.until("checkout", "know its pipeline", known).await;
+}
+
+/// Not before the end of its run, whoever counts the time after it.
+async fn deletes_itself(story: &Story) {
+    let trigger = checkout().with("metadata.generateName", "checkout-");
+    story.apply(&trigger.with("spec.ttlAfterFinished", "2s")).await;
+    story.until_gone("checkout").await;
+    let made = story.ledger().pipelines;
+    let ends: Vec<_> = made.iter().map(|made| story.gitlab.pipeline_status(made.id)).collect();
+    assert_eq!(ends, [Some(Status::Success)]);
 }
 
 async fn three_at_once(story: &Story) {

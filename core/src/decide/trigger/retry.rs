@@ -116,11 +116,18 @@ impl Draft<'_> {
             self.standing = Some(Standing { phase: Phase::Retrying, ..stopped });
             return;
         }
-        // An edit may have taken the wish away.
-        let spec = self.seen.trigger.spec.as_ref().ok();
-        if asked.is_none() && spec.and_then(|spec| spec.retry).is_none() {
-            self.give_up("spec.retry was taken away");
-            return;
+        // An edit may have taken the wish away. One that broke the spec says nothing of it.
+        match &self.seen.trigger.spec {
+            Ok(spec) if asked.is_none() && spec.retry.is_none() => {
+                self.give_up("spec.retry was taken away");
+                return;
+            }
+            Err(problem) if asked.is_none() => {
+                let (phase, message) = (Phase::Retrying, problem.0.clone());
+                self.standing = Some(Standing { phase, reason: Reason::InvalidSpec, message });
+                return;
+            }
+            Ok(_) | Err(_) => {}
         }
         if due > self.seen.now {
             self.wake_at(due);

@@ -135,6 +135,22 @@ fn what_is_never_retried() {
 }
 
 #[test]
+fn an_edit_that_breaks_the_spec_takes_no_wish_away() {
+    let mut scene = waiting();
+    scene.break_spec();
+    let plan = scene.wait(60).step();
+    assert!(!looks(&plan) && plan.follow.is_some(), "{plan:?}");
+    assert_eq!(state(&scene), (Phase::Retrying, RetryState::Waiting, 0));
+    let ready = scene.trigger.status.conditions.iter().find(|condition| condition.kind == "Ready").unwrap();
+    assert_eq!(ready.reason, "InvalidSpec");
+    assert!(looks(&scene.mend_spec().step()), "mended, it goes on");
+
+    let mut taken_away = waiting();
+    taken_away.edit(|spec| spec.retry = None).step();
+    assert_eq!(taken_away.phase(), Phase::Failed);
+}
+
+#[test]
 fn the_timeout_spans_retries() {
     let mut scene = with_retries();
     scene.edit(|spec| spec.timeout = Some(Span::from_secs(100)));

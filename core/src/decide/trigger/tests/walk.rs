@@ -3,15 +3,18 @@
 
 use std::collections::{HashMap, HashSet};
 
+use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::scene::{PATIENCE, Scene, accepted, not_sent, pipeline, refused, seen, taken, unknown};
-use crate::decide::trigger::{CancelSent, Credentials, Effect, FirstSight, Plan, cancel_again};
+use super::scene::{
+    DELAY, PATIENCE, Scene, accepted, failed, not_sent, pipeline, refused, seen, taken, unknown,
+};
+use crate::decide::trigger::{CancelOrder, CancelSent, Credentials, Effect, FirstSight, Plan, cancel_again};
 use crate::domain::digest::Compared;
 use crate::domain::status::Answered;
 use crate::domain::{
-    Answer, AttemptKey, Cancelled, ConcurrencyPolicy, Finding, FireId, FireOn, LastAttempt, Lookup, Named,
-    Phase, PipelineStatus, Reason, Report, Run, Sighting, Span,
+    Answer, AttemptKey, Cancelled, Changed, ConcurrencyPolicy, Finding, FireId, FireOn, LastAttempt, Lookup,
+    Named, Phase, PipelineStatus, Reason, Report, RetryKey, RetryPolicy, RetryState, Run, Sighting, Span,
 };
 
 #[derive(Debug, Clone)]
@@ -41,6 +44,16 @@ enum Step {
     Replace(bool),
     /// GitLab answers a request to cancel, if one was ordered.
     Brought(Brings),
+    /// `spec.retry`.
+    Retries(bool),
+    /// `pipekick.dev/retry` for the current run.
+    AskRetry(u8),
+    /// GitLab answers the request to start failed jobs again, if one is on its way.
+    Retried(Redo),
+    /// A request whose reply was lost starts the jobs now, if it still may.
+    LateRetry,
+    /// A look at the run's own pipeline, if one was ordered; whether GitLab can be asked.
+    LookAtOwn(bool),
     /// Another process takes over; what it finds out about a POST on its way is nothing.
     Restart {
         hold: bool,
@@ -74,9 +87,21 @@ enum Brings {
 }
 
 #[derive(Debug, Clone, Copy)]
+enum Redo {
+    Done,
+    /// It had its effect, and nobody hears of it.
+    LostReply,
+    /// It may have its effect later.
+    Lost,
+    Refused,
+    NotNow,
+}
+
+#[derive(Debug, Clone, Copy)]
 enum Look {
     Canceled,
-
+    /// Its jobs fail.
+    JobsFail,
     Running,
     Manual,
     Success,
@@ -102,13 +127,21 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Brings::Trouble)
     ];
     let look = prop_oneof![
-        Just(Look::Canceled),
-        Just(Look::Running),
-        Just(Look::Manual),
-        Just(Look::Success),
-        Just(Look::Failed),
-        Just(Look::Trouble),
-        Just(Look::Gone)
+        1 => Just(Look::Canceled),
+        5 => Just(Look::JobsFail),
+        1 => Just(Look::Running),
+        1 => Just(Look::Manual),
+        1 => Just(Look::Success),
+        1 => Just(Look::Failed),
+        1 => Just(Look::Trouble),
+        1 => Just(Look::Gone)
+    ];
+    let redo = prop_oneof![
+        3 => Just(Redo::Done),
+        2 => Just(Redo::LostReply),
+        3 => Just(Redo::Lost),
+        1 => Just(Redo::Refused),
+        1 => Just(Redo::NotNow)
     ];
     let wait = prop_oneof![0..12_u64, 25..35_u64, 595..605_u64, Just(10_000)];
     let step = prop_oneof![
@@ -134,10 +167,22 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => any::<bool>().prop_map(Step::CancelOnTimeout),
         1 => any::<bool>().prop_map(Step::Replace),
         3 => brings.prop_map(Step::Brought),
+        2 => prop::bool::weighted(0.8).prop_map(Step::Retries),
+        2 => (0..3_u8).prop_map(Step::AskRetry),
+        4 => redo.prop_map(Step::Retried),
+        2 => Just(Step::LateRetry),
+        5 => prop::bool::weighted(0.8).prop_map(Step::LookAtOwn),
         1 => (prop::bool::weighted(0.3), prop::bool::weighted(0.3))
             .prop_map(|(hold, pause)| Step::Restart { hold, pause }),
     ];
     prop::collection::vec(step, 1..80)
+}
+
+/// A request to start failed jobs again.
+#[derive(Debug, Clone)]
+struct Redoing {
+    jobs: Vec<u64>,
+    sent: Timestamp,
 }
 
 /// The scene, and what GitLab and an honest bookkeeper know.
@@ -147,6 +192,13 @@ struct Walk {
     ordered: HashSet<AttemptKey>,
     /// Runs that have a pipeline, or may have one.
     may_exist: HashSet<FireId>,
+    /// Of the run's pipeline in GitLab: the id of its newest job, and whether that has failed.
+    job: u64,
+    has_failed: bool,
+    retry_on_its_way: Option<(RetryKey, Redoing)>,
+    cancel_ordered: Option<Box<CancelOrder>>,
+    /// Requests to start failed jobs again whose reply is lost.
+    retries_lost: Vec<Redoing>,
     names: HashMap<FireId, u64>,
     last_seq: u64,
     /// The number of the run that was there when a value was asked for the first time.
@@ -160,6 +212,11 @@ impl Walk {
             on_its_way: None,
             ordered: HashSet::new(),
             may_exist: HashSet::new(),
+            job: 1,
+            has_failed: false,
+            retry_on_its_way: None,
+            cancel_ordered: None,
+            retries_lost: Vec::new(),
             names: HashMap::new(),
             last_seq: 0,
             asked: HashMap::new(),
@@ -167,6 +224,9 @@ impl Walk {
     }
 
     fn take(&mut self, step: &Step) {
+        if !matches!(step, Step::LookAtOwn(_)) {
+            self.forget_looks();
+        }
         let scene = &mut self.scene;
         // No two things happen at the same instant.
         scene.now += std::time::Duration::from_nanos(1);
@@ -245,14 +305,74 @@ impl Walk {
                 scene.edit(|spec| spec.concurrency_policy = policy);
             }
             Step::Brought(brings) => self.brought(*brings),
+            Step::Retries(set) => {
+                let policy = RetryPolicy { limit: 2, backoff: Span::from_secs(20) };
+                scene.edit(|spec| spec.retry = set.then_some(policy));
+            }
+            Step::AskRetry(again) => {
+                let seq = scene.trigger.status.run.as_ref().map_or(0, |run| run.seq);
+                scene.trigger.retry = Some(format!("{seq}#{again}"));
+            }
+            Step::Retried(redo) => self.retried(*redo),
+            Step::LateRetry => {
+                if let Some(redoing) = self.retries_lost.pop() {
+                    self.start_again(&redoing);
+                }
+            }
+            Step::LookAtOwn(well) => self.look_at_own(*well),
             Step::Restart { hold, pause } => {
                 scene.restart();
                 scene.policy.first_sight = if *hold { FirstSight::Hold } else { FirstSight::Fire };
                 scene.policy.paused = *pause;
                 // GitLab may make a pipeline of what the old process sent; nobody is told.
                 self.may_exist.extend(self.on_its_way.take().map(|key| key.fire_id));
+                self.lose_retry();
             }
         }
+    }
+
+    /// Nobody hears any more of the request to start failed jobs.
+    fn lose_retry(&mut self) {
+        self.retries_lost.extend(self.retry_on_its_way.take().map(|(_, redoing)| redoing));
+    }
+
+    /// A request to start failed jobs again takes effect, within its time.
+    fn start_again(&mut self, redoing: &Redoing) {
+        if self.has_failed && self.scene.now < redoing.sent + std::time::Duration::from_secs(DELAY) {
+            assert_eq!(redoing.jobs, [self.job], "jobs are started that nobody meant");
+            (self.job, self.has_failed) = (self.job + 1, false);
+        }
+    }
+
+    fn retried(&mut self, redo: Redo) {
+        let Some((key, redoing)) = self.retry_on_its_way.take() else { return };
+        if matches!(redo, Redo::Done | Redo::LostReply) {
+            self.start_again(&redoing);
+        }
+        let changed = match redo {
+            Redo::Done => Changed::Done(Some(pipeline(PipelineStatus::Running))),
+            Redo::LostReply => Changed::Unknown { message: "reset".into() },
+            Redo::Lost => {
+                self.retries_lost.push(redoing);
+                Changed::Unknown { message: "reset".into() }
+            }
+            Redo::Refused => Changed::Refused { reason: Reason::Forbidden, message: "403".into() },
+            Redo::NotNow => {
+                let until = self.scene.now + std::time::Duration::from_secs(30);
+                Changed::NotNow { reason: Reason::RateLimited, message: "429".into(), until }
+            }
+        };
+        self.scene.facts.retried = Some((key, changed));
+    }
+
+    fn look_at_own(&mut self, well: bool) {
+        let Effect::LookAtOwn(look) = self.scene.decide().effect else { return };
+        let sighting = match well {
+            true if self.has_failed => failed(&[self.job]),
+            true => seen(PipelineStatus::Running),
+            false => Sighting::Trouble { reason: Reason::Unreachable, message: "down".into() },
+        };
+        self.scene.facts.looked_at = Some((look.pipeline_id, sighting));
     }
 
     fn answer(&mut self, reply: Reply) {
@@ -297,7 +417,18 @@ impl Walk {
         if self.on_its_way.is_some() {
             return;
         }
+        let stretch = self.scene.trigger.status.run.as_deref().and_then(Run::stretch);
         let sighting = match look {
+            Look::JobsFail => {
+                self.has_failed |= stretch.is_some();
+                if self.has_failed { failed(&[self.job]) } else { seen(PipelineStatus::Running) }
+            }
+            // What has failed is seen so, until it is started again.
+            Look::Running | Look::Manual | Look::Canceled | Look::Success | Look::Failed
+                if self.has_failed =>
+            {
+                failed(&[self.job])
+            }
             Look::Running => seen(PipelineStatus::Running),
             Look::Manual => seen(PipelineStatus::Manual),
             Look::Canceled => seen(PipelineStatus::Canceled),
@@ -306,13 +437,12 @@ impl Walk {
             Look::Trouble => Sighting::Trouble { reason: Reason::Unauthorized, message: "401".into() },
             Look::Gone => Sighting::Gone,
         };
-        let stretch = self.scene.trigger.status.run.as_deref().and_then(Run::stretch);
         self.scene.facts.sighting = stretch.map(|of| (of, sighting));
     }
 
     fn brought(&mut self, brings: Brings) {
         let scene = &mut self.scene;
-        let Effect::Cancel(order) = scene.decide().effect else { return };
+        let Some(order) = self.cancel_ordered.take() else { return };
         let brought = match brings {
             Brings::Taken => taken(PipelineStatus::Canceling),
             Brings::Manual => taken(PipelineStatus::Manual),
@@ -334,10 +464,15 @@ impl Walk {
             // Past its deadline nobody waits for a reply any more; the pipeline may be there.
             self.may_exist.extend(self.on_its_way.take().map(|key| key.fire_id));
         }
+        let heard_until = |redoing: &Redoing| redoing.sent + std::time::Duration::from_secs(PATIENCE);
+        if self.retry_on_its_way.as_ref().is_some_and(|(_, r)| heard_until(r) <= self.scene.now) {
+            self.lose_retry();
+        }
         let plan = self.scene.step();
-        // A look is decided on once.
-        self.scene.facts.lookup = None;
         self.scene.facts.finding = None;
+        if !matches!(plan.effect, Effect::LookAtOwn(_)) {
+            self.forget_looks();
+        }
         if let Effect::LookInto(look) = &plan.effect {
             self.scene.facts.finding = Some((look.key.clone(), Finding::Nothing));
         }
@@ -353,8 +488,24 @@ impl Walk {
             assert!(self.stopped().is_none(), "fired while stopped");
             assert_eq!(self.scene.trigger.firing.compare(&run.digest), Compared::Same, "what spec says now");
             self.on_its_way = Some(order.key.clone());
+            // Another pipeline will have other jobs.
+            (self.job, self.has_failed, self.retry_on_its_way) = (self.job + 1, false, None);
+            self.retries_lost.clear();
         }
+        if let Effect::Retry(order) = &plan.effect {
+            let run = self.scene.trigger.status.run.as_deref().expect("a run");
+            assert_eq!(run.retry_key().as_ref(), Some(&order.key), "the very request that is recorded");
+            assert!(!self.scene.policy.paused && !self.scene.trigger.suspend, "retried while stopped");
+            assert!(self.on_its_way.is_none(), "one request at a time");
+            let order = order.clone();
+            self.lose_retry();
+            let run = self.scene.trigger.status.run.as_ref().expect("a run");
+            let jobs = run.retry.as_ref().map(|retry| retry.job_ids.clone()).unwrap_or_default();
+            self.retry_on_its_way = Some((order.key.clone(), Redoing { jobs, sent: self.scene.now }));
+        }
+        self.cancel_ordered = None;
         if let Effect::Cancel(order) = &plan.effect {
+            self.cancel_ordered = Some(order.clone());
             let run = self.scene.trigger.status.run.as_deref().expect("a run");
             let recorded = run.cancel_request().map(|(at, _)| at);
             assert_eq!(recorded, Some(order.requested_at), "the wish is on record first");
@@ -364,8 +515,14 @@ impl Walk {
         self.check_run(plan.status.is_some());
         self.check_answers();
         self.check_waits(&plan);
+        self.check_nothing_waits(&plan);
         self.check_written_once(&plan);
         plan
+    }
+
+    /// A look is decided on in the turn that took it.
+    fn forget_looks(&mut self) {
+        (self.scene.facts.lookup, self.scene.facts.looked_at) = (None, None);
     }
 
     fn stopped(&self) -> Option<&str> {
@@ -407,8 +564,21 @@ impl Walk {
         assert!(helpless || !plan.is_settled(), "nobody comes back to {run:?}");
     }
 
+    /// No cause waits beside an ended run, unless something stops it or somebody comes back to it.
+    fn check_nothing_waits(&self, plan: &Plan) {
+        let status = &self.scene.trigger.status;
+        let held = status.run.as_deref().is_some_and(|run| run.reason == Some(Reason::FirstSight));
+        if status.active_run().is_some() || self.stopped().is_some() || held || !plan.is_settled() {
+            return;
+        }
+        assert!(status.waiting.is_none(), "{:?} waits, and nobody comes back: {plan:?}", status.waiting);
+        self.check_decided();
+    }
+
     fn check_written_once(&self, plan: &Plan) {
-        if plan.effect == Effect::Nothing {
+        // Unless it comes back at once: what was written is on record first, then comes more.
+        let at_once = plan.wake.is_some_and(|wake| wake <= self.scene.now);
+        if plan.effect == Effect::Nothing && !at_once {
             let again = self.scene.decide();
             assert!(again.status.is_none() && again.events.is_empty(), "first {plan:?}, then {again:?}");
         }
@@ -418,38 +588,65 @@ impl Walk {
     fn come_to_rest(&mut self) {
         self.take(&Step::Restart { hold: false, pause: false });
         self.scene.suspend(false).mend_spec().edit(|spec| spec.timeout = None);
+        let mut told = Vec::new();
         for _ in 0..80 {
             let plan = self.turn();
+            told.push((self.scene.now, format!("{:?}", plan.effect), plan.wake));
             if self.on_its_way.is_some() {
                 self.answer(Reply::Accepted);
             } else if let Effect::Cancel(_) = plan.effect {
                 self.brought(Brings::Taken);
             } else if let Effect::LookAt(look) = &plan.effect {
                 self.scene.facts.named = Some((look.pipeline_id, Named::Missing));
+            } else if self.retry_on_its_way.is_some() {
+                self.retried(Redo::Done);
+            } else if let Effect::LookAtOwn(_) = plan.effect {
+                self.look_at_own(true);
+            } else if self.awaits_retry() && plan.wake.is_some() {
+                self.wake_up(&plan);
             } else if plan.follow.as_ref().is_some_and(|follow| follow.stretch.finished_at.is_none()) {
+                self.has_failed = false;
                 self.sight(Look::Success);
             } else if let Effect::LookUp(_) = plan.effect {
                 self.look_up(Find::Truth);
             } else if let Effect::ReadCredentials(_) = plan.effect {
                 self.scene.credentials(Credentials::Ready);
-            } else if let Some(wake) = plan.wake {
-                let seconds = wake.duration_since(self.scene.now).as_secs();
-                self.scene.wait(u64::try_from(seconds).unwrap_or_default() + 1);
+            } else if plan.wake.is_some() {
+                self.wake_up(&plan);
             } else {
                 return self.check_rest();
             }
         }
-        panic!("does not come to rest: {:?}", self.scene.trigger.status);
+        panic!("does not come to rest: {told:#?} {:?}", self.scene.trigger.status);
+    }
+
+    /// Whether its failed jobs are to be started again.
+    fn awaits_retry(&self) -> bool {
+        let run = self.scene.trigger.status.active_run();
+        let state = run.and_then(|run| run.retry.as_ref()).map(|retry| retry.state);
+        self.has_failed && matches!(state, Some(RetryState::Waiting | RetryState::Unknown))
+    }
+
+    fn wake_up(&mut self, plan: &Plan) {
+        let Some(wake) = plan.wake else { return };
+        let seconds = wake.duration_since(self.scene.now).as_secs();
+        self.scene.wait(u64::try_from(seconds).unwrap_or_default() + 1);
     }
 
     fn check_rest(&self) {
-        let (trigger, status) = (&self.scene.trigger, &self.scene.trigger.status);
+        let status = &self.scene.trigger.status;
         if status.run.as_deref().is_some_and(|run| run.reason == Some(Reason::FirstSight)) {
             return;
         }
+        assert_ne!(status.phase, Some(Phase::Rejected), "a refused run was given up");
+        self.check_decided();
+    }
+
+    /// What spec says, and who asked, is decided on.
+    fn check_decided(&self) {
+        let (trigger, status) = (&self.scene.trigger, &self.scene.trigger.status);
         let decided = status.decided_digest.as_ref().unwrap();
         assert_eq!(trigger.firing.compare(decided), Compared::Same, "an edit was not answered");
-        assert_ne!(status.phase, Some(Phase::Rejected), "a refused run was given up");
         if let Some(value) = trigger.fire.as_ref().filter(|value| !value.is_empty()) {
             let requests = status.history.iter().map(|entry| &entry.request);
             let of_run = status.run.iter().map(|run| &run.request);
