@@ -118,6 +118,7 @@ fn a_leader_that_was_stopped_for_longer_than_its_lease_ends_when_it_is_continued
         story.signal_operator(1, "CONT");
         story.until_operator_ended(1).await;
         assert!(story.log_of(1).contains("leads no more"), "{}", story.log_of(1));
+        story.until_phase("both", "Running").await;
         story.end_pipelines();
         each_succeeds_once(story, 3).await;
     });
