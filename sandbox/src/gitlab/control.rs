@@ -14,8 +14,27 @@ use serde_json::json;
 
 use super::{act::Deed, faults::FaultRule, rows, seed::Seed, server::Shared};
 
+/// What there is, for a person with curl.
+const GUIDE: &str = "\
+The simulator's own routes; bodies are YAML or JSON.
+
+GET    /-/sim/ledger                        all that happened; ?fire_id=ID: one run's pipelines
+GET    /-/sim/rows                          the answers the simulator knows, and how well they are known
+GET    /-/sim/schedules                     pipeline schedules as GitLab would run them
+GET    /-/sim/clock                         the time here
+POST   /-/sim/clock/advance                 {by: 90s}
+GET    /-/sim/faults                        the faults that stand
+POST   /-/sim/faults                        {route: trigger, strike: next, fault: reset}
+DELETE /-/sim/faults                        clears them
+POST   /-/sim/seed                          more users, projects and tokens, in the form of the file given by --seed
+POST   /-/sim/tokens/NAME/ACTION            revoke, expire or rotate
+POST   /-/sim/pipelines/ID/ACTION           retry or cancel, as a person would
+POST   /-/sim/pipelines/ID/ACTION/JOB       retry or play one job
+";
+
 pub(crate) fn router() -> Router<Shared> {
     Router::new()
+        .route("/-/sim/", get(|| async { GUIDE }))
         .route("/-/sim/ledger", get(ledger))
         .route("/-/sim/rows", get(|| async { Json(rows::ALL) }))
         .route("/-/sim/schedules", get(schedules))
