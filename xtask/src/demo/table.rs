@@ -154,7 +154,7 @@ pub fn table(rows: &[Row], width: usize, paint: Paint) -> Vec<String> {
             Mark::Missed => ("✗", RED),
             Mark::None => (" ", DIM),
         };
-        let message = if room < LEAST_MESSAGE { String::new() } else { cut(&row.message, room) };
+        let message = if room < LEAST_MESSAGE { String::new() } else { fitting(&row.message, room) };
         let [name, phase, pipeline, seconds] = std::array::from_fn(|column| pad(column, &cells[column]));
         if width < before_message {
             // No room for colours among the pieces: what is left is cut as one.
@@ -165,6 +165,15 @@ pub fn table(rows: &[Row], width: usize, paint: Paint) -> Vec<String> {
         lines.push(format!("{mark} {name}  {phase}  {pipeline}  {seconds}  {message}").trim_end().to_owned());
     }
     lines
+}
+
+/// What of a message fits. GitLab's own words come first in it; where not all fits, what they mean is worth more.
+fn fitting(message: &str, room: usize) -> String {
+    let means = message.strip_prefix("GitLab answered ").and_then(|rest| rest.split_once("\": "));
+    match means {
+        Some((_, means)) if message.chars().count() > room => cut(means, room),
+        Some(_) | None => cut(message, room),
+    }
 }
 
 /// `text` in at most `width` characters, told by an ellipsis if it is not all. One line, whatever it was.
@@ -253,6 +262,14 @@ mod tests {
             "✗ bad       Rejected   -         -     GitLab answered 400",
         ];
         assert_eq!(table(&rows(), 80, Paint::Plain), expected);
+    }
+
+    #[test]
+    fn what_gitlab_meant_is_shown_where_its_own_words_leave_no_room_for_it() {
+        let message = "GitLab answered 404 \"404 Not Found\": the trigger token is not known";
+        assert_eq!(fitting(message, 80), message);
+        assert_eq!(fitting(message, 20), cut("the trigger token is not known", 20));
+        assert_eq!(fitting("pipeline 7 is under way", 10), cut("pipeline 7 is under way", 10));
     }
 
     #[test]
