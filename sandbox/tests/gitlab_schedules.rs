@@ -108,6 +108,10 @@ async fn it_runs_when_the_worker_comes_by_after_its_time_and_as_its_owner() {
         (&shown["last_pipeline"]["id"], &shown["next_run_at"]),
         (&json!(run.id), &json!("2026-11-02T10:03:00.000Z"))
     );
+    assert_eq!(shown["last_pipeline"]["status"], "created");
+    sim.advance(minutes(10));
+    let shown = client.get(&format!("{SCHEDULES}/{id}")).await.json();
+    assert_eq!(shown["last_pipeline"]["status"], "success", "and nobody looked at the pipeline itself");
     sim.advance(SignedDuration::from_hours(3));
     assert_eq!(made(&sim), ["09:03:00", "10:03:00", "11:03:00", "12:03:00"]);
     let pipelines = client.get(&format!("{SCHEDULES}/{id}/pipelines?per_page=2")).await;

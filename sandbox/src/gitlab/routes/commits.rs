@@ -45,7 +45,9 @@ pub(super) fn list(world: &mut World, request: &Request<'_>) -> Result<Answer, A
 }
 
 pub(super) fn show(world: &mut World, request: &Request<'_>) -> Result<Answer, Answer> {
-    let project = auth::project(world, request)?;
+    let project = auth::project(world, request)?.id;
+    world.settled(project, request.call.at);
+    let project = &world.projects[&project];
     auth::allow(auth::may_read_code(project, request))?;
     let missing = || rows::COMMIT_NOT_FOUND.answer();
     let id = project.commit_of(request.arg("sha"))?.ok_or_else(missing)?;

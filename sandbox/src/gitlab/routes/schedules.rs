@@ -115,9 +115,11 @@ pub(super) fn play(world: &mut World, request: &Request<'_>) -> Result<Answer, A
     Ok(rows::SCHEDULE_PLAYED.answer())
 }
 
-/// The project's id and the schedule a request names, if the caller may read it.
-pub(super) fn find(world: &World, request: &Request<'_>) -> Result<(u64, Schedule), Answer> {
-    let project = auth::project(world, request)?;
+/// The project's id and the schedule a request names, if the caller may read it; its pipelines are up to date.
+pub(super) fn find(world: &mut World, request: &Request<'_>) -> Result<(u64, Schedule), Answer> {
+    let project = auth::project(world, request)?.id;
+    world.settled(project, request.call.at);
+    let project = &world.projects[&project];
     let id: Option<u64> = request.arg("schedule_id").parse().ok();
     let schedule = id.and_then(|id| world.schedules.all.get(&id)).filter(|s| s.project == project.id);
     let readable = schedule.filter(|_| auth::may_read_pipelines(project, request).is_ok());
