@@ -13,6 +13,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::api::{PipelineSchedule, PipelineTrigger};
 use crate::clock;
+use crate::cluster::identity::Identity;
 use crate::cluster::leases::Leases;
 use crate::cluster::secrets::Secrets;
 use crate::cluster::{client, events};
@@ -96,6 +97,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         Ok(())
     });
 
+    let (schedule_gitlab, schedule_secrets) = (Arc::clone(&gitlab), Arc::clone(&secrets));
     let controller = Arc::new(TriggerController::new(trigger::Parts {
         cluster: cluster.clone(),
         gitlab,
@@ -119,14 +121,17 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                 triggers.stats().crowded() || schedules.stats().waiting[Rank::Firing as usize] > 0
             })
         },
-        paused: config.policy.paused,
+        gitlab: schedule_gitlab,
+        secrets: schedule_secrets,
+        identity: Identity::new(cluster.clone(), config.cluster_id.clone()),
+        config: Arc::clone(&config),
         metrics,
     }));
     let concurrency = NonZeroUsize::new(config.concurrency).unwrap_or(NonZeroUsize::MIN);
     let options = Options { concurrency, ..Options::default() };
     let listed = handle.vitals();
     let triggers = Runtime::new(handle, controller, options);
-    let default_url = config.gitlab_url.clone();
+    let (default_url, default_url_of_schedules) = (config.gitlab_url.clone(), config.gitlab_url.clone());
     let watch_triggers = watch_objects(
         objects::<trigger::Object>(&cluster, &config),
         None,
@@ -140,7 +145,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let watch_schedules = watch_objects(
         objects::<schedule::Object>(&cluster, &config),
         None,
-        schedule::Record::new,
+        move |object| schedule::Record::new(object, &default_url_of_schedules),
         schedules.feed(),
     );
     // A schedule that does not know its children would fire beside them.

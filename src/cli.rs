@@ -209,9 +209,18 @@ pub struct Run {
     /// quicker: a request whose reply was lost is sent again only after two looks this far apart found no pipeline of it.
     #[arg(long, env = "PIPEKICK_RESOLUTION_DELAY", value_name = "DURATION")]
     pub resolution_delay: Option<Span>,
-    /// A pipeline that was asked to be cancelled ends within this time, or it is told that it does not: from 1s to 1h.
+    /// A pipeline that was asked to be cancelled ends within this time, or it is told that it does not: from 1s to 1h. A
+    /// schedule in GitLab whose object was deleted is deleted there within it, or it is told that it was left.
     #[arg(long, env = "PIPEKICK_CANCEL_PATIENCE", value_name = "DURATION", default_value = "5m")]
     pub cancel_patience: Span,
+    /// How often a schedule that GitLab runs (runBy: GitLab) is held against its spec when nothing else happens, from 1s
+    /// to 1d.
+    #[arg(long, env = "PIPEKICK_SCHEDULE_INTERVAL", value_name = "DURATION", default_value = "5m")]
+    pub schedule_interval: Span,
+    /// Tells this cluster from others in the descriptions of GitLab's schedules (runBy: GitLab). Unset: the uid of
+    /// namespace kube-system. A rebuilt cluster that is given the old id finds its schedules again.
+    #[arg(long, env = "PIPEKICK_CLUSTER_ID", value_name = "ID")]
+    pub cluster_id: Option<String>,
     /// Shortest time between two looks at a running pipeline; it grows to a tenth of the pipeline's age.
     #[arg(long, env = "PIPEKICK_FOLLOW_INTERVAL", value_name = "DURATION", default_value = "5s")]
     pub follow_interval: Span,

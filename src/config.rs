@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use pipekick_core::decide::lease;
 use pipekick_core::decide::trigger::{FirstSight, Policy};
+use pipekick_core::domain::schedule::ClusterId;
 use pipekick_core::domain::{FireId, GitLabUrl, Span};
 
 use crate::cli;
@@ -23,6 +24,10 @@ pub struct Config {
     pub namespace: Option<String>,
     /// How one of several operators is chosen; without it, this one works in any case.
     pub election: Option<Election>,
+    /// Time between two looks at a schedule that GitLab runs.
+    pub schedule_interval: Duration,
+    /// What tells this cluster from others, if it was given.
+    pub cluster_id: Option<ClusterId>,
     /// Shortest time between two looks at a pipeline.
     pub follow_interval: Duration,
     /// Objects worked on at the same time.
@@ -73,6 +78,8 @@ impl Config {
             },
             namespace: typed.namespace.clone(),
             election: typed.leader_elect.then(|| election(typed)).transpose()?,
+            schedule_interval: between(typed.schedule_interval, 1, 86_400).context("--schedule-interval")?,
+            cluster_id: typed.cluster_id.as_deref().map(str::parse).transpose().context("--cluster-id")?,
             follow_interval: between(typed.follow_interval, 1, 3600).context("--follow-interval")?,
             concurrency: usize::from(typed.concurrency),
             health_addr: typed.health_addr,

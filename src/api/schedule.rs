@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{CustomResource, KubeSchema};
 use pipekick_core::domain::schedule::{
-    Clock, ConcurrencyPolicy, DEFAULT_CATCH_UP, Dst, Fold, Gap, HashKey, MissedRuns, Pattern, Schedule,
-    ScheduleSpec, ScheduleStatus, Zone,
+    Clock, ConcurrencyPolicy, DEFAULT_CATCH_UP, Dst, Fold, Gap, HashKey, MissedRuns, Pattern, RunBy,
+    Schedule, ScheduleDeletion, ScheduleSpec, ScheduleStatus, Zone,
 };
 use pipekick_core::domain::{ObjectKey, Span, SpecProblem};
 use schemars::JsonSchema;
@@ -58,6 +58,31 @@ pub const DEFAULT_RUNS_LIMIT: usize = 3;
     validation = Rule::new("!has(self.missedRuns) || self.missedRuns != 'All' || (has(self.concurrencyPolicy) && self.concurrencyPolicy == 'Allow')").message("missedRuns: All fires several runs at once: write concurrencyPolicy: Allow beside it"),
     validation = Rule::new("!has(self.maxCatchUp) || (has(self.missedRuns) && self.missedRuns == 'All')").message("maxCatchUp belongs to missedRuns: All"),
     validation = Rule::new("!has(self.concurrencyPolicy) || self.concurrencyPolicy != 'Replace' || has(self.triggerTemplate.spec.gitlab.accessTokenRef)").message("concurrencyPolicy: Replace cancels pipelines: name an accessTokenRef in triggerTemplate.spec.gitlab"),
+    validation = Rule::new("(has(self.runBy) ? self.runBy : 'Cluster') == (has(oldSelf.runBy) ? oldSelf.runBy : 'Cluster')").message("runBy cannot be changed, so that no tick fires twice: delete the PipelineSchedule and create it anew"),
+    validation = Rule::new("!has(self.deletionPolicy) || (has(self.runBy) && self.runBy == 'GitLab')").message("deletionPolicy belongs to runBy: GitLab; the children of a schedule that Pipekick runs are deleted with it"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.schedules)").message("runBy: GitLab takes one schedule: write schedule, and another PipelineSchedule for each other one"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.schedule) || !self.schedule.startsWith('@every')").message("runBy: GitLab knows no @every: write five fields, such as 0 */2 * * *, or leave runBy out"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.dst)").message("dst is for runBy: Cluster: GitLab skips times that do not exist and runs those that exist twice twice; leave dst or runBy out"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.startingDeadline)").message("startingDeadline is for runBy: Cluster: GitLab runs what it missed once and late; leave startingDeadline or runBy out"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.missedRuns)").message("missedRuns is for runBy: Cluster: GitLab runs what it missed once and late; leave missedRuns or runBy out"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.maxCatchUp)").message("maxCatchUp is for runBy: Cluster: GitLab runs what it missed once and late; leave maxCatchUp or runBy out"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.concurrencyPolicy)").message("concurrencyPolicy is for runBy: Cluster: GitLab runs beside a pipeline under way; leave concurrencyPolicy out, and write resource_group or workflow:auto_cancel into .gitlab-ci.yml"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.jitter)").message("jitter is for runBy: Cluster: leave it out, and write H for a minute that differs among schedules"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.successfulRunsHistoryLimit)").message("successfulRunsHistoryLimit is for runBy: Cluster: GitLab keeps the pipelines; leave successfulRunsHistoryLimit or runBy out"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.failedRunsHistoryLimit)").message("failedRunsHistoryLimit is for runBy: Cluster: GitLab keeps the pipelines; leave failedRunsHistoryLimit or runBy out"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.triggerTemplate.metadata)").message("triggerTemplate.metadata is for runBy: Cluster: GitLab makes pipelines, and no PipelineTriggers; leave it out"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || has(self.triggerTemplate.spec.gitlab.accessTokenRef)").message("runBy: GitLab needs triggerTemplate.spec.gitlab.accessTokenRef: an access token with scope api, of a user with the role Developer"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.triggerTemplate.spec.gitlab.triggerTokenRef)").message("runBy: GitLab has no use for triggerTemplate.spec.gitlab.triggerTokenRef: leave it out; an access token keeps the schedule"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.triggerTemplate.spec.payload)").message("triggerTemplate.spec.payload: GitLab's schedules carry none; write variables or inputs"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.triggerTemplate.spec.timeout)").message("triggerTemplate.spec.timeout is for runBy: Cluster: write timeout into .gitlab-ci.yml"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.triggerTemplate.spec.cancelOnTimeout)").message("triggerTemplate.spec.cancelOnTimeout is for runBy: Cluster: write timeout into .gitlab-ci.yml"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.triggerTemplate.spec.retry)").message("triggerTemplate.spec.retry is for runBy: Cluster: write retry into the jobs of .gitlab-ci.yml"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.triggerTemplate.spec.name)").message("triggerTemplate.spec.name is for runBy: Cluster: write workflow:name into .gitlab-ci.yml"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.triggerTemplate.spec.concurrencyPolicy)").message("triggerTemplate.spec.concurrencyPolicy is for runBy: Cluster: write resource_group or workflow:auto_cancel into .gitlab-ci.yml"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.triggerTemplate.spec.deletionPolicy)").message("triggerTemplate.spec.deletionPolicy is for runBy: Cluster: leave it out; the schedule's own deletionPolicy says what becomes of it in GitLab"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.triggerTemplate.spec.onUnknown)").message("triggerTemplate.spec.onUnknown is for runBy: Cluster: leave it out"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.triggerTemplate.spec.historyLimit)").message("triggerTemplate.spec.historyLimit is for runBy: Cluster: leave it out; GitLab keeps the pipelines"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.triggerTemplate.spec.historyDeletesPipelines)").message("triggerTemplate.spec.historyDeletesPipelines is for runBy: Cluster: leave it out; GitLab keeps the pipelines"),
 )]
 pub struct PipelineScheduleSpec {
     /// When it ticks: minute, hour, day of month, month, day of week, such as 30 2 * * MON-FRI. Also @hourly, @daily,
@@ -138,7 +163,19 @@ pub struct PipelineScheduleSpec {
     #[schemars(range(min = 0, max = 100))]
     pub failed_runs_history_limit: Option<u8>,
 
-    /// What the children look like.
+    /// Who keeps the time. Cluster (when unset): Pipekick does, and makes a PipelineTrigger at every tick. GitLab: a
+    /// pipeline schedule inside GitLab is kept equal to this spec, variables included, and GitLab runs it some minutes
+    /// after its time; for pipelines whose rules ask for $CI_PIPELINE_SOURCE == "schedule". It cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_by: Option<RunBy>,
+
+    /// With runBy: GitLab, what becomes of the schedule in GitLab when this object is deleted. Delete (when unset): it is
+    /// deleted there; the finalizer pipekick.dev/gitlab-schedule holds the object until then, at most for the operator's
+    /// --cancel-patience (5m). Orphan: it stays, and GitLab runs it on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<ScheduleDeletion>,
+
+    /// What the children look like. With runBy: GitLab, what GitLab runs: gitlab, ref, variables and inputs.
     pub trigger_template: TriggerTemplate,
 }
 
@@ -229,7 +266,7 @@ pub fn to_domain(
 }
 
 impl PipelineScheduleSpec {
-    fn parse(&self, key: &ObjectKey, created: Timestamp) -> Result<ScheduleSpec, SpecProblem> {
+    pub(super) fn parse(&self, key: &ObjectKey, created: Timestamp) -> Result<ScheduleSpec, SpecProblem> {
         let Self {
             schedule,
             schedules,
@@ -243,6 +280,8 @@ impl PipelineScheduleSpec {
             jitter,
             successful_runs_history_limit,
             failed_runs_history_limit,
+            run_by: _,
+            deletion_policy: _,
             trigger_template: _,
         } = self;
         if key.name.len() > 52 {

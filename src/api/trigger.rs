@@ -376,7 +376,7 @@ impl PipelineTriggerSpec {
         }
     }
 
-    fn parse(&self, default_url: &GitLabUrl, fields: Fields<'_>) -> Result<Spec, SpecProblem> {
+    pub(super) fn parse(&self, default_url: &GitLabUrl, fields: Fields<'_>) -> Result<Spec, SpecProblem> {
         let Self {
             gitlab,
             git_ref,

@@ -4,6 +4,7 @@
 mod bundles;
 pub mod client;
 pub mod events;
+pub mod identity;
 pub mod leases;
 mod reads;
 mod refusals;

@@ -1,4 +1,5 @@
 //! One folder a kind, in each the same verbs in the same order: observe → decide → apply → report.
 
+mod gate;
 pub mod schedule;
 pub mod trigger;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pipekick_core::domain::Schedule;
-use pipekick_core::domain::schedule::Zone;
+use pipekick_core::domain::schedule::{RunBy, Zone};
 use pipekick_core::simulation::{Line, World};
 use serde_json::Value;
 
@@ -60,6 +60,11 @@ fn read(manifest: &str, created: Timestamp) -> Result<Schedule, BadInput> {
     let known = serde_json::to_value(&object.spec).map_err(|error| bad("the manifest", &error))?;
     if let Some(unknown) = unknown_field(&written["spec"], &known, "spec") {
         return Err(BadInput(format!("the manifest: there is no field {unknown}")));
+    }
+    if object.spec.run_by == Some(RunBy::GitLab) {
+        return Err(BadInput(
+            "the manifest: with runBy: GitLab it is GitLab that keeps the time; status.nextScheduleTime tells when it will run".into(),
+        ));
     }
     object.metadata.creation_timestamp = Some(Time(created));
     object.metadata.uid = Some("simulated".into());

@@ -98,6 +98,12 @@ const HOUR: [&str; 7] =
     ["simulate", "-f", "x", "--from", "2026-11-02T09:00:00Z", "--until", "2026-11-02T10:00:00Z"];
 
 #[test]
+fn simulate_knows_nothing_of_gitlabs_clock() {
+    let kept = MANIFEST.replace("concurrencyPolicy: Queue", "runBy: GitLab");
+    assert!(refused(&HOUR, &kept).contains("it is GitLab that keeps the time"));
+}
+
+#[test]
 fn simulate_shows_what_fires_waits_and_is_missed() {
     let down = ["--run-takes", "15m", "--down", "2026-11-02T09:21:00Z..2026-11-02T09:45:00Z"];
     let said = answer(&[&HOUR[..], &down[..]].concat(), MANIFEST).unwrap();

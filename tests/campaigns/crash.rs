@@ -14,9 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use pipekick_sandbox::gitlab::{Ledger, PipelineRecord, Seed};
+use pipekick_sandbox::gitlab::{Ledger, PipelineRecord, Schedule, Seed};
 
 use crate::FLAGS;
+use crate::harness::gitlab::PROJECT;
 use crate::harness::{Seen, Story, story};
 use crate::plan::{Sample, Tale, is_wanted, side_by_side};
 use scripts::STORIES;
@@ -60,6 +61,8 @@ struct End {
     objects: BTreeMap<String, (String, String, i64)>,
     /// What was fired: ref and variables, without our mark.
     pipelines: Vec<(String, BTreeMap<String, String>)>,
+    /// What GitLab was left to run by itself: cron, whether it is active, variables.
+    schedules: Vec<(String, bool, BTreeMap<String, String>)>,
 }
 
 /// One play of a story.
@@ -170,7 +173,16 @@ async fn end_of(story: &Story) -> End {
         let end = (seen.phase().to_owned(), seen.reason().to_owned(), seen.number("status.run.seq"));
         (name_of(seen), end)
     };
-    End { objects: objects.iter().map(said).collect(), pipelines: contents(&story.ledger()) }
+    End {
+        objects: objects.iter().map(said).collect(),
+        pipelines: contents(&story.ledger()),
+        schedules: story.gitlab.schedules(PROJECT).iter().map(held).collect(),
+    }
+}
+
+fn held(schedule: &Schedule) -> (String, bool, BTreeMap<String, String>) {
+    let variables = schedule.variables.iter().map(|variable| (variable.key.clone(), variable.value.clone()));
+    (schedule.cron.clone(), schedule.active, variables.collect())
 }
 
 /// The name of an object; of a schedule's child, which is named by time and uid, whose and what for.
@@ -221,7 +233,8 @@ fn judge(undisturbed: &End, end: &End, sight: Sight) -> Verdict {
     // Both are sorted.
     let mut expected = undisturbed.pipelines.iter();
     let none_too_many = end.pipelines.iter().all(|pipeline| expected.any(|known| known == pipeline));
-    if fits && undecided && none_too_many { Verdict::Undecided } else { Verdict::Other }
+    let same_schedules = end.schedules == undisturbed.schedules;
+    if fits && undecided && none_too_many && same_schedules { Verdict::Undecided } else { Verdict::Other }
 }
 
 /// The figures.

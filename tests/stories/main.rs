@@ -52,6 +52,7 @@ mod replacing;
 mod schedule_children;
 mod schedule_clock;
 mod schedules;
+mod schedules_in_gitlab;
 mod suspension;
 mod unknown;
 mod variables;

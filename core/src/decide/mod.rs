@@ -1,6 +1,7 @@
 //! Decisions: pure and total. Bad input is a status with a reason, never a `Result`.
 
 mod action;
+pub mod gitlab_schedule;
 pub mod image_update;
 pub mod lease;
 pub mod schedule;

@@ -151,15 +151,15 @@ fn fired(run: &Run) -> (Truth, Reason, String) {
     }
 }
 
-struct Conditions<'a> {
-    before: &'a [Condition],
-    after: Vec<Condition>,
-    generation: i64,
-    now: Timestamp,
+pub(super) struct Conditions<'a> {
+    pub(super) before: &'a [Condition],
+    pub(super) after: Vec<Condition>,
+    pub(super) generation: i64,
+    pub(super) now: Timestamp,
 }
 
 impl Conditions<'_> {
-    fn add(&mut self, kind: &str, status: Truth, reason: Reason, message: &str) {
+    pub(super) fn add(&mut self, kind: &str, status: Truth, reason: Reason, message: &str) {
         let unchanged = self.before.iter().find(|c| c.kind == kind && c.status == status);
         // Kubernetes writes condition times in whole seconds.
         let now = Timestamp::from_second(self.now.as_second()).unwrap_or(self.now);

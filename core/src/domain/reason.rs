@@ -108,6 +108,16 @@ reasons! {
     NameTaken: "The name of a tick's PipelineTrigger belongs to something else, which is left alone.",
     NameNotFree: "The name of a tick's PipelineTrigger still belongs to an earlier schedule of the same name.",
     ChildRefused: "The Kubernetes API refused to create a tick's PipelineTrigger; the message quotes it.",
+    ClusterIdUnknown: "Without `--cluster-id` the mark of a schedule in GitLab needs the uid of namespace kube-system, and the operator could not read it; the message says why.",
+    CannotKeep: "The pipeline schedule in GitLab cannot be looked at or changed just now; the message says why. It is tried again.",
+    CreatedInGitLab: "A pipeline schedule was created in GitLab (`runBy: GitLab`).",
+    AdoptedInGitLab: "A pipeline schedule with the object's mark was found in GitLab and taken on: its create's reply was lost, or the object was made anew.",
+    UpdatedInGitLab: "The pipeline schedule in GitLab was brought up to date with spec; the message says what differed.",
+    DriftRepaired: "Somebody changed the pipeline schedule in GitLab, and it was set right; the message says what differed.",
+    NotAsWritten: "GitLab took what was sent and shows something else; the message says what. It is tried again every 10 minutes.",
+    DeactivatedByGitLab: "GitLab switched the pipeline schedule off when it was due, since its owner may not run it any more. Activating it there, or an edit of spec, tries again.",
+    NoPipelineMade: "GitLab's worker came by for a pipeline schedule and made no pipeline. GitLab says why in its log alone.",
+    LeftInGitLab: "A pipeline schedule that is not wanted any more could not be deleted in GitLab; the message says why. It may run on.",
     Refused: "GitLab refused for another reason; the message quotes it.",
 }
 

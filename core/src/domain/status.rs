@@ -156,6 +156,8 @@ pub enum Answered {
     Refused,
     /// A run of the schedule is still active and its concurrencyPolicy is Forbid: dropped.
     Forbidden,
+    /// GitLab runs the schedule (runBy: GitLab): play it there.
+    RunByGitLab,
     /// The pipeline is another one's: of another ref or source, or it carries another run's name.
     NotItsOwn,
 }

@@ -192,7 +192,7 @@ impl ScheduleController {
     }
 
     /// Reads the schedule itself; answers how the turn ends, if it does.
-    async fn read_again(&self, key: &ObjectKey, turn: &mut Turn) -> Option<Outcome> {
+    pub(super) async fn read_again(&self, key: &ObjectKey, turn: &mut Turn) -> Option<Outcome> {
         match status::read::<PipelineSchedule, Object>(&self.cluster, key).await {
             Ok(Some(object)) if object.metadata.uid.as_deref() == Some(&turn.schedule.uid) => {
                 (!self.take(turn, object)).then(Outcome::done)
@@ -206,7 +206,7 @@ impl ScheduleController {
     }
 
     /// Writes the status, guarded, and goes on with the object as it stands then.
-    async fn write(&self, turn: &mut Turn, status: &ScheduleStatus) -> Result<(), WriteError> {
+    pub(super) async fn write(&self, turn: &mut Turn, status: &ScheduleStatus) -> Result<(), WriteError> {
         let guard = Guard {
             key: turn.schedule.key.clone(),
             uid: turn.schedule.uid.clone(),
@@ -219,14 +219,15 @@ impl ScheduleController {
 
     /// Goes on with a newer version of the object; the store learns it too, ahead of the watch. `false` if it cannot
     /// be read.
-    fn take(&self, turn: &mut Turn, object: Object) -> bool {
+    pub(super) fn take(&self, turn: &mut Turn, object: Object) -> bool {
         let metadata = object.metadata.clone();
-        let record = Record::new(object);
+        let record = Record::new(object, &self.default_url);
         let readable = match &record.schedule {
             Ok(schedule) => {
                 turn.schedule = schedule.clone();
                 turn.resource_version.clone_from(&record.resource_version);
                 turn.template.clone_from(&record.template);
+                turn.kept.clone_from(&record.kept);
                 turn.read_at = Some(clock::instant());
                 true
             }
@@ -239,7 +240,7 @@ impl ScheduleController {
     }
 
     /// A write that does not stand, or may not: look again, and only then decide.
-    async fn not_written(&self, key: &ObjectKey, turn: &mut Turn, error: &WriteError) -> Next {
+    pub(super) async fn not_written(&self, key: &ObjectKey, turn: &mut Turn, error: &WriteError) -> Next {
         match error {
             WriteError::Gone => Next::End(Outcome::done()),
             WriteError::Busy(wait) => Next::End(Outcome::done().wake_in(*wait, Rank::Firing)),
@@ -260,7 +261,7 @@ impl ScheduleController {
     }
 
     /// Each write tells its own: no other has its resourceVersion.
-    fn tell(&self, key: &ObjectKey, turn: &Turn, notes: Vec<Note>) {
+    pub(super) fn tell(&self, key: &ObjectKey, turn: &Turn, notes: Vec<Note>) {
         for (number, note) in notes.into_iter().enumerate() {
             let occasion = format!("{}.{number}", turn.resource_version);
             self.events.tell(Subject { key: key.clone(), uid: turn.schedule.uid.clone(), occasion }, note);

@@ -5,12 +5,15 @@
 //! ```
 //!
 //! A turn of work ends when the decision asks for nothing more. A plan that creates children writes nothing: the
-//! decision that learns of them writes once for all.
+//! decision that learns of them writes once for all. A schedule that GitLab runs has a decision and hands of its own:
+//! `keep.rs`.
 
 mod apply;
 mod children;
+mod keep;
 mod observe;
 mod postponed;
+mod requests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +21,8 @@ use std::time::Duration;
 use kube::Client;
 use pipekick_core::decide::schedule::{Observed, Plan, decide};
 use pipekick_core::decide::summary::tell_bug;
-use pipekick_core::domain::ObjectKey;
-use pipekick_core::domain::schedule::Schedule;
+use pipekick_core::domain::schedule::{Kept, Schedule};
+use pipekick_core::domain::{GitLabUrl, ObjectKey};
 use tokio::time::Instant;
 
 pub use children::{Children, ScheduleRef, scheduled_time};
@@ -28,11 +31,16 @@ pub use observe::Record;
 use crate::api::PipelineSchedule;
 use crate::clock;
 use crate::cluster::events::Events;
+use crate::cluster::identity::Identity;
+use crate::cluster::secrets::Secrets;
 use crate::cluster::status::{self, Guard};
+use crate::config::Config;
 use crate::crash;
+use crate::gitlab;
 use crate::runtime::{Body, Entry, Handle, Lenient, Outcome, Rank, Worker};
 use crate::server::Metrics;
 use apply::Next;
+use keep::Keeper;
 use observe::{Creations, Template};
 use postponed::Postponed;
 
@@ -55,6 +63,8 @@ pub struct ScheduleController {
     crowded: Box<dyn Fn() -> bool + Send + Sync>,
     paused: bool,
     metrics: Arc<Metrics>,
+    default_url: GitLabUrl,
+    keeper: Keeper,
 }
 
 /// What a controller stands on.
@@ -69,8 +79,14 @@ pub struct Parts {
     pub children: Arc<Children>,
     /// Whether so much is to be fired that what can wait should.
     pub crowded: Box<dyn Fn() -> bool + Send + Sync>,
-    /// `--pause`: no children are made.
-    pub paused: bool,
+    /// GitLab, for the schedules that it runs itself.
+    pub gitlab: Arc<gitlab::Client>,
+    /// Credentials for them.
+    pub secrets: Arc<Secrets>,
+    /// What tells this cluster's schedules in GitLab from another one's.
+    pub identity: Identity,
+    /// The operator's settings.
+    pub config: Arc<Config>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -80,6 +96,8 @@ struct Turn {
     schedule: Schedule,
     resource_version: String,
     template: Option<Template>,
+    /// The same object, if GitLab runs it.
+    kept: Option<Kept>,
     /// When it was read from the API server itself, or written there, in this turn.
     read_at: Option<Instant>,
 }
@@ -88,9 +106,21 @@ impl ScheduleController {
     /// A controller on these parts.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { cluster, events, handle, children, crowded, paused, metrics } = parts;
-        let (creations, postponed) = (Creations::default(), Postponed::default());
-        Self { cluster, events, handle, children, creations, postponed, crowded, paused, metrics }
+        let Parts { cluster, events, handle, children, crowded, gitlab, secrets, identity, config, metrics } =
+            parts;
+        Self {
+            keeper: Keeper::new(gitlab, secrets, identity, &config, handle.clone()),
+            cluster,
+            events,
+            handle,
+            children,
+            creations: Creations::default(),
+            postponed: Postponed::default(),
+            crowded,
+            paused: config.policy.paused,
+            metrics,
+            default_url: config.gitlab_url.clone(),
+        }
     }
 
     async fn steps(&self, key: &ObjectKey, turn: &mut Turn) -> Outcome {
@@ -132,7 +162,11 @@ impl Worker for ScheduleController {
     type Record = Record;
 
     fn classify(&self, record: &Record) -> Rank {
-        if record.schedule.is_ok() { Rank::Firing } else { Rank::Bookkeeping }
+        match &record.schedule {
+            Ok(_) if record.kept.is_some() => Rank::Following,
+            Ok(_) => Rank::Firing,
+            Err(_) => Rank::Bookkeeping,
+        }
     }
 
     async fn work(&self, key: &ObjectKey, entry: Entry<Record>) -> Outcome {
@@ -153,12 +187,19 @@ impl Worker for ScheduleController {
             schedule,
             resource_version: record.resource_version.clone(),
             template: record.template.clone(),
+            kept: record.kept.clone(),
             read_at: None,
         };
-        self.steps(key, &mut turn).await
+        if turn.kept.is_none() {
+            return self.steps(key, &mut turn).await;
+        }
+        let outcome = self.keep(key, &mut turn).await;
+        self.keeper.leave(key);
+        outcome
     }
 
     fn panicked(&self, key: &ObjectKey, message: &str) {
+        self.keeper.leave(key);
         tracing::error!(object = %key, detail = message, "work on an object panicked; the others go on");
         let Some(entry) = self.handle.entry(key) else { return };
         let Body::Whole(record) = entry.body else { return };
@@ -178,6 +219,7 @@ impl Worker for ScheduleController {
     fn gone(&self, key: &ObjectKey, uid: &str) {
         self.creations.forget(key);
         self.postponed.done(key);
+        self.keeper.forget(key);
         tracing::debug!(object = %key, uid, "object was deleted");
     }
 }

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use pipekick_core::decide::schedule::{Created, Creation, FRESH_FOR, Facts};
-use pipekick_core::domain::ObjectKey;
-use pipekick_core::domain::schedule::{Child, Schedule};
+use pipekick_core::domain::schedule::{Child, Kept, Schedule};
+use pipekick_core::domain::{GitLabUrl, ObjectKey};
 
 use super::{Object, ScheduleController, Turn};
+use crate::api::in_gitlab::to_kept;
 use crate::api::schedule::{TriggerTemplate, to_domain};
 use crate::api::trigger::UnreadableStatus;
 use crate::clock;
@@ -40,15 +41,21 @@ pub struct Record {
     pub(super) resource_version: String,
     pub(super) schedule: Result<Schedule, UnreadableStatus>,
     pub(super) template: Option<Template>,
+    /// The same, if GitLab runs it.
+    pub(super) kept: Option<Kept>,
 }
 
 impl Record {
     /// Parses an object as it arrives.
     #[must_use]
-    pub fn new(object: Object) -> Self {
+    pub fn new(object: Object, default_url: &GitLabUrl) -> Self {
+        let schedule = to_domain(&object.metadata, &object.spec, &object.status);
+        let status = schedule.as_ref().ok().map(|schedule| &schedule.status);
+        let kept = status.and_then(|status| to_kept(&object.metadata, &object.spec, status, default_url));
         Self {
+            kept,
             resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
-            schedule: to_domain(&object.metadata, &object.spec, &object.status),
+            schedule,
             template: object.spec.ok().and_then(|spec| Template::new(&spec.trigger_template)),
         }
     }

@@ -12,7 +12,6 @@ mod cancel;
 mod change;
 mod follow;
 mod freight;
-mod gate;
 mod look_into;
 mod lookup;
 mod memory;
@@ -35,6 +34,7 @@ use crate::cluster::events::Events;
 use crate::cluster::secrets::Secrets;
 use crate::cluster::status::{self, Guard};
 use crate::config::Config;
+use crate::controllers::gate::Gate;
 use crate::controllers::schedule::{self, Children, ScheduleRef};
 use crate::crash;
 use crate::gitlab;
@@ -42,7 +42,6 @@ use crate::runtime::{Body, Entry, Handle, Lenient, Outcome, Rank, Version, Worke
 use crate::server::Metrics;
 use apply::Next;
 use freight::Freight;
-use gate::Gate;
 use lookup::Looker;
 use memory::Memories;
 

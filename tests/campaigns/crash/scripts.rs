@@ -12,7 +12,7 @@ use super::CrashStory;
 use super::Sight::{Blind, Looks};
 use crate::RESOLUTION_DELAY;
 use crate::harness::gitlab::{failing, long, playing, quick};
-use crate::harness::schedules::{minutes_ago, schedule};
+use crate::harness::schedules::{in_gitlab, minutes_ago, schedule};
 use crate::harness::{ConfigMap, Secret, Seen, Story, Trigger};
 use crate::plan::settled;
 
@@ -54,6 +54,9 @@ pub(super) const STORIES: &[CrashStory] = &[
     CrashStory { name: "named", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(named(s)) },
     CrashStory { name: "history-deleted", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(history_deleted(s)) },
     CrashStory { name: "scheduled", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(scheduled(s)) },
+    CrashStory { name: "kept-in-gitlab", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(kept_in_gitlab(s)) },
+    CrashStory { name: "kept-reply-lost", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(kept_reply_lost(s)) },
+    CrashStory { name: "kept-then-deleted", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(kept_then_deleted(s)) },
     CrashStory { name: "value-comes-later", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(value_comes_later(s)) },
     CrashStory { name: "inputs-and-payload", seed: takes_inputs, flags: &[], sight: Looks, tale: |s| Box::pin(inputs_and_payload(s)) },
     CrashStory { name: "gitlab-too-old", seed: too_old, flags: &[], sight: Looks, tale: |s| Box::pin(inputs_by_access(s)) },
@@ -346,6 +349,30 @@ async fn scheduled(story: &Story) {
                 && !seen.text("status.lastScheduleTime").is_empty()
         })
         .await;
+}
+
+/// Made, and then edited.
+async fn kept_in_gitlab(story: &Story) {
+    let equal = |seen: &Seen| seen.is_current() && seen.reason() == "Scheduled";
+    let with = |variables: serde_json::Value| {
+        in_gitlab("nightly", "17 2 * * *").with("spec.triggerTemplate.spec.variables", variables)
+    };
+    let [a, b, c] = ["A", "B", "C"].map(|name| json!({"name": name, "value": "1"}));
+    story.apply_schedule(&with(json!([a, b]))).await;
+    story.until_schedule("nightly", "be equal in GitLab", equal).await;
+    story.apply_schedule(&with(json!([b, c])).with("spec.schedule", "18 2 * * *")).await;
+    story.until_schedule("nightly", "be equal again", equal).await;
+}
+
+async fn kept_reply_lost(story: &Story) {
+    story.gitlab.fault(FaultRule::next("schedule_create", Fault::EffectThenReset)).unwrap();
+    kept_in_gitlab(story).await;
+}
+
+async fn kept_then_deleted(story: &Story) {
+    kept_in_gitlab(story).await;
+    story.delete_schedule("nightly").await;
+    story.until_schedule_gone("nightly").await;
 }
 
 /// A request is lost, and nobody can look. Then the user, who looked in GitLab, says what to do.

@@ -26,6 +26,13 @@ pub fn schedule(name: &str, cron: &str) -> Trigger {
     }))
 }
 
+/// A schedule that GitLab runs, kept by the access token alone.
+pub fn in_gitlab(name: &str, cron: &str) -> Trigger {
+    schedule(name, cron)
+        .with("spec.runBy", "GitLab")
+        .without("spec.triggerTemplate.spec.gitlab.triggerTokenRef")
+}
+
 /// The minute that began this many minutes ago, and a schedule that ticks then and again tomorrow.
 pub fn minutes_ago(minutes: i64) -> (Timestamp, String) {
     let minute = Timestamp::now().as_second().div_euclid(60) - minutes;
@@ -60,6 +67,27 @@ impl Story {
         let object: DynamicObject = serde_json::from_value(schedule.0.clone()).unwrap();
         let params = PostParams { dry_run: true, ..PostParams::default() };
         refusal(self.schedules().create(&params, &object).await)
+    }
+
+    /// Why the API server refuses this server-side apply of a schedule that is there; nothing if it does not.
+    pub async fn schedule_edit_refused(&self, schedule: &Trigger) -> Option<String> {
+        refusal(self.schedules().patch(schedule.name(), &gitops(), &Patch::Apply(&schedule.0)).await)
+    }
+
+    pub async fn until_schedule_gone(&self, name: &str) {
+        self.until_true(&format!("{name} should be gone"), async || {
+            match self.schedules().get_opt(name).await.unwrap() {
+                None => Ok(()),
+                Some(object) => Err(Seen(serde_json::to_value(object).unwrap()).yaml()),
+            }
+        })
+        .await;
+    }
+
+    /// As a restore without status leaves it.
+    pub async fn forget_gitlab(&self, name: &str) {
+        let patch = json!({"status": {"gitlab": null}});
+        self.schedules().patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
     }
 
     /// `kubectl annotate psched NAME pipekick.dev/fire=VALUE`

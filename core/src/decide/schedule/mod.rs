@@ -54,7 +54,7 @@ use crate::decide::trigger::Note;
 use crate::domain::Reason;
 use crate::domain::schedule::{Child, ChildOwner, Course, Schedule, ScheduleSpec, ScheduleStatus};
 use names::release;
-use summary::Standing;
+pub(in crate::decide) use summary::Standing;
 
 /// A tick older than this, counted from when it should have fired, is fired only on a schedule that was just read.
 pub const FRESH_FOR: Duration = Duration::from_secs(10);
@@ -455,6 +455,8 @@ impl<'a> Draft<'a> {
             next_schedule_time: _,
             missed,
             last_handled,
+            // GitLab's own.
+            gitlab: _,
             conditions: _,
         } = &self.seen.schedule.status;
         *observed_generation == self.status.observed_generation

@@ -10,14 +10,15 @@
 use jiff::Timestamp;
 
 use super::Draft;
+use crate::decide::summary::Conditions;
 use crate::domain::schedule::status::ActiveChild;
-use crate::domain::schedule::{Course, ScheduleSpec};
-use crate::domain::status::{Condition, Truth};
+use crate::domain::schedule::{Course, ScheduleSpec, ScheduleStatus};
+use crate::domain::status::Truth;
 use crate::domain::{Phase, Reason};
 
 /// Where a schedule stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(in crate::decide) struct Standing {
     kind: StandingKind,
     reason: Reason,
     message: String,
@@ -34,20 +35,41 @@ enum StandingKind {
 }
 
 impl Standing {
-    pub(super) fn resting(reason: Reason, message: &str) -> Self {
+    pub(in crate::decide) fn resting(reason: Reason, message: &str) -> Self {
         Self { kind: StandingKind::Ready, reason, message: message.to_owned() }
     }
 
-    pub(super) const fn waiting(reason: Reason, message: String) -> Self {
+    pub(in crate::decide) const fn waiting(reason: Reason, message: String) -> Self {
         Self { kind: StandingKind::Waiting, reason, message }
     }
 
-    pub(super) const fn stalled(reason: Reason, message: String) -> Self {
+    pub(in crate::decide) const fn stalled(reason: Reason, message: String) -> Self {
         Self { kind: StandingKind::Stalled, reason, message }
     }
 
-    pub(super) fn invalid(message: &str) -> Self {
+    pub(in crate::decide) fn invalid(message: &str) -> Self {
         Self::stalled(Reason::InvalidSpec, message.to_owned())
+    }
+
+    /// Message and conditions.
+    pub(in crate::decide) fn write(self, status: &mut ScheduleStatus, generation: i64, now: Timestamp) {
+        let Self { kind, reason, message } = self;
+        let (ready, reconciling, stalled) = match kind {
+            StandingKind::Ready => (Truth::True, false, false),
+            StandingKind::Waiting => (Truth::False, true, false),
+            StandingKind::Stalled => (Truth::False, false, true),
+        };
+        let mut conditions = Conditions { before: &status.conditions, after: Vec::new(), generation, now };
+        conditions.add("Ready", ready, reason, &message);
+        if reconciling {
+            conditions.add("Reconciling", Truth::True, reason, &message);
+        }
+        if stalled {
+            conditions.add("Stalled", Truth::True, reason, &message);
+        }
+        status.conditions = conditions.after;
+        status.message = Some(message);
+        status.observed_generation = Some(generation);
     }
 }
 
@@ -72,36 +94,6 @@ impl Draft<'_> {
         let succeeded = self.ours.iter().filter(|child| child.phase == Some(Phase::Succeeded));
         let last = succeeded.filter_map(|child| child.finished_at).max();
         self.status.last_successful_time = self.status.last_successful_time.max(last);
-        let Standing { kind, reason, message } = standing;
-        let (ready, reconciling, stalled) = match kind {
-            StandingKind::Ready => (Truth::True, false, false),
-            StandingKind::Waiting => (Truth::False, true, false),
-            StandingKind::Stalled => (Truth::False, false, true),
-        };
-        let generation = self.seen.schedule.generation;
-        let mut after = vec![self.condition("Ready", ready, reason, &message)];
-        if reconciling {
-            after.push(self.condition("Reconciling", Truth::True, reason, &message));
-        }
-        if stalled {
-            after.push(self.condition("Stalled", Truth::True, reason, &message));
-        }
-        self.status.conditions = after;
-        self.status.message = Some(message);
-        self.status.observed_generation = Some(generation);
-    }
-
-    fn condition(&self, kind: &str, status: Truth, reason: Reason, message: &str) -> Condition {
-        let unchanged = self.status.conditions.iter().find(|c| c.kind == kind && c.status == status);
-        // Kubernetes writes condition times in whole seconds.
-        let now = Timestamp::from_second(self.seen.now.as_second()).unwrap_or(self.seen.now);
-        Condition {
-            kind: kind.to_owned(),
-            status,
-            reason: reason.as_str().to_owned(),
-            message: message.to_owned(),
-            last_transition_time: unchanged.map_or(now, |c| c.last_transition_time),
-            observed_generation: Some(self.seen.schedule.generation),
-        }
+        standing.write(&mut self.status, self.seen.schedule.generation, self.seen.now);
     }
 }

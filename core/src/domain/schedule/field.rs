@@ -32,7 +32,7 @@ impl Kind {
         [Self::Minute, Self::Hour, Self::DayOfMonth, Self::Month, Self::DayOfWeek];
 
     /// Smallest and largest value of `*`.
-    const fn bounds(self) -> (u8, u8) {
+    pub(super) const fn bounds(self) -> (u8, u8) {
         match self {
             Self::Minute => (0, 59),
             Self::Hour => (0, 23),
@@ -59,6 +59,12 @@ impl Kind {
             Self::Month => "1-12 or JAN-DEC",
             Self::DayOfWeek => "0-7 or SUN-SAT (0 and 7 are Sunday), FRI#2 for the second Friday",
         }
+    }
+
+    /// The number of a value that was parsed before; 7 is Sunday, 0.
+    pub(super) fn first(self, text: &str) -> u8 {
+        let value = self.value(text).unwrap_or(self.bounds().0);
+        if self == Self::DayOfWeek { value % 7 } else { value }
     }
 
     /// A number, or a name in any case. 7 stays 7: it may end a range.

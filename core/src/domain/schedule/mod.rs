@@ -7,6 +7,8 @@
 //! | `month.rs` | the days of one month that a pattern names |
 //! | `zone.rs` | a time zone, and the stretches of time in which its offset stays the same |
 //! | `clock.rs` | patterns in a zone: the instants at which they tick, forwards and backwards |
+//! | `gitlab_cron.rs` | a pattern as GitLab has to be given it |
+//! | `in_gitlab.rs` | a `PipelineSchedule` that GitLab runs, and its counterpart there |
 //! | `object.rs`, `child.rs` | a `PipelineSchedule` and its children as the decision sees them |
 //! | `status.rs` | what is written about it |
 //!
@@ -15,6 +17,8 @@
 pub mod child;
 pub mod clock;
 mod field;
+mod gitlab_cron;
+pub mod in_gitlab;
 mod month;
 pub mod object;
 pub mod pattern;
@@ -25,6 +29,7 @@ pub mod zone;
 
 pub use child::{Child, ChildOwner, Course};
 pub use clock::{Clock, Dst, Fold, Gap};
+pub use in_gitlab::{ClusterId, Kept, Marker, RunBy, ScheduleDeletion};
 pub use object::{ConcurrencyPolicy, DEFAULT_CATCH_UP, MissedRuns, Schedule, ScheduleSpec};
 pub use pattern::{HashKey, Pattern, PatternError};
 pub use status::ScheduleStatus;

@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::PipelineStatus;
+use crate::domain::run::Place;
 use crate::domain::status::{Condition, Handled};
 
 /// A child whose run is active.
@@ -48,6 +50,80 @@ impl ScheduleHandled {
     }
 }
 
+/// A create that was sent, or may have been, and of which nothing is known yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Creating {
+    /// When it was recorded, before it was sent.
+    pub at: Timestamp,
+    /// Which operator process recorded it.
+    pub by: String,
+}
+
+/// The newest pipeline of a schedule in GitLab.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastPipeline {
+    /// GitLab's id of the pipeline.
+    pub id: u64,
+    /// Its status when it was last looked at.
+    pub status: PipelineStatus,
+    /// Its page in GitLab.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub web_url: Option<String>,
+    /// When GitLab made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
+}
+
+/// What was found changed in GitLab and set right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Drift {
+    /// When it was set right.
+    pub time: Timestamp,
+    /// What differed. Values of variables are not told.
+    pub message: String,
+}
+
+/// The pipeline schedule in GitLab that is kept equal to spec (runBy: GitLab).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InGitLab {
+    /// Where it is.
+    pub place: Place,
+    /// The uid of the object that it was made for: what a backup brings back into another object does not count.
+    pub uid: String,
+    /// GitLab's id of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule_id: Option<u64>,
+    /// Its page in GitLab, where spec names the project by its path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub web_url: Option<String>,
+    /// As whom it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Whether GitLab runs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active: Option<bool>,
+    /// A create of which nothing is known yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub creating: Option<Creating>,
+    /// The generation of spec that it was last seen equal to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub equal_at: Option<i64>,
+    /// The newest pipeline it made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_pipeline: Option<LastPipeline>,
+    /// What was last found changed in GitLab and set right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_drift: Option<Drift>,
+    /// Since when it is known that GitLab switched it off. An edit of spec tries again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deactivated_at: Option<Timestamp>,
+    /// Since when it is to be deleted there, because spec names another project now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaving_since: Option<Timestamp>,
+}
+
 /// What Pipekick knows and did. Written by the operator alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -79,13 +155,14 @@ pub struct ScheduleStatus {
     /// The children whose runs are active.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub active: Vec<ActiveChild>,
-    /// The last tick that made a child.
+    /// The last tick that made a child. With runBy: GitLab, when GitLab made the last pipeline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_schedule_time: Option<Timestamp>,
     /// When a child last succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_successful_time: Option<Timestamp>,
-    /// When the next tick fires, its jitter included; unset while suspended.
+    /// When the next tick fires, its jitter included; unset while suspended. With runBy: GitLab, when GitLab's worker will
+    /// pick the schedule up: some minutes after its time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_schedule_time: Option<Timestamp>,
     /// Ticks that did not fire.
@@ -94,6 +171,9 @@ pub struct ScheduleStatus {
     /// Annotation values that were answered, and how.
     #[serde(default, skip_serializing_if = "ScheduleHandled::is_empty")]
     pub last_handled: ScheduleHandled,
+    /// The pipeline schedule in GitLab (runBy: GitLab).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gitlab: Option<InGitLab>,
     /// Ready, Reconciling, Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,

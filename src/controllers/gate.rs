@@ -14,7 +14,7 @@ use crate::runtime::queue::Queue;
 
 /// Requests under way at one GitLab, at most. A quarter of the operator's workers, so that it takes four slow
 /// GitLabs to keep a fifth waiting.
-pub(super) const PLACES: usize = 64;
+pub(in crate::controllers) const PLACES: usize = 64;
 
 type Call = Arc<dyn Fn(&ObjectKey) + Send + Sync>;
 
@@ -49,13 +49,13 @@ impl Hosts {
 }
 
 /// All GitLabs' places.
-pub(super) struct Gate {
+pub(in crate::controllers) struct Gate {
     hosts: Arc<Mutex<Hosts>>,
     call: Call,
 }
 
 /// A place; it is free again when this is dropped.
-pub(super) struct Place {
+pub(in crate::controllers) struct Place {
     host: String,
     hosts: Arc<Mutex<Hosts>>,
     call: Call,
@@ -68,12 +68,12 @@ fn lock(hosts: &Mutex<Hosts>) -> MutexGuard<'_, Hosts> {
 
 impl Gate {
     /// A gate that calls the parked with `call`.
-    pub(super) fn new(call: impl Fn(&ObjectKey) + Send + Sync + 'static) -> Self {
+    pub(in crate::controllers) fn new(call: impl Fn(&ObjectKey) + Send + Sync + 'static) -> Self {
         Self { hosts: Arc::default(), call: Arc::new(call) }
     }
 
     /// A place at `host`, or `None`: then `key` is parked, and called once there is one.
-    pub(super) fn enter(&self, host: &str, key: &ObjectKey, rank: Rank) -> Option<Place> {
+    pub(in crate::controllers) fn enter(&self, host: &str, key: &ObjectKey, rank: Rank) -> Option<Place> {
         let mut hosts = lock(&self.hosts);
         hosts.called.remove(key);
         let at = hosts.by_url.entry(host.to_owned()).or_default();
@@ -86,7 +86,7 @@ impl Gate {
     }
 
     /// A place at `host`, if there is one just now.
-    pub(super) fn try_enter(&self, host: &str) -> Option<Place> {
+    pub(in crate::controllers) fn try_enter(&self, host: &str) -> Option<Place> {
         self.place(lock(&self.hosts).by_url.entry(host.to_owned()).or_default(), host)
     }
 
@@ -100,7 +100,7 @@ impl Gate {
     }
 
     /// A turn of work on `key` is over. If it was called and needed no place after all, the next one is called.
-    pub(super) fn leave(&self, key: &ObjectKey) {
+    pub(in crate::controllers) fn leave(&self, key: &ObjectKey) {
         let mut hosts = lock(&self.hosts);
         let Some(host) = hosts.called.remove(key) else { return };
         let next = hosts.next(&host);
@@ -111,7 +111,7 @@ impl Gate {
     }
 
     /// `key` is gone, and is not called any more.
-    pub(super) fn forget(&self, key: &ObjectKey) {
+    pub(in crate::controllers) fn forget(&self, key: &ObjectKey) {
         lock(&self.hosts).by_url.values_mut().for_each(|host| host.parked.remove(key));
         self.leave(key);
     }
