@@ -123,9 +123,9 @@ const BREAKS: &[Break] = &[
     Break {
         name: "nobody-comes-back",
         rule: "No wait without a wake-up",
-        file: "core/src/decide/trigger/absorb.rs",
-        takes: "wait(run, until, reason, message);\n                self.wake_at(until);",
-        puts: "wait(run, until, reason, message);",
+        file: "core/src/decide/trigger/repeat.rs",
+        takes: "            self.wake_at(due);\n            return;",
+        puts: "            return;",
         caught_by: model(&["--test", "model", "one_operator_meets_any_two_faults"]),
         says: "SomeoneComesBack",
     },
