@@ -281,7 +281,8 @@ async fn what_gitlab_did_not_do_is_refused_or_throttled() {
     let (answer, _) = fire_at(say("404 Not Found", "", r#"{"message":"404 Not Found"}"#)).await;
     assert!(matches!(answer, Answer::Refused { reason: Reason::NotFoundByTrigger, .. }), "{answer:?}");
     let (answer, _) = fire_at(say("422 X", "", r#"{"message":{"base":["yaml invalid"]}}"#)).await;
-    assert_eq!(answer, Answer::FailedAtBirth { message: "yaml invalid".into() });
+    let Answer::FailedAtBirth { message } = answer else { panic!("{answer:?}") };
+    assert!(message.starts_with("\"yaml invalid\": "), "{message}");
     let failed = r#"{"id":8,"status":"failed"}"#;
     let (answer, _) = fire_at(say("201 Created", "", failed)).await;
     assert!(matches!(answer, Answer::Accepted(p) if p.status == PipelineStatus::Failed));

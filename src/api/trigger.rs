@@ -72,7 +72,7 @@ pub const DEFAULT_HISTORY_LIMIT: usize = 5;
     printcolumn(name = "Project", type_ = "string", json_path = ".spec.gitlab.project", priority = "1"),
     printcolumn(name = "URL", type_ = "string", json_path = ".status.run.pipeline.webUrl", priority = "1"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = "1"),
-    validation = Rule::new("!has(self.spec.ttlAfterFinished) || has(self.metadata.generateName)").message("ttlAfterFinished is only for objects made with metadata.generateName: whatever applies an object by its name would make it, and so fire it, again")
+    validation = Rule::new("!has(self.spec.ttlAfterFinished) || has(self.metadata.generateName) && self.metadata.name.startsWith(self.metadata.generateName)").message("ttlAfterFinished is only for objects made with metadata.generateName: whatever applies an object by its name would make it, and so fire it, again")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -98,7 +98,7 @@ pub struct PipelineTriggerSpec {
     #[x_kube(
         validation = Rule::new("self.trim() != ''").message("ref is empty: name a branch or tag"),
         validation = Rule::new("!self.matches('^([0-9a-fA-F]{40}|[0-9a-fA-F]{64})$')").message("ref is a commit id and GitLab starts no pipeline for one: name a branch or tag"),
-        validation = Rule::new(r"self.trim() == '' || !self.matches(r'[[:cntrl:] ~^:?*\[\\]|[.][.]|@[{]|//|^[/-]|[/.]$')").message("ref: git allows no such name for a branch or tag"),
+        validation = Rule::new(r"self.trim() == '' || !self.matches(r'[[:cntrl:] ~^:?*\[\\]|[.][.]|@[{]|//|^[/-]|[/.]$')").message("ref: git allows no such name for a branch or tag: write it without blanks, control characters, any of ~ ^ : ? * [ \\ and .. // @{, with no / or - at its beginning and no / or . at its end"),
     )]
     pub git_ref: String,
 
@@ -176,6 +176,7 @@ pub struct PipelineTriggerSpec {
     #[schemars(length(max = 255))]
     #[x_kube(
         validation = Rule::new("self.trim() != ''").message("name is empty: write a name, or leave it out"),
+        validation = Rule::new("!self.matches('[[:cntrl:]]')").message("name has a line break, a tab or another control character: write it in one line, with blanks"),
     )]
     pub name: Option<String>,
 

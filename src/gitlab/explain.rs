@@ -161,8 +161,9 @@ pub(super) fn explain(
         Then::NextMinute => throttled(to_next_minute(meta)),
         Then::Asked => throttled(meta.asked_wait().unwrap_or(UNNAMED_WAIT).max(Duration::from_secs(1))),
         Then::FailedAtBirth => {
-            let said = body.ok().map(|said| said.text.clone()).filter(|text| !text.is_empty());
-            Meaning::FailedAtBirth { message: said.unwrap_or(answer) }
+            let said = body.ok().map(|said| said.text.as_str()).filter(|text| !text.is_empty());
+            let said = said.map_or(answer.clone(), |text| format!("\"{text}\""));
+            Meaning::FailedAtBirth { message: format!("{said}: {}. {}", fill(row.means), fill(row.help)) }
         }
         Then::ReadAgain => Meaning::Overtaken { message: message() },
         // What to do comes from what is seen when it is looked up.

@@ -152,11 +152,12 @@ pub(super) fn json(body: &impl serde::Serialize) -> Vec<u8> {
 
 fn unanswered(call: Call, no_answer: NoAnswer, host: &str, now: Timestamp) -> Answer {
     match no_answer {
-        NoAnswer::HeldBack(wait) => Answer::Throttled {
-            reason: Reason::RateLimited,
-            message: format!("the rate limit of {host} is used up. Nothing was sent"),
-            until: later(now, wait),
-        },
+        NoAnswer::HeldBack(wait) => {
+            let until = later(now, wait);
+            let told = Timestamp::from_second(until.as_second().saturating_add(1)).unwrap_or(until);
+            let message = format!("the rate limit of {host} is used up until {told}. Nothing was sent");
+            Answer::Throttled { reason: Reason::RateLimited, message, until }
+        }
         NoAnswer::Failed(error) => match unsent(call, host, error) {
             SendError::NotSent { reason, message } => Answer::NotSent { reason, message },
             SendError::Lost { message } => Answer::Unknown { message },

@@ -199,3 +199,35 @@ fn json_that_is_too_large_or_no_input_is_rejected_before_anything_is_sent() {
         assert_eq!(only(story).params["payload"], large(limit));
     });
 }
+
+/// By access token nothing is stored; by trigger token GitLab keeps a pipeline that failed. Either way it is told what to
+/// correct, and the corrected spec fires.
+#[test]
+fn inputs_that_gitlab_refuses_are_explained_to_both_tokens() {
+    story(gitlab("18.5"), async |story| {
+        story.operator(&[]);
+        let cases: &[(&str, Value, &str)] = &[
+            ("unknown", json!({"tire": "gold"}), "unknown input arguments: tire"),
+            ("mistyped", json!({"replicas": "many"}), "`replicas` input: provided value is not a number"),
+        ];
+        for (name, given, _) in cases {
+            let trigger = Trigger::new(name).with("spec.inputs", given.clone());
+            story.apply(&trigger).await;
+            let mut by_access = trigger.without("spec.gitlab.triggerTokenRef");
+            by_access.0["metadata"]["name"] = json!(format!("{name}-by-access"));
+            story.apply(&by_access).await;
+        }
+        for (name, _, says) in cases {
+            let stored = story.until_phase(name, "Failed").await;
+            assert_eq!(stored.reason(), "PipelineFailedAtBirth", "{name}");
+            let refused = story.until_phase(&format!("{name}-by-access"), "Rejected").await;
+            assert_eq!(refused.reason(), "InputsRefused", "{name}");
+            for message in [stored.message(), refused.message()] {
+                assert!(message.contains(says) && message.contains("Correct spec.inputs"), "{message}");
+            }
+        }
+        assert_eq!(story.ledger().pipelines.len(), cases.len(), "by access token nothing is stored");
+        story.apply(&Trigger::new("unknown").with("spec.inputs", json!({"tier": "gold"}))).await;
+        story.until_run("unknown", 2, "Succeeded").await;
+    });
+}

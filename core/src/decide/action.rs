@@ -10,11 +10,11 @@ pub(super) fn told_apart(asked: &str) -> String {
     asked.chars().take(VALUE_MAX).collect()
 }
 
-/// The value of an annotation that names a run, unless it is empty or was answered.
+/// The value of an annotation that names a run, unless it was answered.
 pub(super) fn unanswered(asked: Option<&String>, handled: Option<&Handled>) -> Option<String> {
     let value = told_apart(asked?);
     let answered = handled.is_some_and(|handled| handled.value == value);
-    (!answered && !value.trim().is_empty()).then_some(value)
+    (!answered).then_some(value)
 }
 
 /// What a value says; `#anything` at the end only makes it new.
@@ -51,7 +51,9 @@ mod tests {
             (Some("1"), None, Some("1")),
             (Some("1"), handled("1"), None),
             (Some("1#again"), handled("1"), Some("1#again")),
-            (Some(" "), None, None),
+            (Some(" "), None, Some(" ")),
+            (Some(""), None, Some("")),
+            (Some(""), handled(""), None),
             (Some(&*format!("{long}yz")), None, Some(&*long)),
             (Some(&*format!("{long}yz")), handled(&long), None),
         ];

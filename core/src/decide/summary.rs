@@ -33,6 +33,15 @@ pub fn summarize(status: &mut TriggerStatus, standing: Option<Standing>, generat
         shorten(message);
     }
     let mut standing = standing.unwrap_or_else(|| from_run(status.run.as_deref()));
+    if let (Phase::Firing | Phase::Unknown | Phase::Running | Phase::Retrying, Some(waiting)) =
+        (standing.phase, &status.waiting)
+        && !standing.message.starts_with("a newer cause waits")
+    {
+        standing.message.push_str("; a newer cause waits");
+        if waiting.collapsed > 0 {
+            standing.message.push_str(&format!(" ({} collapsed)", waiting.collapsed));
+        }
+    }
     shorten(&mut standing.message);
     let row = Row::of(standing.phase, standing.reason);
     let mut conditions = Conditions { before: &status.conditions, after: Vec::new(), generation, now };

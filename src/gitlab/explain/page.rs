@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use pipekick_core::domain::Reason;
+
 use super::Call;
 use super::table::{FIRE, On, REPOSITORY, Row, TABLE, Then};
 
@@ -9,14 +11,14 @@ use super::table::{FIRE, On, REPOSITORY, Row, TABLE, Then};
 struct Part {
     title: &'static str,
     /// What the last column says in this part.
-    again: fn(Then) -> &'static str,
+    again: fn(&Row) -> &'static str,
     holds: fn(&Row) -> bool,
 }
 
 const PARTS: &[Part] = &[
     Part {
         title: "GitLab refuses to start a pipeline",
-        again: |then| match then {
+        again: |row| match row.then {
             // No row of this part does that.
             Then::ReadAgain => "",
             Then::Refuse => "every 10 min",
@@ -31,9 +33,11 @@ const PARTS: &[Part] = &[
     },
     Part {
         title: "A pipeline cannot be looked at, or stopped",
-        again: |then| match then {
+        again: |row| match row.then {
+            // Of a pipeline that is gone nothing is asked any more.
+            _ if row.reason == Reason::PipelineGone => "no",
             Then::Refuse | Then::ReadAgain | Then::Unclear | Then::FailedAtBirth | Then::NotSent => {
-                "at the next look"
+                refused(row)
             }
             Then::Minute | Then::NextMinute => "in a minute",
             Then::Asked => "when GitLab says, else in a minute",
@@ -44,7 +48,7 @@ const PARTS: &[Part] = &[
     },
     Part {
         title: "A repository cannot be read, or not written",
-        again: |then| match then {
+        again: |row| match row.then {
             Then::ReadAgain => "at once, from what is there now",
             Then::Minute | Then::NextMinute => "in a minute",
             Then::Asked => "when GitLab says, else in a minute",
@@ -59,7 +63,7 @@ const PARTS: &[Part] = &[
     },
     Part {
         title: "Nothing was sent",
-        again: |then| match then {
+        again: |row| match row.then {
             Then::Asked => "when the window ends",
             Then::Refuse
             | Then::ReadAgain
@@ -72,6 +76,24 @@ const PARTS: &[Part] = &[
         holds: |row| row.on == On::NotSent,
     },
 ];
+
+/// When what GitLab refuses is asked again. A cancel is kept up until the pipeline has ended; the other acts are done once.
+fn refused(row: &Row) -> &'static str {
+    const ONCE: &[Call] = &[Call::RetryPipeline, Call::NamePipeline, Call::DeletePipeline];
+    let any = |of: fn(&Call) -> bool| row.calls.iter().any(of);
+    let cancels = any(|call| *call == Call::Cancel);
+    let once = any(|call| ONCE.contains(call));
+    let looks = any(|call| !(*call == Call::Cancel || ONCE.contains(call) || FIRE.contains(call)));
+    match (looks, cancels, once) {
+        (true, false, false) => "at the next look",
+        (true, true | false, true | false) => {
+            "a look: at the next one; a cancel: every 10 min; to retry, name or delete: no"
+        }
+        (false, true, true) => "a cancel: every 10 min; to retry or name: no",
+        (false, true, false) => "every 10 min",
+        (false, false, true | false) => "no",
+    }
+}
 
 /// About nothing but repositories, merge requests and artifacts.
 fn of_repository(row: &Row) -> bool {
@@ -92,7 +114,7 @@ pub fn troubleshooting() -> String {
         let _ = writeln!(page, "| you see | reason | it means | what to do | tried again by itself |");
         let _ = writeln!(page, "| --- | --- | --- | --- | --- |");
         for row in TABLE.iter().filter(|row| holds(row) && !row.seen.is_empty()) {
-            let Row { calls, on, words: _, seen, reason, then, means, help } = row;
+            let Row { calls, on, words: _, seen, reason, then: _, means, help } = row;
             let seen: Vec<String> = seen.iter().map(|text| format!("`{}`", cell(text))).collect();
             let _ = writeln!(
                 page,
@@ -102,7 +124,7 @@ pub fn troubleshooting() -> String {
                 by(calls),
                 cell(&sentence(means)),
                 cell(&for_people(help)),
-                again(*then),
+                again(row),
             );
         }
         page.push('\n');

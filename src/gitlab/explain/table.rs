@@ -206,6 +206,25 @@ pub(super) const ANY: &[Call] = &[
     Call::User,
 ];
 
+/// What GitLab says of inputs that its CI configuration does not take. Of one it names the input.
+const INPUTS: &[&[&str]] = &[
+    &["given inputs not defined"],
+    &["unknown input argument"],
+    &["input: required value"],
+    &["input: provided value"],
+    &["input:", "allowed options"],
+    &["cannot be more than", "inputs"],
+];
+const INPUTS_SEEN: &[&str] = &[
+    "Given inputs not defined in the spec section of the included configuration file",
+    "unknown input arguments: tire",
+    "tier input: required value has not been provided",
+    "replicas input: provided value is not a number",
+    "tier input: lead cannot be used because it is not in the list of allowed options",
+    "There cannot be more than 20 inputs",
+];
+const INPUTS_MEANS: &str = "spec.inputs does not fit the spec:inputs that the CI configuration of project {project} on \"{ref}\" declares";
+
 #[rustfmt::skip]
 pub(super) static TABLE: &[Row] = &[
     // 400: the chain that makes a pipeline stopped, and nothing was stored.
@@ -281,16 +300,26 @@ pub(super) static TABLE: &[Row] = &[
           reason: Reason::Refused, then: Then::Refuse,
           means: "GitLab could not store the pipeline; its words say what of it was wrong",
           help: "Correct that part of the spec." },
+    Row { calls: ACCESS, on: On::Said(400), words: INPUTS,
+          seen: INPUTS_SEEN,
+          reason: Reason::InputsRefused, then: Then::Refuse,
+          means: INPUTS_MEANS,
+          help: "Correct spec.inputs, or what the configuration declares; GitLab's words name the input." },
     Row { calls: ACCESS, on: On::Said(400), words: &[&["config"], &["yaml"], &["syntax"], &["duplicate variable"]],
           seen: &["jobs:build config contains unknown keys: scirpt", "Duplicate variable name: REGION"],
           reason: Reason::Refused, then: Then::Refuse,
           means: "the CI configuration of project {project} on \"{ref}\" is invalid, or does not go with what was sent; with an access token GitLab stores no pipeline then",
           help: "Correct it; the CI lint of the project (Build, Pipeline editor) shows the same." },
+    Row { calls: TRIGGER, on: On::Said(422), words: INPUTS,
+          seen: INPUTS_SEEN,
+          reason: Reason::PipelineFailedAtBirth, then: Then::FailedAtBirth,
+          means: INPUTS_MEANS,
+          help: "Correct spec.inputs, which fires again, or what the configuration declares, then ask for a new run." },
     Row { calls: TRIGGER, on: On::Said(422), words: &[],
           seen: &["jobs:build config contains unknown keys: scirpt", "Duplicate variable name: TRIGGER_PAYLOAD"],
           reason: Reason::PipelineFailedAtBirth, then: Then::FailedAtBirth,
-          means: "GitLab stored a pipeline that failed before any job ran: the CI configuration is invalid, or a limit of its size was met",
-          help: "Mend what GitLab names, then ask for a new run. With an access token the failed pipeline is linked in status." },
+          means: "the CI configuration of project {project} on \"{ref}\" is invalid, or a limit of its size was met",
+          help: "Mend what GitLab names, then ask for a new run." },
     // GitLab lets nothing but GET through to a project's old path.
     Row { calls: MOVED_WRITE, on: On::Said(405), words: &[&["moved"]],
           seen: &["405 Method Not Allowed - Non GET methods are not allowed for moved projects"],
@@ -500,7 +529,7 @@ pub(super) static TABLE: &[Row] = &[
           seen: &["404 Not Found"],
           reason: Reason::Refused, then: Then::Refuse,
           means: "the pipeline is not in project {project} any more, or this GitLab is older than 16.6, which gave pipelines no names through its API",
-          help: "Nothing: the pipeline runs without the name." },
+          help: "The pipeline runs without the name." },
     Row { calls: OF_PIPELINE, on: On::Said(404), words: &[],
           seen: &["404 Not found"],
           reason: Reason::PipelineGone, then: Then::Refuse,
@@ -614,16 +643,17 @@ pub(super) static TABLE: &[Row] = &[
           reason: Reason::PlainHttpRefused, then: Then::NotSent,
           means: "tokens would travel unencrypted",
           help: "Write https://." },
-    Row { calls: ANY, on: On::NotSent, words: &[&["into the secret"], &["cannot be sent in a header"]],
-          seen: &["the token has a blank, a line break or a character that no token has: put the token alone into the Secret."],
+    Row { calls: ANY, on: On::NotSent, words: &[&["of secret", "is empty"], &["of secret", "is no token"], &["of secret", "is too long"], &["of secret", "is not text"]],
+          seen: &["key access-token of Secret gitlab is empty", "key access-token of Secret gitlab is no token: it has blanks or characters outside ASCII",
+                  "key access-token of Secret gitlab is too long for a token", "key access-token of Secret gitlab is not text"],
           reason: Reason::SecretUnusable, then: Then::NotSent,
-          means: "what stands in the Secret cannot be a token; a line break at its end is the usual slip",
-          help: "`kubectl create secret generic … --from-literal` adds none; with `echo`, use `echo -n`." },
+          means: "what stands under that key cannot be a token; blanks and line breaks before and after it are taken off and do no harm",
+          help: "Put the token under that key, and nothing else: `kubectl create secret generic … --from-literal`." },
     Row { calls: ANY, on: On::NotSent, words: &[&["rate limit", "is used up"]],
-          seen: &["the rate limit of gitlab.example.com is used up. Nothing was sent"],
+          seen: &["the rate limit of gitlab.example.com is used up until 2026-11-26T06:40:00Z. Nothing was sent"],
           reason: Reason::RateLimited, then: Then::Asked,
           means: "Pipekick itself holds requests back, by what GitLab said of its limit before",
-          help: "It goes on when the limit's window ends; the message says when." },
+          help: "It goes on when the limit's window ends; for a run that waits to be sent the message says when." },
     Row { calls: ANY, on: On::NotSent, words: &[&["tunnel"], &["proxy"], &["socks"]],
           seen: &["cannot connect to gitlab.example.com: tunnel error: unsuccessful"],
           reason: Reason::Unreachable, then: Then::NotSent,

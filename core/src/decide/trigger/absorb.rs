@@ -430,6 +430,11 @@ pub(super) fn failure(id: u64, jobs: &[FailedJob]) -> String {
     let Some((first, others)) = jobs.split_first() else { return format!("pipeline {id} failed") };
     let stage = first.stage.as_ref().map_or(String::new(), |stage| format!(" ({stage})"));
     let why = first.failure_reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
-    let more = if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
+    let more = match others.len() {
+        0 => String::new(),
+        // What is read and kept ends here, and there may be more.
+        count if jobs.len() >= FAILED_JOBS => format!(" (and at least {count} more)"),
+        count => format!(" (and {count} more)"),
+    };
     format!("job {}{stage} failed{why}{more}", first.name)
 }

@@ -210,7 +210,8 @@ impl Draft<'_> {
                 (
                     reason_now,
                     format!(
-                        "pipeline {id} is to be cancelled, {by}, and could not be yet ({reason}): {message}"
+                        "pipeline {id} is to be cancelled, {by}, and could not be yet{}: {message}",
+                        in_brackets(*reason)
                     ),
                 )
             }
@@ -267,10 +268,16 @@ impl Draft<'_> {
                 "its pipeline was to be cancelled, and has not ended in GitLab".into()
             }
             Some(Cancelled::Refused { reason, message } | Cancelled::Trouble { reason, message }) => {
-                format!("its pipeline goes on in GitLab, for it could not be cancelled ({reason}): {message}")
+                let why = in_brackets(*reason);
+                format!("its pipeline goes on in GitLab, for it could not be cancelled{why}: {message}")
             }
         }
     }
+}
+
+/// A reason that says something of a cancel; that an answer could not be read is said by the message.
+fn in_brackets(reason: Reason) -> String {
+    if reason == Reason::CannotFollow { String::new() } else { format!(" ({reason})") }
 }
 
 /// How a run ends whose end was seen after its time was over: that was before.

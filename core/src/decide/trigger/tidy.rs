@@ -49,7 +49,7 @@ impl Draft<'_> {
             Some(Changed::Done(_) | Changed::Gone | Changed::Unknown { .. }) => {}
             Some(Changed::Refused { reason, message }) => {
                 run.name_refused = Some(*reason);
-                let message = format!("pipeline {id} was not named {name:?}: {message} ({reason})");
+                let message = format!("pipeline {id} was not named {name:?} ({reason}): {message}");
                 self.tell(true, Reason::NameRefused, &message);
             }
             Some(Changed::NotNow { until, .. }) if *until > seen.now => self.wake_at(*until),

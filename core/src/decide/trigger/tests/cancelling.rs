@@ -86,7 +86,7 @@ fn fired() -> Scene {
 fn who_asks_is_answered_by_where_the_run_stands() {
     type Case = (&'static str, fn() -> Scene, &'static str, Option<Answered>, Phase);
     let cases: &[Case] = &[
-        ("an empty value asks nothing", Scene::running, " ", None, Phase::Running),
+        ("an empty value names no run", Scene::running, " ", Some(Answered::Invalid), Phase::Running),
         ("nonsense", Scene::running, "yes", Some(Answered::Invalid), Phase::Running),
         ("another run's number", Scene::running, "2", Some(Answered::Ignored), Phase::Running),
         (

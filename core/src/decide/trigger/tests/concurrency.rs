@@ -269,6 +269,17 @@ fn where_the_pipeline_does_not_go_away_the_new_cause_goes_on_waiting_and_says_wh
 }
 
 #[test]
+fn what_waits_is_told_beside_what_the_run_does() {
+    let mut scene = Scene::running();
+    let told = |plan: Plan| plan.status.unwrap().message.unwrap();
+    assert_eq!(told(scene.git_ref("B").step()), "pipeline 700 is under way; a newer cause waits");
+    assert_eq!(
+        told(scene.git_ref("C").step()),
+        "pipeline 700 is under way; a newer cause waits (1 collapsed)"
+    );
+}
+
+#[test]
 fn a_blocked_replace_is_told_by_one_event() {
     let mut scene = replacing();
     scene.git_ref("B").step();

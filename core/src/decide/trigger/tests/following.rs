@@ -158,6 +158,8 @@ fn at_most_five_failed_jobs_are_kept() {
     let mut scene = Scene::running();
     scene.sight(failed(&["a", "b", "c", "d", "e", "f"]));
     assert_eq!(scene.run().failed_jobs.len(), 5);
+    let message = scene.run().message.clone().unwrap();
+    assert!(message.ends_with("(and at least 4 more)"), "{message}");
 }
 
 #[test]
