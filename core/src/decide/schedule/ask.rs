@@ -4,14 +4,19 @@
 use super::{ChildCause, ChildOrder, Draft, request_name};
 use crate::decide::action::told_apart;
 use crate::domain::Reason;
-use crate::domain::schedule::{ConcurrencyPolicy, ScheduleSpec};
+use crate::domain::schedule::{ConcurrencyPolicy, ScheduleSpec, ScheduleStatus};
 use crate::domain::status::{Answered, Handled};
 
 impl Draft<'_> {
     /// The value of the annotation, if it was not answered yet.
     pub(super) fn asked(&self) -> Option<String> {
+        self.unanswered(&self.status)
+    }
+
+    /// The value of the annotation, if it is not answered in `status`.
+    pub(super) fn unanswered(&self, status: &ScheduleStatus) -> Option<String> {
         let value = told_apart(self.seen.schedule.fire.as_ref()?);
-        let answered = self.status.last_handled.fire.as_ref().is_some_and(|handled| handled.value == value);
+        let answered = status.last_handled.fire.as_ref().is_some_and(|handled| handled.value == value);
         (!value.is_empty() && !answered).then_some(value)
     }
 

@@ -11,12 +11,10 @@ pub const TRIM_AGE: Duration = Duration::from_secs(60);
 
 impl Draft<'_> {
     pub(super) fn trim(&mut self, spec: &ScheduleSpec) {
-        let asked = self.asked().map(|value| request_name(self.seen.schedule, &value));
         // What was written, not what is about to be.
-        let (mark, waits) = {
-            let written = &self.seen.schedule.status;
-            (written.last_handled_tick, written.queued_tick)
-        };
+        let written = &self.seen.schedule.status;
+        let asked = self.unanswered(written).map(|value| request_name(self.seen.schedule, &value));
+        let (mark, waits) = (written.last_handled_tick, written.queued_tick);
         let on_record = |child: &&Child| match child.tick {
             Some(tick) => mark.is_some_and(|mark| tick <= mark) && waits != Some(tick),
             None => asked.as_ref() != Some(&child.name),

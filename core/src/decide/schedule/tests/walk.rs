@@ -121,6 +121,16 @@ fn live(spec: ScheduleSpec, takes: u64, steps: Vec<Step>) -> Result<World, TestC
     Ok(world)
 }
 
+/// Found by the walk: the child was trimmed by a decision that answered for it, and died before that was written.
+#[test]
+fn a_request_whose_answer_is_not_written_keeps_its_child() {
+    let mut spec = spec(PATTERNS[2]);
+    spec.concurrency = ConcurrencyPolicy::Allow;
+    (spec.successful_limit, spec.failed_limit) = (0, 0);
+    let steps = vec![Step::Pass(1), Step::Ask(0), Step::DieAfter(2), Step::Down(1019), Step::Pass(1)];
+    live(spec, 1, steps).unwrap();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
