@@ -89,6 +89,12 @@ pub fn decide(observed: &Observed<'_>) -> Plan {
             // Something must be looked at first.
         } else if draft.status.active_run().is_some() {
             draft.go_on();
+            let was_retrying =
+                observed.trigger.status.run.as_ref().is_some_and(|run| run.phase == Phase::Retrying);
+            if was_retrying && draft.status.active_run().is_none() && draft.effect == Effect::Nothing {
+                // A retry was given up: what waited for the end is decided on next.
+                draft.wake_at(observed.now);
+            }
         } else {
             draft.begin();
         }

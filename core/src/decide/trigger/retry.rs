@@ -288,6 +288,10 @@ impl Draft<'_> {
         (retry.state, retry.next_at) = (RetryState::Waiting, Some(due));
         run.reason = Some(reason);
         run.message = Some(format!("failed jobs cannot be started again yet: {message}"));
+        if let Some(stopped) = self.stopped() {
+            // As the next decision says it.
+            self.standing = Some(Standing { phase: Phase::Retrying, ..stopped });
+        }
         self.wake_at(due);
     }
 

@@ -156,7 +156,8 @@ proptest! {
         steps in proptest::collection::vec(
             prop_oneof![
                 4 => (1..7_200_i64).prop_map(Step::Pass),
-                2 => (1..90_000_i64).prop_map(Step::Down),
+                // All of them in a row are less than a thousand ticks: no more are counted one by one.
+                2 => (1..20_000_i64).prop_map(Step::Down),
                 2 => (0..4_usize).prop_map(Step::DieAfter),
                 2 => any::<bool>().prop_map(Step::Crowd),
             ], 1..20)
