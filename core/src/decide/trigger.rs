@@ -89,12 +89,6 @@ pub fn decide(observed: &Observed<'_>) -> Plan {
             // Something must be looked at first.
         } else if draft.status.active_run().is_some() {
             draft.go_on();
-            let was_retrying =
-                observed.trigger.status.run.as_ref().is_some_and(|run| run.phase == Phase::Retrying);
-            if was_retrying && draft.status.active_run().is_none() && draft.effect == Effect::Nothing {
-                // A retry was given up: what waited for the end is decided on next.
-                draft.wake_at(observed.now);
-            }
         } else {
             draft.begin();
         }
@@ -166,9 +160,12 @@ impl<'a> Draft<'a> {
             Some(Phase::Retrying) => self.go_on_retrying(),
             Some(_) | None => {}
         }
-        let more = self.status.waiting.is_some() || self.stopped().is_some();
+        let more = self.status.waiting.is_some()
+            || self.stopped().is_some()
+            || self.changed()
+            || self.seen.trigger.spec.is_err();
         if self.status.active_run().is_none() && more {
-            // Refused, given up, or seen to have ended. Once that is on record, what waited for it is decided on.
+            // Refused, given up, or seen to have ended. Once that is on record, what stands beside it is decided on.
             self.wake_at(self.seen.now);
         }
     }

@@ -99,10 +99,23 @@ impl Draft<'_> {
         let Some(retry) = self.status.run.as_deref().and_then(|run| run.retry.as_ref()) else { return };
         match retry.state {
             RetryState::Waiting => self.await_retry(retry.next_at.unwrap_or(self.seen.now)),
-            RetryState::Unknown => self.resolve_retry(),
+            RetryState::Unknown => {
+                self.resolve_retry();
+                if let Some(due) = self.put_off_until() {
+                    // What the next decision says of it is said now.
+                    self.await_retry(due);
+                }
+            }
             // The follower tells how it goes on.
             RetryState::Started | RetryState::Refused => {}
         }
+    }
+
+    /// When failed jobs are to be started again, if that is later.
+    fn put_off_until(&self) -> Option<Timestamp> {
+        let run = self.status.run.as_deref().filter(|run| run.phase == Phase::Retrying)?;
+        let retry = run.retry.as_ref().filter(|retry| retry.state == RetryState::Waiting)?;
+        retry.next_at.filter(|due| *due > self.seen.now)
     }
 
     /// Before the request: is it still the failed pipeline that it was?
@@ -288,10 +301,6 @@ impl Draft<'_> {
         (retry.state, retry.next_at) = (RetryState::Waiting, Some(due));
         run.reason = Some(reason);
         run.message = Some(format!("failed jobs cannot be started again yet: {message}"));
-        if let Some(stopped) = self.stopped() {
-            // As the next decision says it.
-            self.standing = Some(Standing { phase: Phase::Retrying, ..stopped });
-        }
         self.wake_at(due);
     }
 
