@@ -121,9 +121,9 @@ async fn born_failed(story: &Story) {
 
 /// Not before the end of its run, whoever counts the time after it.
 async fn deletes_itself(story: &Story) {
-    let trigger = checkout().with("metadata.generateName", "checkout-");
+    let trigger = Trigger::new("checkout-7x2kd").with("metadata.generateName", "checkout-");
     story.apply(&trigger.with("spec.ttlAfterFinished", "2s")).await;
-    story.until_gone("checkout").await;
+    story.until_gone("checkout-7x2kd").await;
     let made = story.ledger().pipelines;
     let ends: Vec<_> = made.iter().map(|made| story.gitlab.pipeline_status(made.id)).collect();
     assert_eq!(ends, [Some(Status::Success)]);
