@@ -4,6 +4,8 @@
 //! age and deadline inside it, so that a stepped clock neither fires nor forgets anything.
 #![allow(clippy::disallowed_methods, reason = "this is the one module that may ask")]
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -18,4 +20,33 @@ pub fn now() -> Timestamp {
 #[must_use]
 pub fn instant() -> Instant {
     Instant::now()
+}
+
+/// How long it is until `at`; nothing once it has passed.
+#[must_use]
+pub fn until(at: Timestamp) -> Duration {
+    at.duration_since(now()).try_into().unwrap_or_default()
+}
+
+/// A moment by both clocks, to tell an age by.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    wall: Timestamp,
+    instant: Instant,
+}
+
+impl Moment {
+    /// This one.
+    #[must_use]
+    pub fn now() -> Self {
+        Self { wall: now(), instant: instant() }
+    }
+
+    /// Its age by the clock that shows more of it: the monotonic one stands still while the whole machine is
+    /// suspended, and the wall clock may be set back.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        let by_wall = now().duration_since(self.wall).try_into().unwrap_or_default();
+        instant().saturating_duration_since(self.instant).max(by_wall)
+    }
 }

@@ -5,8 +5,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use pipekick_core::decide::gitlab_schedule::FINALIZER;
 use pipekick_core::domain::schedule::in_gitlab::Wanted;
 use pipekick_core::domain::schedule::{HashKey, Kept, Pattern, RunBy, ScheduleStatus, Zone};
-use pipekick_core::domain::{Fields, GitLabUrl, ObjectKey, Spec, SpecProblem};
+use pipekick_core::domain::{Fields, GitLabUrl, Spec, SpecProblem};
 
+use super::key_of;
 use super::schedule::PipelineScheduleSpec;
 use super::trigger::{FIRE_ANNOTATION, problem};
 
@@ -26,10 +27,7 @@ pub fn to_kept(
     if !is_kept {
         return None;
     }
-    let key = ObjectKey {
-        namespace: metadata.namespace.clone().unwrap_or_default(),
-        name: metadata.name.clone().unwrap_or_default(),
-    };
+    let key = key_of(metadata);
     let uid = metadata.uid.clone().unwrap_or_default();
     let (labels, annotations) = (metadata.labels.as_ref(), metadata.annotations.as_ref());
     let fields = Fields { key: &key, uid: &uid, labels, annotations };

@@ -10,10 +10,20 @@ pub mod variables;
 
 use std::fmt::Write as _;
 
-use pipekick_core::domain::Reason;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use pipekick_core::domain::{ObjectKey, Reason};
 
 pub use schedule::{PipelineSchedule, PipelineScheduleSpec};
 pub use trigger::{PipelineTrigger, PipelineTriggerSpec};
+
+/// Where an object stands.
+#[must_use]
+pub fn key_of(metadata: &ObjectMeta) -> ObjectKey {
+    ObjectKey {
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+    }
+}
 
 /// The reasons of conditions and Events, as the documentation shows them.
 #[must_use]

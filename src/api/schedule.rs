@@ -19,6 +19,7 @@ use pipekick_core::domain::{ObjectKey, Span, SpecProblem};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::key_of;
 use super::trigger::{FIRE_ANNOTATION, PipelineTriggerSpec, UnreadableStatus};
 
 /// The label of a child: its schedule's name.
@@ -244,10 +245,7 @@ pub fn to_domain(
     status: &Result<Option<ScheduleStatus>, String>,
 ) -> Result<Schedule, UnreadableStatus> {
     let status = status.as_ref().map_err(|error| UnreadableStatus(error.clone()))?;
-    let key = ObjectKey {
-        namespace: metadata.namespace.clone().unwrap_or_default(),
-        name: metadata.name.clone().unwrap_or_default(),
-    };
+    let key = key_of(metadata);
     let created = metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
     Ok(Schedule {
         uid: metadata.uid.clone().unwrap_or_default(),

@@ -12,12 +12,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{CustomResource, KubeSchema};
 use pipekick_core::domain::{
     BundleKind, CaBundleRef, ConcurrencyPolicy, DeletionPolicy, Fields, FireOn, FiringFields, GitLabUrl,
-    ObjectKey, OnUnknown, RetryPolicy, SecretKeyRef, Span, Spec, SpecProblem, Trigger, TriggerStatus,
-    VariableType,
+    OnUnknown, RetryPolicy, SecretKeyRef, Span, Spec, SpecProblem, Trigger, TriggerStatus, VariableType,
 };
 use serde::{Deserialize, Serialize};
 
 use super::json::{Inputs, Payload};
+use super::key_of;
 use super::size::leaves_room;
 use super::variables::VariableSpec;
 
@@ -329,10 +329,7 @@ pub fn to_domain(
     let status = status.as_ref().map_err(|error| UnreadableStatus(error.clone()))?;
     let annotation = |name: &str| metadata.annotations.as_ref().and_then(|map| map.get(name)).cloned();
     let written = spec.as_ref().ok();
-    let key = ObjectKey {
-        namespace: metadata.namespace.clone().unwrap_or_default(),
-        name: metadata.name.clone().unwrap_or_default(),
-    };
+    let key = key_of(metadata);
     let uid = metadata.uid.clone().unwrap_or_default();
     let (labels, annotations) = (metadata.labels.as_ref(), metadata.annotations.as_ref());
     let fields = Fields { key: &key, uid: &uid, labels, annotations };

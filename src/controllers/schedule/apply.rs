@@ -207,12 +207,8 @@ impl ScheduleController {
 
     /// Writes the status, guarded, and goes on with the object as it stands then.
     pub(super) async fn write(&self, turn: &mut Turn, status: &ScheduleStatus) -> Result<(), WriteError> {
-        let guard = Guard {
-            key: turn.schedule.key.clone(),
-            uid: turn.schedule.uid.clone(),
-            resource_version: turn.resource_version.clone(),
-        };
-        let object: Object = status::write::<PipelineSchedule, _>(&self.cluster, &guard, status).await?;
+        let object: Object =
+            status::write::<PipelineSchedule, _>(&self.cluster, &guard(turn), status).await?;
         self.take(turn, object);
         Ok(())
     }
@@ -306,5 +302,14 @@ fn manifest(turn: &Turn, template: TriggerTemplate, order: &ChildOrder) -> Pipel
         },
         spec,
         status: None,
+    }
+}
+
+/// What a write is guarded by: the object as it was looked at.
+pub(super) fn guard(turn: &Turn) -> Guard {
+    Guard {
+        key: turn.schedule.key.clone(),
+        uid: turn.schedule.uid.clone(),
+        resource_version: turn.resource_version.clone(),
     }
 }

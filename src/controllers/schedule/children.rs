@@ -11,9 +11,9 @@ use pipekick_core::domain::ObjectKey;
 use pipekick_core::domain::schedule::{Child, ChildOwner};
 
 use super::Record;
-use crate::api::PipelineSchedule;
 use crate::api::schedule::SCHEDULED_TIME_ANNOTATION;
 use crate::api::trigger::CANCEL_ANNOTATION;
+use crate::api::{PipelineSchedule, key_of};
 use crate::controllers::trigger;
 use crate::runtime::{Handle, Rank};
 
@@ -73,10 +73,7 @@ impl Children {
 
     /// The watch shows a trigger.
     pub fn seen(&self, object: &trigger::Object) {
-        let key = ObjectKey {
-            namespace: object.metadata.namespace.clone().unwrap_or_default(),
-            name: object.metadata.name.clone().unwrap_or_default(),
-        };
+        let key = key_of(&object.metadata);
         let changed = match child(object) {
             Some((schedule, child)) => self.lock().put(key, schedule, child),
             None => self.lock().remove(&key, None),

@@ -20,14 +20,14 @@ use pipekick_core::domain::schedule::in_gitlab::{Fields, Kept};
 use pipekick_core::domain::{ObjectKey, Reason};
 use tokio::time::Instant;
 
-use super::apply::Next;
+use super::apply::{Next, guard};
 use super::requests::{Reached, Requests};
 use super::{Object, Record, ScheduleController, Turn};
 use crate::api::PipelineSchedule;
 use crate::clock;
 use crate::cluster::identity::Identity;
 use crate::cluster::secrets::Secrets;
-use crate::cluster::status::{self, Guard};
+use crate::cluster::status;
 use crate::config::Config;
 use crate::controllers::gate::{Gate, Place};
 use crate::gitlab;
@@ -179,10 +179,7 @@ impl ScheduleController {
             return Next::Decide;
         }
         Next::End(match wake {
-            Some(at) => {
-                let delay: Duration = at.duration_since(clock::now()).try_into().unwrap_or_default();
-                Outcome::done().wake_in(delay, Rank::Following)
-            }
+            Some(at) => Outcome::done().wake_in(clock::until(at), Rank::Following),
             None => Outcome::done(),
         })
     }
@@ -233,13 +230,8 @@ impl ScheduleController {
 
     /// Makes these the object's finalizers, guarded as a status is.
     async fn set_finalizers(&self, turn: &mut Turn, finalizers: &[String]) -> Result<(), status::WriteError> {
-        let guard = Guard {
-            key: turn.schedule.key.clone(),
-            uid: turn.schedule.uid.clone(),
-            resource_version: turn.resource_version.clone(),
-        };
         let object: Object =
-            status::set_finalizers::<PipelineSchedule, _>(&self.cluster, &guard, finalizers).await?;
+            status::set_finalizers::<PipelineSchedule, _>(&self.cluster, &guard(turn), finalizers).await?;
         tracing::debug!(object = %turn.schedule.key, ?finalizers, "finalizers were set");
         self.take(turn, object);
         Ok(())

@@ -150,10 +150,7 @@ impl ScheduleController {
 /// The end of a turn: sleep until the decision asked to be woken.
 fn sleep(wake: Option<jiff::Timestamp>, rank: Rank) -> Outcome {
     match wake {
-        Some(at) => {
-            let delay: Duration = at.duration_since(clock::now()).try_into().unwrap_or_default();
-            Outcome::done().wake_in(delay.min(LONGEST_SLEEP), rank)
-        }
+        Some(at) => Outcome::done().wake_in(clock::until(at).min(LONGEST_SLEEP), rank),
         None => Outcome::done(),
     }
 }

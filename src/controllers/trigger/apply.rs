@@ -14,7 +14,7 @@ use super::freight::Freight;
 use super::lookup::Looked;
 use super::{Object, Record, TriggerController, Turn};
 use crate::api::PipelineTrigger;
-use crate::clock;
+use crate::clock::{self, Moment};
 use crate::cluster::events::Subject;
 use crate::cluster::secrets::Unavailable;
 use crate::cluster::status::{self, Guard, WriteError};
@@ -189,7 +189,7 @@ impl TriggerController {
         order: &RetryOrder,
         events: Vec<Note>,
     ) -> Next {
-        let (began, began_at) = (clock::instant(), clock::now());
+        let began = Moment::now();
         let written = self.write(turn, intent).await;
         // What was seen before says nothing of what comes now.
         turn.looked_at = None;
@@ -206,10 +206,7 @@ impl TriggerController {
             }
             return self.not_written(key, turn, &error).await;
         }
-        let is_young = || {
-            let by_wall = clock::now().duration_since(began_at).try_into().unwrap_or_default();
-            clock::instant().saturating_duration_since(began).max(by_wall) < INTENT_MAX_AGE
-        };
+        let is_young = || began.age() < INTENT_MAX_AGE;
         let sent = self.looker.retry(&key.namespace, &order.at, is_young).await;
         let answer = sent.unwrap_or_else(|| {
             unsent("too much time had passed since the intent was recorded, so nothing was sent")
@@ -256,7 +253,7 @@ impl TriggerController {
         order: FireOrder,
         events: Vec<Note>,
     ) -> Next {
-        let (began, began_at) = (clock::instant(), clock::now());
+        let began = Moment::now();
         let namespace = key.namespace.clone();
         let (written, freight) = if order.read_beside {
             tokio::join!(self.write(turn, intent), self.load(&namespace, &order.spec))
@@ -279,12 +276,9 @@ impl TriggerController {
             return self.not_written(key, turn, &error).await;
         }
         turn.credentials = Credentials::Unread;
-        // The monotonic clock stands still while the whole machine is suspended; the wall clock then tells.
-        let by_wall = clock::now().duration_since(began_at).try_into().unwrap_or_default();
-        let age = clock::instant().saturating_duration_since(began).max(by_wall);
         let answer = match freight {
             Err(short) => short.into_answer(),
-            Ok(_) if age >= INTENT_MAX_AGE => Answer::NotSent {
+            Ok(_) if began.age() >= INTENT_MAX_AGE => Answer::NotSent {
                 reason: Reason::Waiting,
                 message: "the process slept after it had recorded the intent, so nothing was sent".into(),
             },
@@ -362,13 +356,8 @@ impl TriggerController {
 
     /// Makes these the object's finalizers, guarded as a status is.
     async fn set_finalizers(&self, turn: &mut Turn, finalizers: &[String]) -> Result<(), WriteError> {
-        let guard = Guard {
-            key: turn.trigger.key.clone(),
-            uid: turn.trigger.uid.clone(),
-            resource_version: turn.resource_version.clone(),
-        };
         let object: Object =
-            status::set_finalizers::<PipelineTrigger, _>(&self.cluster, &guard, finalizers).await?;
+            status::set_finalizers::<PipelineTrigger, _>(&self.cluster, &guard(turn), finalizers).await?;
         self.memories.confirmed(&turn.trigger.key);
         tracing::debug!(object = %turn.trigger.key, ?finalizers, "finalizers were set");
         self.take(turn, &object);

@@ -182,10 +182,8 @@ impl TriggerController {
             Outcome::done()
         };
         match plan.wake.into_iter().chain(plan.expires).min() {
-            Some(at) => {
-                let delay = at.duration_since(clock::now()).try_into().unwrap_or_default();
-                outcome.wake_in(delay, if settled { Rank::Bookkeeping } else { rank(&turn.trigger) })
-            }
+            Some(at) => outcome
+                .wake_in(clock::until(at), if settled { Rank::Bookkeeping } else { rank(&turn.trigger) }),
             None => outcome,
         }
     }
