@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 /// Wall time in whole milliseconds: what status holds reads back equal.
@@ -26,6 +26,13 @@ pub fn instant() -> Instant {
 #[must_use]
 pub fn until(at: Timestamp) -> Duration {
     at.duration_since(now()).try_into().unwrap_or_default()
+}
+
+/// What the wall will show after `wait`.
+#[must_use]
+pub fn after(wait: Duration) -> Timestamp {
+    let now = now();
+    SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok()).unwrap_or(now)
 }
 
 /// A moment by both clocks, to tell an age by.

@@ -170,7 +170,7 @@ fn access_token() -> SecretString {
 
 async fn fire_at(step: Do) -> (Answer, Server) {
     let server = Server::start(vec![step]).await;
-    let (answer, _) = client().fire_with_trigger(&order(&http(&server)), &trigger_token()).await;
+    let (answer, _) = client().fire_with_trigger(&order(&http(&server)), &trigger_token(), None).await;
     (answer, server)
 }
 
@@ -208,10 +208,10 @@ async fn a_trigger_call_carries_the_token_and_the_mark_in_its_body_only() {
 async fn without_variables_none_are_sent_and_an_access_call_has_no_mark() {
     let server = Server::start(vec![say("201 Created", "", CREATED)]).await;
     let mut order = order(&http(&server));
-    client().fire_with_access(&order, &access_token()).await;
+    client().fire_with_access(&order, &access_token(), None).await;
     order.variables.clear();
-    client().fire_with_access(&order, &access_token()).await;
-    client().fire_with_trigger(&order, &trigger_token()).await;
+    client().fire_with_access(&order, &access_token(), None).await;
+    client().fire_with_trigger(&order, &trigger_token(), None).await;
     let seen = server.seen();
     assert!(seen[0].starts_with("POST /api/v4/projects/shop%2Fcheckout/pipeline HTTP/1.1\r\n"));
     assert!(seen[0].contains(&format!("private-token: {ACCESS_TOKEN}\r\n")), "{}", seen[0]);
@@ -271,7 +271,7 @@ async fn a_kept_connection_that_dies_under_a_post_is_unknown_and_not_tried_again
     let server = Server::start(vec![Do::SayThenReset(kept), say("201 Created", "", CREATED)]).await;
     let (client, order) = (client(), order(&http(&server)));
     client.pipelines(&order.endpoint, &PipelineFilter::default(), &access_token()).await.unwrap();
-    let (answer, _) = client.fire_with_access(&order, &access_token()).await;
+    let (answer, _) = client.fire_with_access(&order, &access_token(), None).await;
     assert!(matches!(answer, Answer::Unknown { .. }), "{answer:?}");
     assert_eq!(server.seen().iter().filter(|request| request.starts_with("POST")).count(), 1);
 }
@@ -336,7 +336,7 @@ async fn what_never_left_is_known_not_to_have_been_sent() {
         ),
     ];
     for (sentence, base, words) in cases {
-        let (answer, _) = client.fire_with_trigger(&order(&base), &trigger_token()).await;
+        let (answer, _) = client.fire_with_trigger(&order(&base), &trigger_token(), None).await;
         let Answer::NotSent { reason, message } = answer else { panic!("{sentence}: {answer:?}") };
         assert_eq!(reason, Reason::Unreachable, "{sentence}: {message}");
         assert!(message.contains("Nothing was sent") && message.contains(words), "{sentence}: {message}");
@@ -349,12 +349,13 @@ async fn plain_http_and_unusable_tokens_never_leave() {
     let server = Server::start(vec![say("201 Created", "", CREATED)]).await;
     let order = order(&http(&server));
     let strict = client_with(Options::default());
-    let (answer, _) = strict.fire_with_access(&order, &access_token()).await;
+    let (answer, _) = strict.fire_with_access(&order, &access_token(), None).await;
     assert!(matches!(answer, Answer::NotSent { reason: Reason::PlainHttpRefused, .. }), "{answer:?}");
     let broken = SecretString::from(format!("{ACCESS_TOKEN}\n"));
-    for (answer, _) in
-        [client().fire_with_access(&order, &broken).await, client().fire_with_trigger(&order, &broken).await]
-    {
+    for (answer, _) in [
+        client().fire_with_access(&order, &broken, None).await,
+        client().fire_with_trigger(&order, &broken, None).await,
+    ] {
         assert!(matches!(answer, Answer::NotSent { reason: Reason::SecretUnusable, .. }), "{answer:?}");
     }
     assert_eq!(server.seen(), Vec::<String>::new());
@@ -366,7 +367,7 @@ async fn a_redirect_is_not_followed() {
     for status in ["301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
         let location = format!("Location: http://{}/api/v4/user\r\n", thief.addr);
         let server = Server::start(vec![say(status, &location, "")]).await;
-        let (answer, _) = client().fire_with_access(&order(&http(&server)), &access_token()).await;
+        let (answer, _) = client().fire_with_access(&order(&http(&server)), &access_token(), None).await;
         let Answer::Unknown { message } = answer else { panic!("{answer:?}") };
         assert!(message.contains("redirect"), "{message}");
         let error = client().user(&endpoint(&http(&server)), &access_token()).await.unwrap_err();
@@ -383,17 +384,17 @@ async fn a_429_holds_the_next_request_back() {
         Server::start(vec![say("429 Too Many Requests", "Retry-After: 17\r\n", "Retry later")]).await;
     let (client, order) = (client(), order(&http(&server)));
     let before = pipekick::clock::now();
-    let (answer, meta) = client.fire_with_trigger(&order, &trigger_token()).await;
+    let (answer, meta) = client.fire_with_trigger(&order, &trigger_token(), None).await;
     let Answer::Throttled { reason, until, .. } = answer else { panic!("{answer:?}") };
     assert_eq!((reason, meta.retry_after), (Reason::RateLimited, Some(Duration::from_secs(17))));
     assert!((15..=19).contains(&until.duration_since(before).as_secs()));
     let address = Account::address(&order.endpoint.url);
-    assert!(client.wait(&address, Class::Firing).is_some());
-    let (again, _) = client.fire_with_trigger(&order, &trigger_token()).await;
+    assert!(client.permit(&address, Class::Firing).is_err());
+    let (again, _) = client.fire_with_trigger(&order, &trigger_token(), None).await;
     assert!(matches!(again, Answer::Throttled { .. }), "{again:?}");
     assert_eq!(server.seen().len(), 1, "the second was held back");
     let access = Account::access(&order.endpoint.url, client.fingerprint(&access_token()));
-    assert_eq!(client.wait(&access, Class::Firing), None, "the token has its own account");
+    assert!(client.permit(&access, Class::Firing).is_ok(), "the token has its own account");
 }
 
 #[tokio::test]
@@ -407,7 +408,7 @@ async fn following_leaves_what_is_left_to_firing() {
         matches!(held.kind, ReadKind::Throttled { wait } if (50..=61).contains(&wait.as_secs())),
         "{held:?}"
     );
-    let (answer, _) = client.fire_with_access(&order, &access_token()).await;
+    let (answer, _) = client.fire_with_access(&order, &access_token(), None).await;
     assert!(matches!(answer, Answer::Accepted(_)), "{answer:?}");
 }
 
@@ -667,18 +668,18 @@ async fn a_token_shows_up_in_no_answer_no_debug_output_and_no_log_line() {
         let (client, order) = (client(), order(&http(&server)));
         shown +=
             &format!("{client:?} {order:?} {:?} {:?}", trigger_token(), client.fingerprint(&access_token()));
-        shown += &format!("{:?}", client.fire_with_trigger(&order, &trigger_token()).await);
-        shown += &format!("{:?}", client.fire_with_access(&order, &access_token()).await);
+        shown += &format!("{:?}", client.fire_with_trigger(&order, &trigger_token(), None).await);
+        shown += &format!("{:?}", client.fire_with_access(&order, &access_token(), None).await);
         shown += &format!("{:?}", client.pipeline(&order.endpoint, 7, &access_token()).await);
         shown += &format!("{:?}", client.pipeline_variables(&order.endpoint, 7, &access_token()).await);
     }
     for base in [format!("http://{}", closed_port().await), format!("https://{}", closed_port().await)] {
-        shown += &format!("{:?}", client().fire_with_trigger(&order(&base), &trigger_token()).await);
-        shown += &format!("{:?}", client().fire_with_access(&order(&base), &access_token()).await);
+        shown += &format!("{:?}", client().fire_with_trigger(&order(&base), &trigger_token(), None).await);
+        shown += &format!("{:?}", client().fire_with_access(&order(&base), &access_token(), None).await);
     }
     let server = Server::start(vec![say("400 Bad Request", "", &echo)]).await;
     let order = order(&http(&server));
-    let (echoed, _) = client().fire_with_access(&order, &access_token()).await;
+    let (echoed, _) = client().fire_with_access(&order, &access_token(), None).await;
     assert!(
         matches!(&echoed, Answer::Refused { message, .. } if message.contains("[secret]") && !message.contains(ACCESS_TOKEN))
     );

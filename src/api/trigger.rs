@@ -180,7 +180,7 @@ pub struct PipelineTriggerSpec {
     )]
     pub name: Option<String>,
 
-    /// How many earlier runs stay in status.history. Unset: 5.
+    /// How many earlier runs stay in status.history, 0 to 20. Unset: 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 20))]
     pub history_limit: Option<u8>,
@@ -226,8 +226,9 @@ pub struct RetrySpec {
     validation = Rule::new("has(self.triggerTokenRef) || has(self.accessTokenRef)").message("name a Secret: triggerTokenRef (fires), accessTokenRef (follows, and fires where no trigger token is named), or both"),
 )]
 pub struct GitLabSpec {
-    /// Base URL of the GitLab instance, such as https://gitlab.example.com. Unset: the operator's
-    /// --gitlab-url. A change fires.
+    /// Base URL of the GitLab instance, such as https://gitlab.example.com or https://example.com/gitlab: https (http only
+    /// where the operator allows it), without credentials, query and /api/v4. Unset: the operator's --gitlab-url. A
+    /// change fires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 255))]
     #[x_kube(

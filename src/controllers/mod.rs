@@ -1,5 +1,6 @@
 //! One folder a kind, in each the same verbs in the same order: observe → decide → apply → report.
 
 mod gate;
+mod ration;
 pub mod schedule;
 pub mod trigger;

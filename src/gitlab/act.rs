@@ -9,7 +9,7 @@ use super::explain::Call;
 use super::http::{Reply, Request, Token, Want};
 use super::read::{ReadError, accept, path, value};
 use super::wire::PipelineWire;
-use super::{Account, Class, Client, Endpoint};
+use super::{Account, Class, Client, Endpoint, Leave};
 
 /// A request that changes something.
 pub(super) struct Deed {
@@ -98,7 +98,7 @@ impl Client {
             hide: Vec::new(),
             want: Want::JSON,
         };
-        let result = self.call(call, &who, class, request).await;
+        let result = self.call(call, Leave::Ask(&who, class), request).await;
         accept(call, url, &project.to_string(), result)
     }
 }

@@ -6,9 +6,14 @@
 //! in a 429.
 //!
 //! ```text
-//! unknown ── rate told ──► window: counts down ── its end ──► unknown
-//!    └────── 429, 503 with Retry-After ──► closed until ── passed ──┘
+//! unknown ── rate told ──► window: counts down ── its end, something left ──► unknown
+//!    │                                  └──────── its end, used up ──► trying
+//!    └────── 429, 503 with Retry-After ──► closed until ── passed ────► trying
+//! trying: one request, then two, four, … ── rate told ──► window
+//!    │ └── 429 ──► closed                     └── a minute without either ──► unknown
 //! ```
+//!
+//! *Trying* is for the moment at which everybody who waited would go at once, though nobody knows how much there is.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -23,6 +28,8 @@ use super::ResponseMeta;
 pub(super) const UNNAMED_WAIT: Duration = Duration::from_secs(60);
 /// Following leaves one part in so many of a window to firing.
 const RESERVE: u64 = 5;
+/// How soon to ask again while others try how much there is; their answers come sooner, as a rule.
+const TRYING_WAIT: Duration = Duration::from_secs(1);
 /// `RateLimit-Reset` and `Date` are cut to seconds, so one window is told with ends that differ by this much.
 const SAME_WINDOW: Duration = Duration::from_secs(3);
 
@@ -79,16 +86,49 @@ struct Window {
     ends: Instant,
 }
 
+/// What there was is used up or was refused, and nobody knows yet what there is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Trying {
+    /// When it began; names it.
+    began: Instant,
+    /// Requests at the same time, at most: one more with every answer that is not a refusal.
+    allowed: u64,
+    under_way: u64,
+}
+
+impl Trying {
+    fn from(began: Instant) -> Self {
+        Self { began, allowed: 1, under_way: 0 }
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
     window: Option<Window>,
     closed_until: Option<Instant>,
+    trying: Option<Trying>,
 }
 
 impl State {
     fn forget_the_past(&mut self, now: Instant) {
-        self.window = self.window.filter(|window| window.ends > now);
-        self.closed_until = self.closed_until.filter(|end| *end > now);
+        let over = self.window.filter(|window| window.ends <= now);
+        let used_up = over.filter(|window| window.remaining == 0).map(|window| window.ends);
+        let opened = self.closed_until.filter(|end| *end <= now);
+        if let Some(began) = used_up.max(opened) {
+            self.trying = Some(Trying::from(began));
+        }
+        if over.is_some() {
+            self.window = None;
+        }
+        if opened.is_some() {
+            self.closed_until = None;
+        }
+        self.trying = self.trying.filter(|trying| trying.began + UNNAMED_WAIT > now);
+    }
+
+    fn says_nothing(&self) -> bool {
+        let Self { window, closed_until, trying } = self;
+        window.is_none() && closed_until.is_none() && trying.is_none()
     }
 
     fn wait(&self, class: Class, now: Instant) -> Option<Duration> {
@@ -96,9 +136,18 @@ impl State {
             Class::Firing => window.remaining == 0,
             Class::Following => window.remaining <= window.reserve,
         });
-        let end = self.closed_until.max(used_up.map(|window| window.ends))?;
-        Some(end.saturating_duration_since(now)).filter(|wait| !wait.is_zero())
+        if let Some(end) = self.closed_until.max(used_up.map(|window| window.ends)) {
+            return Some(end.saturating_duration_since(now)).filter(|wait| !wait.is_zero());
+        }
+        self.trying.filter(|trying| trying.under_way >= trying.allowed).map(|_| TRYING_WAIT)
     }
+}
+
+/// From what a request was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Taken {
+    window_ends: Option<Instant>,
+    trying_began: Option<Instant>,
 }
 
 /// The accounts of one process.
@@ -108,27 +157,42 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Takes one request out of the window.
+    /// Takes one request.
     ///
     /// # Errors
     /// How long to wait before it may be sent.
-    pub fn permit(&mut self, who: &Account, class: Class, now: Instant) -> Result<(), Duration> {
-        if let Some(wait) = self.wait(who, class, now) {
+    pub(super) fn take(&mut self, who: &Account, class: Class, now: Instant) -> Result<Taken, Duration> {
+        let Some(state) = self.accounts.get_mut(who) else {
+            return Ok(Taken { window_ends: None, trying_began: None });
+        };
+        state.forget_the_past(now);
+        if let Some(wait) = state.wait(class, now) {
             return Err(wait);
         }
         // Counted at once and not when the answer comes, or a burst would pass as a whole.
-        if let Some(window) = self.accounts.get_mut(who).and_then(|state| state.window.as_mut()) {
+        let window_ends = state.window.as_mut().map(|window| {
             window.remaining = window.remaining.saturating_sub(1);
-        }
-        Ok(())
+            window.ends
+        });
+        let trying_began = state.trying.as_mut().map(|trying| {
+            trying.under_way = trying.under_way.saturating_add(1);
+            trying.began
+        });
+        Ok(Taken { window_ends, trying_began })
     }
 
-    /// How long a request would have to wait; `None` if it need not.
-    #[must_use]
-    pub fn wait(&self, who: &Account, class: Class, now: Instant) -> Option<Duration> {
-        let mut state = *self.accounts.get(who)?;
-        state.forget_the_past(now);
-        state.wait(class, now)
+    /// A request that was taken is over. One that was not `spent` was never sent.
+    pub(super) fn put_down(&mut self, who: &Account, taken: Taken, spent: bool) {
+        let Some(state) = self.accounts.get_mut(who) else { return };
+        let Taken { window_ends, trying_began } = taken;
+        if let Some(trying) = state.trying.as_mut().filter(|trying| Some(trying.began) == trying_began) {
+            trying.under_way = trying.under_way.saturating_sub(1);
+        }
+        if let Some(window) = state.window.as_mut().filter(|window| Some(window.ends) == window_ends)
+            && !spent
+        {
+            window.remaining = window.remaining.saturating_add(1);
+        }
     }
 
     /// Learns from an answer.
@@ -136,22 +200,29 @@ impl Budget {
         // What has passed says nothing any more; so tokens that are no longer used do not pile up.
         self.accounts.retain(|_, state| {
             state.forget_the_past(now);
-            state.window.is_some() || state.closed_until.is_some()
+            !state.says_nothing()
         });
-        let told = meta.rate.map(|rate| (rate.remaining, now + rate.resets_in));
+        let told =
+            meta.rate.map(|rate| (rate.remaining, now + rate.resets_in)).filter(|(_, ends)| *ends > now);
         let closed = match meta.status {
             Some(429) => Some(meta.asked_wait().unwrap_or(UNNAMED_WAIT)),
             Some(503) => meta.retry_after,
             _ => None,
         };
         if told.is_none() && closed.is_none() {
+            if let Some(trying) = self.accounts.get_mut(who).and_then(|state| state.trying.as_mut()) {
+                trying.allowed = trying.allowed.saturating_add(1);
+            }
             return;
         }
         let state = self.accounts.entry(who.clone()).or_default();
+        // Those that try beside this one may not be counted yet.
+        let beside = state.trying.take().map_or(0, |trying| trying.under_way.saturating_sub(1));
         if let Some(wait) = closed {
             state.closed_until = state.closed_until.max(Some(now + wait));
         }
         let Some((remaining, ends)) = told else { return };
+        let remaining = remaining.saturating_sub(beside);
         let fresh = Window { remaining, reserve: remaining.div_ceil(RESERVE), ends };
         state.window = Some(match state.window {
             // An answer that was overtaken by the next window's.
@@ -183,6 +254,13 @@ mod tests {
     fn status(status: u16, retry_after: Option<u64>) -> ResponseMeta {
         let retry_after = retry_after.map(Duration::from_secs);
         ResponseMeta { status: Some(status), retry_after, ..ResponseMeta::default() }
+    }
+
+    /// How long a request would have to wait; `None` if it need not.
+    fn wait(budget: &Budget, who: &Account, class: Class, now: Instant) -> Option<Duration> {
+        let mut state = *budget.accounts.get(who)?;
+        state.forget_the_past(now);
+        state.wait(class, now)
     }
 
     const fn secs(s: u64) -> Duration {
@@ -272,7 +350,7 @@ mod tests {
             for (at, meta) in &answers {
                 budget.observe(&who, meta, now + secs(*at));
             }
-            let wait = |class| budget.wait(&who, class, now + secs(asked));
+            let wait = |class| wait(&budget, &who, class, now + secs(asked));
             assert_eq!(wait(Class::Firing), firing.map(secs), "{sentence}: firing");
             assert_eq!(wait(Class::Following), following.map(secs), "{sentence}: following");
         }
@@ -283,14 +361,88 @@ mod tests {
         let (now, who) = (clock::instant(), account("https://gitlab.example.com"));
         let mut budget = Budget::default();
         budget.observe(&who, &rate(10, 60), now);
-        let mut permits = |class| (0..100).filter(|_| budget.permit(&who, class, now).is_ok()).count();
+        let mut permits = |class| (0..100).filter(|_| budget.take(&who, class, now).is_ok()).count();
         assert_eq!(permits(Class::Following), 8, "following leaves two");
         assert_eq!(permits(Class::Firing), 2, "firing takes what is left");
-        assert_eq!(budget.permit(&who, Class::Firing, now + secs(20)), Err(secs(40)));
+        assert_eq!(budget.take(&who, Class::Firing, now + secs(20)), Err(secs(40)));
         // An answer from before the burst does not give back what is under way.
         budget.observe(&who, &rate(9, 59), now + secs(1));
-        assert_eq!(budget.permit(&who, Class::Firing, now + secs(1)), Err(secs(59)));
-        assert_eq!(budget.permit(&who, Class::Firing, now + secs(60)), Ok(()));
+        assert_eq!(budget.take(&who, Class::Firing, now + secs(1)), Err(secs(59)));
+        assert!(budget.take(&who, Class::Firing, now + secs(60)).is_ok());
+    }
+
+    /// Takes as many as there are, and says how many, and how long the next one waits.
+    fn take_all(budget: &mut Budget, who: &Account, now: Instant) -> (Vec<Taken>, Duration) {
+        let mut taken = Vec::new();
+        loop {
+            match budget.take(who, Class::Firing, now) {
+                Ok(one) if taken.len() < 1000 => taken.push(one),
+                Ok(_) => return (taken, Duration::ZERO),
+                Err(wait) => return (taken, wait),
+            }
+        }
+    }
+
+    #[test]
+    fn after_a_window_that_was_used_up_one_tries_and_its_answer_tells_how_many_may_follow() {
+        let (start, who) = (clock::instant(), account("https://gitlab.example.com"));
+        for (sentence, before) in [("used up", rate(0, 60)), ("refused", status(429, Some(60)))] {
+            let mut budget = Budget::default();
+            budget.observe(&who, &before, start);
+            let now = start + secs(60);
+            let (first, wait) = take_all(&mut budget, &who, now);
+            assert_eq!((first.len(), wait), (1, TRYING_WAIT), "{sentence}");
+            budget.observe(&who, &rate(29, 60), now);
+            budget.put_down(&who, first[0], true);
+            let (others, wait) = take_all(&mut budget, &who, now);
+            assert_eq!((others.len(), wait), (29, secs(60)), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn where_no_answer_tells_a_rate_they_double_until_one_is_refused() {
+        let (start, who) = (clock::instant(), account("https://gitlab.example.com"));
+        let mut budget = Budget::default();
+        budget.observe(&who, &status(429, Some(60)), start);
+        let now = start + secs(60);
+        for expected in [1, 2, 4, 8] {
+            let (taken, wait) = take_all(&mut budget, &who, now);
+            assert_eq!((taken.len(), wait), (expected, TRYING_WAIT));
+            for one in taken {
+                budget.observe(&who, &status(201, None), now);
+                budget.put_down(&who, one, true);
+            }
+        }
+        budget.observe(&who, &status(429, Some(60)), now);
+        assert_eq!(take_all(&mut budget, &who, now).1, secs(60));
+        let (again, _) = take_all(&mut budget, &who, now + secs(60));
+        assert_eq!(again.len(), 1, "and from one again");
+        let (later, _) = take_all(&mut budget, &who, now + secs(121));
+        assert_eq!(later.len(), 1000, "a minute without a refusal: nothing is known any more");
+    }
+
+    #[test]
+    fn what_was_taken_and_not_sent_is_there_for_others() {
+        let (start, who) = (clock::instant(), account("https://gitlab.example.com"));
+        let mut budget = Budget::default();
+        budget.observe(&who, &rate(2, 60), start);
+        let (taken, _) = take_all(&mut budget, &who, start);
+        assert_eq!(taken.len(), 2);
+        budget.put_down(&who, taken[0], false);
+        budget.put_down(&who, taken[1], true);
+        assert_eq!(take_all(&mut budget, &who, start).0.len(), 1);
+
+        // One that tries and is never answered makes room, and tells nothing.
+        let now = start + secs(60);
+        for _ in 0..2 {
+            let (trying, _) = take_all(&mut budget, &who, now);
+            assert_eq!(trying.len(), 1);
+            budget.put_down(&who, trying[0], true);
+        }
+        // Of a window that has passed nothing comes back.
+        budget.observe(&who, &rate(5, 60), now);
+        budget.put_down(&who, taken[1], false);
+        assert_eq!(take_all(&mut budget, &who, now).0.len(), 5);
     }
 
     #[test]
@@ -308,11 +460,11 @@ mod tests {
         );
         let mut budget = Budget::default();
         budget.observe(&Account::access(&url, a), &status(429, Some(60)), now);
-        assert!(budget.wait(&Account::access(&url, a), Class::Firing, now).is_some());
+        assert!(wait(&budget, &Account::access(&url, a), Class::Firing, now).is_some());
         let others =
             [Account::access(&url, b), Account::address(&url), account("https://gitlab.example.com:8443")];
         for other in others {
-            assert_eq!(budget.wait(&other, Class::Firing, now), None, "{other:?}");
+            assert_eq!(wait(&budget, &other, Class::Firing, now), None, "{other:?}");
         }
     }
 

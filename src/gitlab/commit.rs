@@ -11,9 +11,9 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::explain::{About, Call, Meaning, explain, unsent};
-use super::fire::{json, later};
+use super::fire::json;
 use super::http::{Reply, Request, SendError, Token, Want};
-use super::{Account, Class, Client, Endpoint, NoAnswer};
+use super::{Account, Class, Client, Endpoint, Leave, NoAnswer};
 use crate::clock;
 
 /// Where a commit goes.
@@ -106,7 +106,7 @@ impl Client {
         let request = Request { method, url, trust, path, query, token, hide, want };
         let project = project.to_string();
         let about = About { call, project: &project, git_ref: place.branch().short() };
-        match self.call(call, &who, Class::Firing, request).await {
+        match self.call(call, Leave::Ask(&who, Class::Firing), request).await {
             Ok(reply) => classify(about, &reply),
             Err(no_answer) => unanswered(no_answer, url.authority()),
         }
@@ -117,7 +117,7 @@ fn unanswered(no_answer: NoAnswer, host: &str) -> CommitAnswer {
     match no_answer {
         NoAnswer::HeldBack(wait) => CommitAnswer::Throttled {
             message: format!("the rate limit of {host} is used up. Nothing was sent"),
-            until: later(clock::now(), wait),
+            until: clock::after(wait),
         },
         NoAnswer::Failed(error) => match unsent(Call::Commit, host, error) {
             SendError::NotSent { reason: _, message } => CommitAnswer::NotSent { message },
@@ -143,7 +143,7 @@ fn classify(about: About<'_>, reply: &Reply) -> CommitAnswer {
         Meaning::Refused { reason: _, message } => CommitAnswer::Refused { message },
         Meaning::Overtaken { message } => CommitAnswer::Conflict { message },
         Meaning::Throttled { reason: _, message, wait } => {
-            CommitAnswer::Throttled { message, until: later(clock::now(), wait) }
+            CommitAnswer::Throttled { message, until: clock::after(wait) }
         }
         Meaning::FailedAtBirth { message } | Meaning::Unclear { message } => {
             CommitAnswer::Unknown { message }

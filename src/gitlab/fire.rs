@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::explain::{About, Call, Meaning, explain, unsent};
 use super::http::{Reply, Request, SendError, Token, Want};
 use super::wire::{KeyValue, Mark, PipelineBody, PipelineWire, TriggerBody};
-use super::{Account, Class, Client, Endpoint, NoAnswer, ResponseMeta};
+use super::{Account, Class, Client, Endpoint, Leave, NoAnswer, Permit, ResponseMeta};
 use crate::clock;
 
 /// Everything of a run that travels to GitLab, except the credential.
@@ -71,8 +71,14 @@ impl fmt::Debug for FireOrder {
 }
 
 impl Client {
-    /// `POST /projects/:id/trigger/pipeline`. The fire id travels beside GitLab's own keys.
-    pub async fn fire_with_trigger(&self, order: &FireOrder, token: &SecretString) -> (Answer, ResponseMeta) {
+    /// `POST /projects/:id/trigger/pipeline`. The fire id travels beside GitLab's own keys. Without a `permit` it asks
+    /// for one.
+    pub async fn fire_with_trigger(
+        &self,
+        order: &FireOrder,
+        token: &SecretString,
+        permit: Option<Permit>,
+    ) -> (Answer, ResponseMeta) {
         let body = TriggerBody {
             token: token.expose_secret(),
             git_ref: order.git_ref.as_str(),
@@ -88,12 +94,18 @@ impl Client {
         let token = Token::Body(token, json(&body));
         // GitLab counts trigger calls as anonymous traffic of our address.
         let who = Account::address(&order.endpoint.url);
-        self.fire(Call::FireTrigger, order, "trigger/pipeline", &who, token).await
+        let leave = permit.map_or(Leave::Ask(&who, Class::Firing), Leave::Held);
+        self.fire(Call::FireTrigger, order, "trigger/pipeline", leave, token).await
     }
 
     /// `POST /projects/:id/pipeline`. The fire id travels as a variable if there are any variables; else the
-    /// pipeline carries no mark, for a project may refuse every variable.
-    pub async fn fire_with_access(&self, order: &FireOrder, token: &SecretString) -> (Answer, ResponseMeta) {
+    /// pipeline carries no mark, for a project may refuse every variable. Without a `permit` it asks for one.
+    pub async fn fire_with_access(
+        &self,
+        order: &FireOrder,
+        token: &SecretString,
+        permit: Option<Permit>,
+    ) -> (Answer, ResponseMeta) {
         let own = order.variables.iter().map(|v| KeyValue {
             key: v.name.as_str(),
             value: v.value.expose_secret(),
@@ -108,7 +120,8 @@ impl Client {
         };
         let who = Account::access(&order.endpoint.url, self.fingerprint(token));
         let token = Token::Header(token, Some(json(&body)));
-        self.fire(Call::FireAccess, order, "pipeline", &who, token).await
+        let leave = permit.map_or(Leave::Ask(&who, Class::Firing), Leave::Held);
+        self.fire(Call::FireAccess, order, "pipeline", leave, token).await
     }
 
     async fn fire(
@@ -116,7 +129,7 @@ impl Client {
         call: Call,
         order: &FireOrder,
         path: &str,
-        who: &Account,
+        leave: Leave<'_>,
         token: Token<'_>,
     ) -> (Answer, ResponseMeta) {
         let Endpoint { url, project, trust } = &order.endpoint;
@@ -132,7 +145,7 @@ impl Client {
             hide,
             want: Want::JSON,
         };
-        match self.call(call, who, Class::Firing, request).await {
+        match self.call(call, leave, request).await {
             Ok(reply) => {
                 let project = project.to_string();
                 let about = About { call, project: &project, git_ref: order.git_ref.as_str() };

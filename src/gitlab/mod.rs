@@ -39,7 +39,8 @@ use pipekick_core::domain::{GitLabUrl, ProjectRef};
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-pub use budget::{Account, Budget, Class, Fingerprint};
+pub use budget::{Account, Class, Fingerprint};
+use budget::{Budget, Taken};
 pub use commit::{Author, Place};
 pub use explain::troubleshooting;
 pub use fire::{FireOrder, SentVariable};
@@ -87,7 +88,7 @@ pub type Hook = Arc<dyn Fn(&'static str, Outcome, Duration) + Send + Sync>;
 /// The one client of the process.
 pub struct Client {
     http: Http,
-    budget: Mutex<Budget>,
+    budget: Arc<Mutex<Budget>>,
     versions: versions::Versions,
     fingerprints: budget::Fingerprints,
     /// Each host's clock, as its last answer told it, and when that came.
@@ -103,6 +104,35 @@ enum NoAnswer {
     Failed(SendError),
 }
 
+/// Leave to send one request, taken before anything is written for it. What was not sent is there for others again
+/// when this is dropped.
+pub struct Permit {
+    who: Account,
+    taken: Taken,
+    spent: bool,
+    budget: Arc<Mutex<Budget>>,
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").field("who", &self.who).field("spent", &self.spent).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        lock(&self.budget).put_down(&self.who, self.taken, self.spent);
+    }
+}
+
+/// How a request comes by its leave.
+enum Leave<'a> {
+    /// It asks when it is sent.
+    Ask(&'a Account, Class),
+    /// It was asked for before.
+    Held(Permit),
+}
+
 impl Client {
     /// Sets up TLS and the connection pool; `HTTPS_PROXY` and `NO_PROXY` are honoured.
     ///
@@ -111,7 +141,7 @@ impl Client {
     pub fn new(options: Options) -> Result<Self, BuildError> {
         Ok(Self {
             http: Http::new(options)?,
-            budget: Mutex::default(),
+            budget: Arc::default(),
             versions: versions::Versions::default(),
             fingerprints: budget::Fingerprints::default(),
             clocks: Mutex::default(),
@@ -131,10 +161,13 @@ impl Client {
         self.fingerprints.of(token)
     }
 
-    /// How long a request on this account would be held back; `None` if it would not be.
-    #[must_use]
-    pub fn wait(&self, who: &Account, class: Class) -> Option<Duration> {
-        self.budget().wait(who, class, clock::instant())
+    /// Leave for one request on this account.
+    ///
+    /// # Errors
+    /// How long to wait before asking again.
+    pub fn permit(&self, who: &Account, class: Class) -> Result<Permit, Duration> {
+        let taken = self.budget().take(who, class, clock::instant())?;
+        Ok(Permit { who: who.clone(), taken, spent: false, budget: Arc::clone(&self.budget) })
     }
 
     /// The host's clock as it stands now: what its last answer told, and the time since by our monotonic clock. It is
@@ -163,30 +196,32 @@ impl Client {
         let who = Account::access(url, self.fingerprint(token));
         let token = Token::Header(token, None);
         let request = Request { method: Method::GET, url, trust, path, query, token, hide: Vec::new(), want };
-        self.call(call, &who, Class::Following, request).await
+        self.call(call, Leave::Ask(&who, Class::Following), request).await
     }
 
     /// Takes a permit, sends, and learns from the answer.
-    async fn call(
-        &self,
-        call: Call,
-        who: &Account,
-        class: Class,
-        request: Request<'_>,
-    ) -> Result<Reply, NoAnswer> {
+    async fn call(&self, call: Call, leave: Leave<'_>, request: Request<'_>) -> Result<Reply, NoAnswer> {
         let (route, method, began) = (call.route(), request.method.clone(), clock::instant());
         let url = request.url.clone();
-        let permit = self.budget().permit(who, class, began);
-        let result = match permit {
-            Err(wait) => Err(NoAnswer::HeldBack(wait)),
-            Ok(()) => self.http.send(request).await.map_err(NoAnswer::Failed),
+        let mut permit = match leave {
+            Leave::Ask(who, class) => self.permit(who, class),
+            Leave::Held(permit) => Ok(permit),
+        };
+        let result = match &mut permit {
+            Err(wait) => Err(NoAnswer::HeldBack(*wait)),
+            Ok(permit) => {
+                permit.spent = true;
+                self.http.send(request).await.map_err(NoAnswer::Failed)
+            }
         };
         let now = clock::instant();
         let took = now.saturating_duration_since(began);
         let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let outcome = match &result {
             Ok(reply) => {
-                self.budget().observe(who, &reply.meta, now);
+                if let Ok(permit) = &permit {
+                    self.budget().observe(&permit.who, &reply.meta, now);
+                }
                 if let Some(date) = reply.meta.date {
                     self.clocks().insert(url, (date, now));
                 }
@@ -213,9 +248,13 @@ impl Client {
     }
 
     fn budget(&self) -> std::sync::MutexGuard<'_, Budget> {
-        // Each change of a budget is whole before anything can panic.
-        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.budget)
     }
+}
+
+fn lock(budget: &Mutex<Budget>) -> std::sync::MutexGuard<'_, Budget> {
+    // Each change of a budget is whole before anything can panic.
+    budget.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Client {

@@ -259,7 +259,7 @@ async fn an_artifact_is_read_from_gitlab_and_from_its_storage_without_the_token(
     let (client, at, token) = (client(), super::endpoint(sim.url()), SecretString::from(Seed::ACCESS_TOKEN));
     let mut fire = super::order(sim.url());
     fire.variables.clear();
-    let (answer, _) = client.fire_with_access(&fire, &token).await;
+    let (answer, _) = client.fire_with_access(&fire, &token, None).await;
     let pipekick_core::domain::Answer::Accepted(pipeline) = answer else { panic!("{answer:?}") };
     sim.advance(SignedDuration::from_secs(5));
     let job = async |name: &str| client.job_named(&at, pipeline.id, name, &token).await.unwrap();

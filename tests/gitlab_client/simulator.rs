@@ -39,7 +39,7 @@ impl Shop {
     async fn fire(&self) -> u64 {
         let mut order = super::order(self.sim.url());
         order.variables.clear();
-        let (answer, _) = self.client.fire_with_access(&order, &self.token).await;
+        let (answer, _) = self.client.fire_with_access(&order, &self.token, None).await;
         let Answer::Accepted(pipeline) = answer else { panic!("{answer:?}") };
         pipeline.id
     }

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Namespace, Secret as StoredSecret};
 use kube::Api;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use pipekick_sandbox::gitlab::Seed;
+use pipekick_sandbox::gitlab::{Ledger, Limits, Seed, Throttle};
 use serde_json::{Value, json};
 
 use crate::harness::gitlab::{playing, quick};
@@ -65,23 +65,46 @@ fn two_operators_at_the_same_objects_fire_one_pipeline_each() {
     });
 }
 
+/// Namespace `quiet`, with a Secret of its own.
+async fn quiet_namespace(story: &Story) -> Api<DynamicObject> {
+    let params = PatchParams::apply("gitops");
+    let namespaces: Api<Namespace> = Api::all(story.client.clone());
+    let manifest = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "quiet"}});
+    namespaces.patch("quiet", &params, &Patch::Apply(manifest)).await.unwrap();
+    let secrets: Api<StoredSecret> = Api::namespaced(story.client.clone(), "quiet");
+    let secret = Secret::new("gitlab").key("trigger-token", Seed::TRIGGER_TOKEN);
+    secrets.patch("gitlab", &params, &Patch::Apply(secret.manifest())).await.unwrap();
+    let kind = GroupVersionKind::gvk("pipekick.dev", "v1alpha1", "PipelineTrigger");
+    let kind = ApiResource::from_gvk_with_plural(&kind, "pipelinetriggers");
+    Api::namespaced_with(story.client.clone(), "quiet", &kind)
+}
+
+fn fires(name: &str) -> Trigger {
+    Trigger::new(name).without("spec.gitlab.accessTokenRef")
+}
+
+async fn crowd(story: &Story, many: usize) {
+    let crowd = (0..many).map(|number| async move { story.apply(&fires(&format!("t{number}"))).await });
+    assert_eq!(futures::stream::iter(crowd).buffer_unordered(20).count().await, many);
+}
+
+/// The place of `quiet/alone` among all calls to the trigger endpoint. It has one pipeline.
+fn place_of_alone(ledger: &Ledger) -> usize {
+    let is_alone = |object: &Value| object == "quiet/alone";
+    let mut of_it = ledger.pipelines.iter().filter(|p| is_alone(&p.params["pipekick"]["object"]));
+    let (pipeline, second) = (of_it.next().map(|pipeline| pipeline.id), of_it.next());
+    assert!(pipeline.is_some() && second.is_none());
+    ledger.calls_to("trigger").iter().position(|call| call.pipeline == pipeline).unwrap()
+}
+
 /// First come, first served would put more than two hundred of the crowd before it.
 #[test]
 fn one_alone_in_its_namespace_does_not_wait_for_the_crowd_in_another() {
     const CROWD: usize = 300;
     const AT_ONCE: usize = 8;
-    let fires = |name: &str| Trigger::new(name).without("spec.gitlab.accessTokenRef");
     story_of_all_namespaces(playing(quick()), async |story| {
-        let params = PatchParams::apply("gitops");
-        let namespaces: Api<Namespace> = Api::all(story.client.clone());
-        let manifest = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "quiet"}});
-        namespaces.patch("quiet", &params, &Patch::Apply(manifest)).await.unwrap();
-        let secrets: Api<StoredSecret> = Api::namespaced(story.client.clone(), "quiet");
-        let secret = Secret::new("gitlab").key("trigger-token", Seed::TRIGGER_TOKEN);
-        secrets.patch("gitlab", &params, &Patch::Apply(secret.manifest())).await.unwrap();
-
-        let crowd = (0..CROWD).map(|number| async move { story.apply(&fires(&format!("t{number}"))).await });
-        assert_eq!(futures::stream::iter(crowd).buffer_unordered(20).count().await, CROWD);
+        let quiet = quiet_namespace(story).await;
+        crowd(story, CROWD).await;
         // Twenty a second.
         story.gitlab.latency("trigger", SignedDuration::from_millis(400)).unwrap();
         story.operator(&["--concurrency", &AT_ONCE.to_string()]);
@@ -89,21 +112,58 @@ fn one_alone_in_its_namespace_does_not_wait_for_the_crowd_in_another() {
 
         let before = story.ledger().calls_to("trigger").len();
         assert!(before < CROWD / 3, "{before} of the crowd had been sent");
-        let kind = GroupVersionKind::gvk("pipekick.dev", "v1alpha1", "PipelineTrigger");
-        let kind = ApiResource::from_gvk_with_plural(&kind, "pipelinetriggers");
-        let quiet: Api<DynamicObject> = Api::namespaced_with(story.client.clone(), "quiet", &kind);
+        let params = PatchParams::apply("gitops");
         quiet.patch("alone", &params, &Patch::Apply(&fires("alone").0)).await.unwrap();
 
         let fired = |seen: &Seen| seen.phase() == "Fired";
         assert_eq!(story.until_all(WITHIN, "be Fired", fired).await.len(), CROWD);
-        let ledger = story.ledger();
-        let is_alone = |object: &Value| object == "quiet/alone";
-        let mut of_it = ledger.pipelines.iter().filter(|p| is_alone(&p.params["pipekick"]["object"]));
-        let (pipeline, second) = (of_it.next().map(|pipeline| pipeline.id), of_it.next());
-        assert!(pipeline.is_some() && second.is_none());
-        let place = ledger.calls_to("trigger").iter().position(|call| call.pipeline == pipeline).unwrap();
+        let place = place_of_alone(&story.ledger());
         // Those on their way, a turn of the crowd's, and what was sent while the API server took the object in.
         let ahead = place - before;
         assert!(ahead <= 4 * AT_ONCE, "{ahead} were sent before it, {before} before it was there");
+    });
+}
+
+/// A limit that all share is shared: the crowd does not eat every window, and hardly anybody is refused by GitLab.
+#[test]
+fn one_alone_in_its_namespace_gets_its_turn_at_a_rate_limit_that_a_crowd_has_used_up() {
+    const CROWD: usize = 120;
+    const A_WINDOW: usize = 20;
+    const PERIOD: i64 = 4;
+    let mut seed = playing(quick());
+    let throttle = Throttle { requests: A_WINDOW as u64, period: SignedDuration::from_secs(PERIOD) };
+    seed.limits = Some(Limits { unauthenticated: Some(throttle), ..Limits::default() });
+    story_of_all_namespaces(seed, async |story| {
+        let quiet = quiet_namespace(story).await;
+        crowd(story, CROWD).await;
+        story.operator(&[]);
+        let used_up = |ledger: &Ledger| ledger.calls_to("trigger").len() >= A_WINDOW;
+        story.until_ledger("show a window used up", used_up).await;
+        let waits =
+            |seen: &Seen| seen.text("status.message").contains("GitLab's rate limit is used up until 20");
+        story.until("t0", "wait or be fired", |seen| waits(seen) || seen.phase() == "Fired").await;
+        let before = story.ledger().calls_to("trigger").len();
+        let params = PatchParams::apply("gitops");
+        quiet.patch("alone", &params, &Patch::Apply(&fires("alone").0)).await.unwrap();
+
+        let fired = |seen: &Seen| seen.phase() == "Fired";
+        let all = story.until_all(WITHIN, "be Fired", fired).await;
+        assert_eq!(all.len(), CROWD);
+        let ledger = story.ledger();
+        let ahead = place_of_alone(&ledger) - before;
+        assert!(ahead <= 2 * A_WINDOW, "{ahead} were sent before it");
+        // Nobody knew of the limit in the first window; from then on one tries, and its answer tells how many follow.
+        let mut refused: BTreeMap<i64, usize> = BTreeMap::new();
+        for call in ledger.calls_to("trigger").iter().filter(|call| call.status == Some(429)) {
+            *refused.entry(call.at.as_second() / PERIOD).or_default() += 1;
+        }
+        let later: Vec<usize> = refused.into_values().skip(1).collect();
+        assert!(later.iter().all(|refused| *refused <= 2), "refused in each later window: {later:?}");
+        // Who is held back writes that it waits, and counts no attempt.
+        let alone =
+            quiet.get("alone").await.unwrap().data["status"]["run"]["attempt"]["count"].as_i64().unwrap();
+        let crowd: i64 = all.iter().map(|seen| seen.number("status.run.attempt.count")).sum();
+        let calls = ledger.calls_to("trigger").len();
+        assert_eq!(usize::try_from(crowd + alone).unwrap(), calls, "each attempt was a call");
     });
 }

@@ -53,6 +53,9 @@ use crate::domain::{Access, Cause, Digest, Phase, Reason, Run, Trigger, TriggerS
 
 /// An intent older than this is not sent any more: the process may have slept since its write won.
 pub const INTENT_MAX_AGE: Duration = Duration::from_secs(10);
+/// Whoever waits for GitLab's rate limit is called in its turn; should nobody call, it looks so long after the limit is
+/// renewed.
+const TURN_AT_LATEST: Duration = Duration::from_secs(120);
 /// A refused run is tried again this often: a Secret or a project may have been mended meanwhile.
 pub const REJECTED_RETRY: Duration = Duration::from_secs(600);
 /// Clocks of operators and of GitLab differ by less than this: an assumption, told in the documentation.
@@ -189,7 +192,7 @@ impl<'a> Draft<'a> {
 
     fn wait_for_budget(&mut self, until: Timestamp) {
         let message = format!(
-            "GitLab's rate limit is used up; goes on at {}",
+            "GitLab's rate limit is used up until {}; those who wait then take turns",
             Timestamp::from_second(until.as_second().saturating_add(1)).unwrap_or(until)
         );
         if self.status.active_run().is_some() {
@@ -197,7 +200,7 @@ impl<'a> Draft<'a> {
         } else {
             self.standing = Some(Standing { phase: Phase::Pending, reason: Reason::RateLimited, message });
         }
-        self.wake_at(until);
+        self.wake_at(later(until, TURN_AT_LATEST));
     }
 
     /// What the run says of itself from now on.

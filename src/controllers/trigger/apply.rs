@@ -18,7 +18,7 @@ use crate::clock::{self, Moment};
 use crate::cluster::events::Subject;
 use crate::cluster::secrets::Unavailable;
 use crate::cluster::status::{self, Guard, WriteError};
-use crate::gitlab;
+use crate::gitlab::{self, Permit};
 use crate::runtime::{Outcome, Rank, Sighted};
 
 /// After a write that was not confirmed, the object is looked at again this soon.
@@ -148,7 +148,7 @@ impl TriggerController {
                 Next::Decide
             }
             Effect::Fire(order) => match plan.status.take() {
-                Some(status) => Box::pin(self.fire(key, turn, &status, *order, plan.events)).await,
+                Some(status) => Box::pin(self.fire_in_turn(key, turn, &status, *order, plan.events)).await,
                 // An order without an intent would be a POST that nobody could find again.
                 None => Next::End(Outcome::done()),
             },
@@ -245,6 +245,30 @@ impl TriggerController {
         }
     }
 
+    /// Fires if there is leave for it; else nothing is written but that it waits.
+    async fn fire_in_turn(
+        &self,
+        key: &ObjectKey,
+        turn: &mut Turn,
+        intent: &TriggerStatus,
+        order: FireOrder,
+        events: Vec<Note>,
+    ) -> Next {
+        let Some(account) = self.account(key, &order.spec) else {
+            return self.fire(key, turn, intent, order, events, None).await;
+        };
+        let permit = match self.ration.enter(&account, key) {
+            Ok(permit) => permit,
+            Err(wait) => {
+                turn.held_back = Some(clock::after(wait));
+                return Next::Decide;
+            }
+        };
+        let next = self.fire(key, turn, intent, order, events, Some(permit)).await;
+        self.ration.go_on(&account);
+        next
+    }
+
     async fn fire(
         &self,
         key: &ObjectKey,
@@ -252,6 +276,7 @@ impl TriggerController {
         intent: &TriggerStatus,
         order: FireOrder,
         events: Vec<Note>,
+        permit: Option<Permit>,
     ) -> Next {
         let began = Moment::now();
         let namespace = key.namespace.clone();
@@ -282,14 +307,21 @@ impl TriggerController {
                 reason: Reason::Waiting,
                 message: "the process slept after it had recorded the intent, so nothing was sent".into(),
             },
-            Ok(freight) => self.post(key, turn, &order, freight).await,
+            Ok(freight) => self.post(key, turn, &order, freight, permit).await,
         };
         self.memories.answered(key, order.key, answer);
         self.tell(key, turn, events);
         Next::Decide
     }
 
-    async fn post(&self, key: &ObjectKey, turn: &Turn, order: &FireOrder, freight: Freight) -> Answer {
+    async fn post(
+        &self,
+        key: &ObjectKey,
+        turn: &Turn,
+        order: &FireOrder,
+        freight: Freight,
+        permit: Option<Permit>,
+    ) -> Answer {
         let fire_id = order.key.fire_id.clone();
         let Freight { endpoint, token, variables } = freight;
         let request = gitlab::FireOrder {
@@ -306,9 +338,9 @@ impl TriggerController {
             self.metrics.cause_to_post(clock::instant().saturating_duration_since(turn.seen_at));
         }
         let (answer, _) = if order.spec.trigger_token.is_some() {
-            self.gitlab.fire_with_trigger(&request, &token).await
+            self.gitlab.fire_with_trigger(&request, &token, permit).await
         } else {
-            self.gitlab.fire_with_access(&request, &token).await
+            self.gitlab.fire_with_access(&request, &token, permit).await
         };
         self.metrics.fired(&answer);
         match &answer {

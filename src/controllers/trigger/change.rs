@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use pipekick_core::decide::trigger::{LOOK_INTERVAL, LookAt, NameOrder};
 use pipekick_core::domain::run::Place;
 use pipekick_core::domain::{Access, Changed, Deletion, PipelineStatus, ProjectRef, Reason, Target};
@@ -114,8 +113,5 @@ fn changed(error: ReadError, again: Option<Duration>) -> Changed {
 }
 
 fn not_now(reason: Reason, message: String, wait: Duration) -> Changed {
-    let now = clock::now();
-    let until =
-        SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok()).unwrap_or(now);
-    Changed::NotNow { reason, message, until }
+    Changed::NotNow { reason, message, until: clock::after(wait) }
 }

@@ -43,9 +43,7 @@ impl Short {
     pub(super) fn into_credentials(self) -> Credentials {
         match self {
             Self::Missing(Unavailable { reason, message, look_again }) => {
-                let wait = jiff::SignedDuration::try_from(look_again).unwrap_or_default();
-                let now = clock::now();
-                Credentials::Missing { reason, message, look_again: now.checked_add(wait).unwrap_or(now) }
+                Credentials::Missing { reason, message, look_again: clock::after(look_again) }
             }
             Self::Refused { reason, message } => Credentials::Refused { reason, message },
         }

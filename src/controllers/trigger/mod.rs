@@ -35,6 +35,7 @@ use crate::cluster::secrets::Secrets;
 use crate::cluster::status::{self, Guard};
 use crate::config::Config;
 use crate::controllers::gate::Gate;
+use crate::controllers::ration::Ration;
 use crate::controllers::schedule::{self, Children, ScheduleRef};
 use crate::crash;
 use crate::gitlab;
@@ -64,6 +65,7 @@ pub struct TriggerController {
     metrics: Arc<Metrics>,
     looker: Looker,
     gate: Gate,
+    ration: Ration,
     children: Arc<Children>,
     /// The policy for what a schedule has just made: its first sight is fired.
     policy_of_newborn: Policy,
@@ -104,6 +106,8 @@ struct Turn {
     newborn: bool,
     credentials: Credentials,
     freight: Option<Freight>,
+    /// There is no leave for its POST until then.
+    held_back: Option<jiff::Timestamp>,
     /// What a look brought; decided on in this turn or not at all.
     lookup: Option<(AttemptKey, Lookup)>,
     look_began: Option<tokio::time::Instant>,
@@ -120,10 +124,14 @@ impl TriggerController {
         let Parts { cluster, gitlab, secrets, events, handle, config, follower, metrics, children } = parts;
         let memories = Memories::default();
         let looker = Looker::new(Arc::clone(&gitlab), Arc::clone(&secrets), config.gitlab_url.clone());
-        let poke = handle.clone();
-        let gate = Gate::new(move |key| {
-            poke.poke(key, Rank::Firing);
-        });
+        let poke = || {
+            let handle = handle.clone();
+            move |key: &ObjectKey| {
+                handle.poke(key, Rank::Firing);
+            }
+        };
+        let gate = Gate::new(poke());
+        let ration = Ration::new(Arc::clone(&gitlab), poke());
         let policy_of_newborn = Policy { first_sight: FirstSight::Fire, ..config.policy.clone() };
         Self {
             cluster,
@@ -137,6 +145,7 @@ impl TriggerController {
             metrics,
             looker,
             gate,
+            ration,
             children,
             policy_of_newborn,
         }
@@ -254,6 +263,7 @@ impl Worker for TriggerController {
             newborn,
             credentials: Credentials::Unread,
             freight: None,
+            held_back: None,
             lookup: None,
             look_began: None,
             look_date: None,
@@ -263,6 +273,7 @@ impl Worker for TriggerController {
         };
         let outcome = self.steps(key, &mut turn).await;
         self.gate.leave(key);
+        self.ration.leave(key);
         outcome
     }
 
@@ -270,6 +281,7 @@ impl Worker for TriggerController {
         // The decision is pure: it would panic again on the same facts, so those of the follower go.
         self.follower.drop_sighting(key);
         self.gate.leave(key);
+        self.ration.leave(key);
         tracing::error!(object = %key, detail = message, "work on an object panicked; the others go on");
         let Some(entry) = self.handle.entry(key) else { return };
         let Body::Whole(record) = entry.body else { return };
@@ -289,6 +301,7 @@ impl Worker for TriggerController {
     fn gone(&self, key: &ObjectKey, uid: &str) {
         self.children.gone(key, uid);
         self.gate.forget(key);
+        self.ration.forget(key);
         self.follower.follow(key, None);
         self.memories.forget(key);
         self.metrics.unknown_runs(self.memories.unknown(key, false));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use pipekick_core::decide::trigger::{Facts, Observed};
-use pipekick_core::domain::{GitLabUrl, ObjectKey, Phase, RetryState, Run, Trigger};
+use pipekick_core::domain::{GitLabUrl, ObjectKey, Phase, RetryState, Run, Spec, Trigger};
 use tokio::time::Instant;
 
 use super::memory::{Changes, Intent};
@@ -12,7 +12,7 @@ use super::{Object, TriggerController, Turn};
 use crate::api::trigger::{UnreadableStatus, to_domain};
 use crate::clock;
 use crate::controllers::schedule::{ScheduleRef, scheduled_time};
-use crate::gitlab::{Account, Class};
+use crate::gitlab::Account;
 
 /// What is kept of an object: parsed once, when it arrives.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl TriggerController {
             answers: self.memories.answers(key),
             intent_age: intent.map(|intent| self.memories.age_of(key, intent)),
             credentials: turn.credentials.clone(),
-            budget_until: self.budget_until(key, turn),
+            budget_until: turn.held_back,
             sighting: self.follower.sighting(key),
             lookup: turn.lookup.clone(),
             look_took: turn.look_began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began)),
@@ -98,18 +98,15 @@ impl TriggerController {
         }
     }
 
-    /// Until when the budget that the next POST would draw on is used up.
-    fn budget_until(&self, key: &ObjectKey, turn: &Turn) -> Option<jiff::Timestamp> {
-        let spec = turn.trigger.spec.as_ref().ok()?;
-        let account = match (&spec.trigger_token, &spec.access_token) {
-            (Some(_), _) => Account::address(&spec.url),
+    /// On whose account GitLab will count a POST of this spec. Unknown where the access token was never read.
+    pub(super) fn account(&self, key: &ObjectKey, spec: &Spec) -> Option<Account> {
+        match (&spec.trigger_token, &spec.access_token) {
+            (Some(_), _) => Some(Account::address(&spec.url)),
             (None, Some(access)) => {
                 let fingerprint = self.follower.fingerprint(&key.namespace, access)?;
-                Account::access(&spec.url, fingerprint)
+                Some(Account::access(&spec.url, fingerprint))
             }
-            (None, None) => return None,
-        };
-        let wait = self.gitlab.wait(&account, Class::Firing)?;
-        clock::now().checked_add(SignedDuration::try_from(wait).ok()?).ok()
+            (None, None) => None,
+        }
     }
 }

@@ -84,7 +84,8 @@ pub struct Facts {
     pub intent_age: Option<Duration>,
     /// The credentials for the next POST.
     pub credentials: Credentials,
-    /// The budget of the GitLab host is used up until then.
+    /// There is no leave for the next POST, for GitLab's rate limit is used up, until then. Whoever waits is called in its
+    /// turn.
     pub budget_until: Option<Timestamp>,
     /// What the follower saw last of the run's pipeline.
     pub sighting: Option<(Stretch, Sighting)>,

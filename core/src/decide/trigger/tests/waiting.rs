@@ -53,7 +53,7 @@ fn the_budget_is_waited_for_and_no_cause_is_lost() {
         let mut scene = Scene::new(FireOn::Apply);
         given(&mut scene);
         let plan = scene.budget(Some(40)).step();
-        assert_eq!((wakes_in(&scene, &plan), plan.effect), (Some(40), Effect::Nothing), "{sentence}");
+        assert_eq!((wakes_in(&scene, &plan), plan.effect), (Some(160), Effect::Nothing), "{sentence}");
         assert_eq!(scene.phase(), Phase::Pending, "{sentence}");
         let message = scene.trigger.status.message.clone().unwrap();
         assert!(message.contains("2027-01-15T08:00:41Z"), "{sentence} says until when: {message}");
