@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use jiff::SignedDuration;
 use pipekick_sandbox::gitlab::{Ci, Fault, FaultRule, InputSpec, JobPlay, Outcome, Play, Seed, Status};
+use pipekick_sandbox::tls::Authority;
 use serde_json::json;
 
 use super::CrashStory;
@@ -58,6 +59,9 @@ pub(super) const STORIES: &[CrashStory] = &[
     CrashStory { name: "kept-reply-lost", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(kept_reply_lost(s)) },
     CrashStory { name: "kept-then-deleted", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(kept_then_deleted(s)) },
     CrashStory { name: "value-comes-later", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(value_comes_later(s)) },
+    CrashStory { name: "bundle-comes-later", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(bundle_comes_later(s)) },
+    CrashStory { name: "file-variable", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(file_variable(s)) },
+    CrashStory { name: "run-again-by-a-person", seed: flaky, flags: &[], sight: Looks, tale: |s| Box::pin(run_again_by_a_person(s)) },
     CrashStory { name: "inputs-and-payload", seed: takes_inputs, flags: &[], sight: Looks, tale: |s| Box::pin(inputs_and_payload(s)) },
     CrashStory { name: "gitlab-too-old", seed: too_old, flags: &[], sight: Looks, tale: |s| Box::pin(inputs_by_access(s)) },
     CrashStory { name: "born-failed", seed: bad_ci, flags: &[], sight: Looks, tale: |s| Box::pin(born_failed(s)) },
@@ -178,6 +182,33 @@ async fn value_comes_later(story: &Story) {
     story.until("checkout", "miss a value", |seen| seen.reason() == "ValueMissing").await;
     story.config_map(&ConfigMap::new("notes").text("text", "later")).await;
     settled(story, "checkout").await;
+}
+
+async fn bundle_comes_later(story: &Story) {
+    let bundle = json!({"kind": "ConfigMap", "name": "corp-ca", "key": "ca.crt"});
+    story.apply(&checkout().with("spec.gitlab.caBundleRef", bundle)).await;
+    // After a crash it is Unknown, and the look waits for the bundle.
+    let misses = |seen: &Seen| seen.message().contains("ConfigMap corp-ca does not exist");
+    story.until("checkout", "miss its bundle", misses).await;
+    let pem = Authority::new().unwrap().pem();
+    story.config_map(&ConfigMap::new("corp-ca").text("ca.crt", &pem)).await;
+    settled(story, "checkout").await;
+}
+
+async fn file_variable(story: &Story) {
+    let license = json!({"name": "LICENSE", "type": "File", "value": "line one\nline two\n"});
+    let trigger = checkout().without("spec.gitlab.triggerTokenRef");
+    story.apply(&trigger.with("spec.variables", json!([license]))).await;
+    settled(story, "checkout").await;
+}
+
+/// The pipeline failed and is over; then somebody starts its failed job again in GitLab.
+async fn run_again_by_a_person(story: &Story) {
+    story.apply(&checkout()).await;
+    story.until_phase("checkout", "Failed").await;
+    let pipeline = story.ledger().pipelines[0].id;
+    assert!(story.gitlab.retry_pipeline(pipeline));
+    story.until_phase("checkout", "Succeeded").await;
 }
 
 async fn inputs_and_payload(story: &Story) {
