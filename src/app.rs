@@ -18,6 +18,7 @@ use crate::cluster::leases::Leases;
 use crate::cluster::secrets::Secrets;
 use crate::cluster::{client, events};
 use crate::config::{self, Config};
+use crate::controllers::images::Images;
 use crate::controllers::schedule::{self, Children, ScheduleController};
 use crate::controllers::trigger::{self, Follower, TriggerController};
 use crate::gitlab;
@@ -97,6 +98,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         Ok(())
     });
 
+    let images = Arc::new(Images::new(
+        Arc::clone(&gitlab),
+        Arc::clone(&secrets),
+        handle.clone(),
+        config.gitlab_url.clone(),
+        config.policy.resolution_delay,
+        Arc::clone(&metrics),
+    ));
     let (schedule_gitlab, schedule_secrets) = (Arc::clone(&gitlab), Arc::clone(&secrets));
     let controller = Arc::new(TriggerController::new(trigger::Parts {
         cluster: cluster.clone(),
@@ -108,6 +117,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         follower,
         metrics: Arc::clone(&metrics),
         children: Arc::clone(&children),
+        images: Arc::clone(&images),
     }));
     let schedule_controller = Arc::new(ScheduleController::new(schedule::Parts {
         cluster: cluster.clone(),
@@ -137,7 +147,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         None,
         move |object| {
             children.seen(&object);
-            trigger::Record::new(&object, &default_url)
+            let record = trigger::Record::new(&object, &default_url);
+            record.tell(&images);
+            record
         },
         triggers.feed(),
     );

@@ -1,6 +1,7 @@
 //! The kinds that users write, and their CRDs.
 
 pub mod crd;
+mod image_updates;
 pub mod in_gitlab;
 pub mod json;
 pub mod schedule;

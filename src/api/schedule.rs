@@ -84,6 +84,7 @@ pub const DEFAULT_RUNS_LIMIT: usize = 3;
     validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.triggerTemplate.spec.onUnknown)").message("triggerTemplate.spec.onUnknown is for runBy: Cluster: leave it out"),
     validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.triggerTemplate.spec.historyLimit)").message("triggerTemplate.spec.historyLimit is for runBy: Cluster: leave it out; GitLab keeps the pipelines"),
     validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.triggerTemplate.spec.historyDeletesPipelines)").message("triggerTemplate.spec.historyDeletesPipelines is for runBy: Cluster: leave it out; GitLab keeps the pipelines"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.triggerTemplate.spec.imageUpdates)").message("triggerTemplate.spec.imageUpdates is for runBy: Cluster: leave it out; GitLab alone knows of the pipelines it makes"),
 )]
 pub struct PipelineScheduleSpec {
     /// When it ticks: minute, hour, day of month, month, day of week, such as 30 2 * * MON-FRI. Also @hourly, @daily,

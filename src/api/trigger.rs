@@ -16,6 +16,7 @@ use pipekick_core::domain::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::image_updates::{ImageUpdateSpec, OutputSpec};
 use super::json::{Inputs, Payload};
 use super::key_of;
 use super::size::leaves_room;
@@ -83,6 +84,8 @@ pub const DEFAULT_HISTORY_LIMIT: usize = 5;
     validation = Rule::new("!has(self.retry) || has(self.gitlab.accessTokenRef)").message("retry needs gitlab.accessTokenRef: without an access token nobody knows whether the pipeline failed, nor can start its jobs again"),
     validation = Rule::new("!has(self.name) || has(self.gitlab.accessTokenRef)").message("name needs gitlab.accessTokenRef: a trigger token cannot name a pipeline"),
     validation = Rule::new("!has(self.historyDeletesPipelines) || !self.historyDeletesPipelines || has(self.gitlab.accessTokenRef)").message("historyDeletesPipelines needs gitlab.accessTokenRef, with a token whose user is Owner of the project"),
+    validation = Rule::new("!has(self.imageUpdates) || has(self.gitlab.accessTokenRef)").message("imageUpdates needs gitlab.accessTokenRef: without an access token nobody knows when the pipeline has ended"),
+    validation = Rule::new("!has(self.outputs) || has(self.imageUpdates)").message("outputs are read for imageUpdates alone: write imageUpdates beside them, or leave them out"),
     validation = Rule::new("!has(self.variables) || self.variables.map(v, has(v.value) ? size(bytes(v.value)) : 0).sum() <= 131072").message("variables: all values together may have at most 131072 bytes: pass what is larger by reference, such as a URL"),
     validation = Rule::new("!has(self.variables) || !has(self.gitlab.triggerTokenRef) || !self.variables.exists(v, has(v.type) && v.type == 'File')").message("variables: GitLab takes type File by access token only: leave out gitlab.triggerTokenRef, or the type"),
     validation = Rule::new("!has(self.payload) || has(self.gitlab.triggerTokenRef)").message("payload needs gitlab.triggerTokenRef: GitLab keeps it for jobs only where a trigger token fires"),
@@ -200,6 +203,21 @@ pub struct PipelineTriggerSpec {
         validation = Rule::new("self.matches('^([0-9]{1,7}(h|m|s))+$')").message("ttlAfterFinished: write it like 90s, 30m or 24h"),
     )]
     pub ttl_after_finished: Option<String>,
+
+    /// Values that imageUpdates may write, read from the artifacts of the pipeline's jobs after its end, such as {name:
+    /// tag, job: build, artifact: build.env, key: IMAGE_TAG}; at most 20. The access token needs scope read_api or api.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub outputs: Option<Vec<OutputSpec>>,
+
+    /// What is written into git repositories of this GitLab once the pipeline has ended, such as the tag of the image that
+    /// it made into the repository that Argo CD or Flux watches; at most 5. The run is under way until all are done;
+    /// status.run.imageUpdates and the condition ImagesUpdated tell how each went. Needs gitlab.accessTokenRef. A change
+    /// fires nothing; what has not begun follows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 5))]
+    pub image_updates: Option<Vec<ImageUpdateSpec>>,
 }
 
 /// How failed jobs are started again.
@@ -394,6 +412,8 @@ impl PipelineTriggerSpec {
             history_limit,
             history_deletes_pipelines,
             ttl_after_finished,
+            outputs,
+            image_updates,
         } = self;
         leaves_room(self)?;
         let GitLabSpec { url, project, trigger_token_ref, access_token_ref, ca_bundle_ref } = gitlab;
@@ -429,6 +449,12 @@ impl PipelineTriggerSpec {
         if payload.is_some() && trigger_token_ref.is_none() {
             return Err(SpecProblem("payload needs gitlab.triggerTokenRef".into()));
         }
+        let image_updates = image_updates.iter().flatten().enumerate();
+        let image_updates = image_updates.map(|(number, update)| update.parse(number));
+        let image_updates = image_updates.collect::<Result<Vec<_>, SpecProblem>>()?;
+        if !image_updates.is_empty() && access_token_ref.is_none() {
+            return Err(SpecProblem("imageUpdates needs gitlab.accessTokenRef".into()));
+        }
         Ok(Spec {
             url,
             project: project_text(project).parse().map_err(|e| problem("gitlab.project", &e))?,
@@ -449,12 +475,14 @@ impl PipelineTriggerSpec {
             name: name.clone(),
             history_deletes_pipelines: history_deletes_pipelines.unwrap_or(false),
             ttl_after_finished: span("ttlAfterFinished", ttl_after_finished)?,
+            outputs: outputs.iter().flatten().map(OutputSpec::parse).collect::<Result<_, _>>()?,
+            image_updates,
         })
     }
 }
 
 impl SecretKeySelector {
-    fn to_domain(&self) -> SecretKeyRef {
+    pub(super) fn to_domain(&self) -> SecretKeyRef {
         SecretKeyRef { name: self.name.clone(), key: self.key.clone() }
     }
 }

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use pipekick_core::decide::image_update::CommitAnswer;
 use pipekick_core::domain::Answer;
 use prometheus_client::{
     collector::Collector,
@@ -48,6 +49,8 @@ pub struct Metrics {
     leading: Gauge<i64, AtomicI64>,
     unknown_runs: Gauge<i64, AtomicI64>,
     duplicates: Counter<u64, AtomicU64>,
+    commits: Family<Firing, Counter<u64, AtomicU64>>,
+    committed: Counter<u64, AtomicU64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -78,6 +81,7 @@ impl Metrics {
         let lateness = Histogram::new(LATENESS);
         let (leading, unknown_runs) = (Gauge::default(), Gauge::default());
         let duplicates = Counter::default();
+        let (commits, committed) = (Family::default(), Counter::default());
         registry.register(
             "build",
             "The operator's version",
@@ -114,6 +118,16 @@ impl Metrics {
             "Pipelines seen that carry the name of another one's run; must be 0",
             duplicates.clone(),
         );
+        registry.register(
+            "commits",
+            "Commits of image updates that were sent, by what became of them",
+            commits.clone(),
+        );
+        registry.register(
+            "committed_image_updates",
+            "Image updates that GitLab answered to have committed; several share a commit",
+            committed.clone(),
+        );
         registry.register_collector(Box::new(runtimes.clone()));
         Self {
             registry,
@@ -125,6 +139,8 @@ impl Metrics {
             leading,
             unknown_runs,
             duplicates,
+            commits,
+            committed,
         }
     }
 
@@ -144,6 +160,22 @@ impl Metrics {
             Answer::Unknown { .. } => "unknown",
         };
         self.firings.get_or_create(&Firing { outcome }).inc();
+    }
+
+    /// A commit of so many image updates was answered, or was not.
+    pub fn committed(&self, answer: &CommitAnswer, updates: usize) {
+        let outcome = match answer {
+            CommitAnswer::Committed { .. } => {
+                self.committed.inc_by(u64::try_from(updates).unwrap_or(u64::MAX));
+                "committed"
+            }
+            CommitAnswer::Conflict { .. } => "conflict",
+            CommitAnswer::Refused { .. } => "refused",
+            CommitAnswer::Throttled { .. } => "throttled",
+            CommitAnswer::NotSent { .. } => "not_sent",
+            CommitAnswer::Unknown { .. } => "unknown",
+        };
+        self.commits.get_or_create(&Firing { outcome }).inc();
     }
 
     /// A request to GitLab ended. `route` is a pattern such as `/projects/:id/pipelines`, never a path; without an
@@ -278,6 +310,8 @@ mod tests {
         metrics.cause_to_post(Duration::from_millis(12));
         metrics.tick_fired(Duration::from_millis(8));
         metrics.unknown_runs(3);
+        metrics.committed(&CommitAnswer::Committed { commit: "c".into() }, 7);
+        metrics.committed(&CommitAnswer::Conflict { message: "rival".into() }, 7);
         let key = ObjectKey { namespace: "ns".into(), name: "x".into() };
         assert!(!handle.put_own(Sighted {
             key,
@@ -302,6 +336,9 @@ mod tests {
             "pipekick_schedule_lateness_seconds_bucket{le=\"0.01\"} 1",
             "pipekick_schedule_lateness_seconds_bucket{le=\"600.0\"} 1",
             "pipekick_unknown_runs 3",
+            "pipekick_commits_total{outcome=\"committed\"} 1",
+            "pipekick_commits_total{outcome=\"conflict\"} 1",
+            "pipekick_committed_image_updates_total 7",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

@@ -37,6 +37,8 @@ mod endings;
 mod faults;
 mod firing;
 mod gitops;
+mod images;
+mod images_together;
 mod inputs;
 mod late;
 mod leading;

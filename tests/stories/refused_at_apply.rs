@@ -12,6 +12,16 @@ type Case = (&'static str, fn(Trigger) -> Trigger, &'static str);
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
+/// With an image update that makes this edit of a file.
+fn images(trigger: Trigger, mut edit: Value) -> Trigger {
+    edit["file"] = "a.yaml".into();
+    trigger.with("spec.imageUpdates", json!([{"branch": "main", "edits": [edit]}]))
+}
+
+fn output() -> Value {
+    json!({"name": "tag", "job": "build", "artifact": "build.env", "key": "TAG"})
+}
+
 #[rustfmt::skip]
 const REFUSED: &[Case] = &[
     ("a variable's name with a dash", |t| t.variables(&[("A-B", "1")]), "use letters, digits and underscores"),
@@ -74,6 +84,25 @@ const REFUSED: &[Case] = &[
     ("retry without a limit", |t| t.with("spec.retry", json!({"backoff": "1s"})), "spec.retry.limit: Required value"),
     ("retry eleven times", |t| t.with("spec.retry", json!({"limit": 11})), "less than or equal to 10"),
     ("a back-off in days", |t| t.with("spec.retry", json!({"limit": 1, "backoff": "1d"})), "write it like 30s or 5m"),
+    ("image updates without an access token", |t| images(t, json!({"path": "a", "value": "v"})).without("spec.gitlab.accessTokenRef"), "imageUpdates needs gitlab.accessTokenRef"),
+    ("outputs without image updates", |t| t.with("spec.outputs", json!([output()])), "outputs are read for imageUpdates alone"),
+    ("two outputs of one name", |t| images(t, json!({"path": "a", "value": "v"})).with("spec.outputs", json!([output(), output()])), "Duplicate value"),
+    ("an output with two ways to it", |t| images(t, json!({"path": "a", "value": "v"})).with("spec.outputs", json!([{"name": "a", "job": "b", "artifact": "c", "key": "d", "jsonPath": "e"}])), "either key"),
+    ("six image updates", |t| t.with("spec.imageUpdates", json!(vec![json!({"branch": "main", "edits": [{"file": "a", "path": "a", "value": "v"}]}); 6])), "at most 5 items"),
+    ("an update without edits", |t| t.with("spec.imageUpdates", json!([{"branch": "main", "edits": []}])), "at least 1 items"),
+    ("an update of a project without its group", |t| t.with("spec.imageUpdates", json!([{"project": "gitops", "branch": "main", "edits": [{"file": "a", "path": "a", "value": "v"}]}])), "with its group"),
+    ("an edit of nothing", |t| images(t, json!({"value": "v"})), "exactly one of path, marker, image"),
+    ("an edit of two things", |t| images(t, json!({"path": "a", "line": "A", "value": "v"})), "exactly one of path, marker, image"),
+    ("an edit without a value", |t| images(t, json!({"path": "a"})), "value is what path, marker or line get"),
+    ("an image with a value", |t| images(t, json!({"image": "a/b", "newTag": "v", "value": "v"})), "write newTag, newName or digest instead"),
+    ("an image without a tag", |t| images(t, json!({"image": "a/b", "create": true})), "at least one of newTag, newName and digest"),
+    ("a tag without an image", |t| images(t, json!({"path": "a", "value": "v", "newTag": "v"})), "belong to image"),
+    ("a document beside a marker", |t| images(t, json!({"marker": "a", "value": "v", "document": {"kind": "A"}})), "document chooses where path begins"),
+    ("a document of any kind", |t| images(t, json!({"path": "a", "value": "v", "document": {}})), "write kind, name or both"),
+    ("a part of a line", |t| images(t, json!({"line": "A", "value": "v", "part": "Tag"})), "part belongs to path or marker"),
+    ("an unknown part", |t| images(t, json!({"path": "a", "value": "v", "part": "Version"})), "supported values"),
+    ("a path of 513 characters", |t| images(t, json!({"path": "x".repeat(513), "value": "v"})), "512"),
+    ("a file by an absolute path", |t| t.with("spec.imageUpdates", json!([{"branch": "main", "edits": [{"file": "/a", "path": "a", "value": "v"}]}])), "edits[0].file"),
     ("a name without an access token", |t| t.without("spec.gitlab.accessTokenRef").with("spec.name", "x"), "name needs gitlab.accessTokenRef"),
     ("a blank name", |t| t.with("spec.name", " "), "name is empty"),
     ("a name of two lines", |t| t.with("spec.name", "a\nb"), "write it in one line"),

@@ -34,11 +34,12 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use draft::on_branch_already;
 pub use draft::{Draft, draft};
 pub use message::{Written, written};
 
 use crate::domain::image_update::FileEdit;
-use crate::domain::{FireId, ObjectKey, RepoPath, SecretKeyRef};
+use crate::domain::{CaBundleRef, FireId, ObjectKey, Reason, RepoPath, SecretKeyRef};
 
 /// Bounds of the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +106,8 @@ pub struct CredentialKey {
     pub namespace: String,
     /// The Secret and key.
     pub secret: SecretKeyRef,
+    /// Whom to believe that it is this GitLab; the system's CAs without one.
+    pub ca_bundle: Option<CaBundleRef>,
 }
 
 /// One image update of one run, ready to be written.
@@ -130,6 +133,10 @@ pub struct Change {
     pub arrived_at: Timestamp,
     /// When a commit with it was last sent, or may have been, without a known outcome.
     pub sent_at: Option<Timestamp>,
+    /// Since when a commit of a process that is gone may be on the branch: history is read back to then.
+    pub since: Option<Timestamp>,
+    /// Nothing of it is sent any more; what may have been sent is still looked for.
+    pub give_up: bool,
     /// It was put back, and rests until then.
     pub not_before: Option<Timestamp>,
 }
@@ -247,6 +254,15 @@ pub enum Seen {
         /// GitLab asked not to come back before.
         until: Option<Timestamp>,
     },
+    /// A person must provide something first: nobody was asked.
+    Missing {
+        /// Why.
+        reason: Reason,
+        /// What.
+        message: String,
+        /// When to look again.
+        until: Timestamp,
+    },
     /// The commit was sent.
     Answer(CommitAnswer),
 }
@@ -355,8 +371,12 @@ pub enum Verdict {
         /// A line for each scalar; at most 2 KiB.
         diff: String,
     },
+    /// It was given up, and is not on the branch.
+    Absent,
     /// Not now: it goes back to the end of the queue, with this as its `not_before`, and with `sent_at`.
     PutBack {
+        /// Why, for programs.
+        reason: Reason,
         /// Why.
         message: String,
         /// When it is tried again.
@@ -413,7 +433,7 @@ fn go_on(observed: &Observed<'_>, flight: &Flight) -> Plan {
 
 fn read(changes: &[Change]) -> Effect {
     let files = changes.iter().flat_map(|change| &change.edits).map(|edit| edit.file.clone()).collect();
-    let since = changes.iter().filter_map(|change| change.sent_at).min();
+    let since = changes.iter().flat_map(|change| [change.sent_at, change.since]).flatten().min();
     match changes.first() {
         Some(first) => Effect::Read { files, since, credential: first.credential.clone() },
         None => Effect::Nothing,
@@ -426,6 +446,12 @@ fn absorb(observed: &Observed<'_>, flight: &Flight, seen: &Seen) -> Plan {
     match seen {
         Seen::Branch(snapshot) => on_branch(observed, flight, snapshot),
         Seen::Unreadable { message } => settle(&changes, |_| Verdict::Refused { message: message.clone() }),
+        Seen::Missing { reason, message, until } => settle(&changes, |change| Verdict::PutBack {
+            reason: *reason,
+            message: message.clone(),
+            until: *until,
+            sent_at: change.sent_at,
+        }),
         Seen::Trouble { message, until } => again(observed, flight.tries, changes, message, *until),
         Seen::Answer(answer) => match answer {
             CommitAnswer::Committed { commit } => {
@@ -462,10 +488,11 @@ fn not_sent(changes: &mut [Change]) {
 /// The branch was read: settle what can be, send the rest, unless a lost commit may still arrive.
 fn on_branch(observed: &Observed<'_>, flight: &Flight, snapshot: &Snapshot) -> Plan {
     let Observed { now, policy, .. } = *observed;
-    let Draft { commit, verdicts } = draft(&flight.changes, snapshot);
     let mut settled = Vec::new();
+    let changes = part_doubtful(observed, flight, snapshot, &mut settled);
+    let Draft { commit, verdicts } = draft(&changes, snapshot);
     let mut rest = Vec::new();
-    for (number, change) in flight.changes.iter().enumerate() {
+    for (number, change) in changes.iter().enumerate() {
         match verdicts.get(&number) {
             Some(verdict) => settled.push((change.key.clone(), verdict.clone())),
             None => rest.push(change.clone()),
@@ -503,6 +530,43 @@ fn on_branch(observed: &Observed<'_>, flight: &Flight, snapshot: &Snapshot) -> P
     Plan { taken: Vec::new(), settled, flight: Some(flight), effect, wake: None }
 }
 
+/// What a lost commit may still write goes back to be looked for, where others need not wait for that, or it is given
+/// up anyway.
+fn part_doubtful(
+    observed: &Observed<'_>,
+    flight: &Flight,
+    snapshot: &Snapshot,
+    settled: &mut Vec<(ChangeKey, Verdict)>,
+) -> Vec<Change> {
+    let Observed { now, policy, .. } = *observed;
+    let in_doubt = |change: &Change| {
+        change.sent_at.is_some_and(|at| later(at, policy.resolution_delay) > now)
+            && on_branch_already(change, snapshot).is_none()
+    };
+    let all = flight.changes.iter().all(|change| in_doubt(change) && !change.give_up);
+    let mut changes = flight.changes.clone();
+    if all {
+        return changes;
+    }
+    for change in changes.extract_if(.., |change| in_doubt(change)) {
+        // As long again as it was waited for: often at first.
+        let waited = change
+            .sent_at
+            .map_or(Duration::ZERO, |at| Duration::try_from(now.duration_since(at)).unwrap_or_default());
+        settled.push((
+            change.key,
+            Verdict::PutBack {
+                reason: Reason::UpdateDelayed,
+                message: "a commit was sent, its outcome is not known, and it is not on the branch yet"
+                    .into(),
+                until: later(now, waited.clamp(policy.backoff.0, policy.backoff.1)),
+                sent_at: change.sent_at,
+            },
+        ));
+    }
+    changes
+}
+
 /// Once more, on fresh content, after a wait; too often, and others get their turn.
 fn again(
     observed: &Observed<'_>,
@@ -517,6 +581,7 @@ fn again(
     if tries >= policy.tries {
         let until = until.map_or(rest, |until| until.max(rest));
         return settle(&changes, |change| Verdict::PutBack {
+            reason: Reason::UpdateDelayed,
             message: message.to_owned(),
             until,
             sent_at: change.sent_at,

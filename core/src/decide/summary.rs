@@ -6,6 +6,7 @@
 //! | --- | --- | --- | --- | --- |
 //! | Pending, Firing, Unknown, Running, Retrying | Unknown (False while a named thing is missing) | True | – | Unknown |
 //! | Succeeded | True | – | – | True |
+//! | Succeeded, an image update refused | False | – | True | True |
 //! | Fired, Idle, Suspended | True | – | – | Unknown |
 //! | Skipped, Superseded | True | – | – | False |
 //! | Failed, Canceled, TimedOut, Rejected, Held | False | – | True | False (Held: Unknown) |
@@ -15,6 +16,8 @@ use jiff::Timestamp;
 use crate::domain::size::shorten;
 use crate::domain::status::{Condition, Truth};
 use crate::domain::{LastAttempt, Phase, Reason, Run, TriggerStatus};
+
+mod updates;
 
 /// What an object stands for when no run of it is under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +59,14 @@ pub fn summarize(status: &mut TriggerStatus, standing: Option<Standing>, generat
         let (fired, reason, message) = fired(run);
         conditions.add("Fired", fired, reason, &message);
     }
-    conditions.add("Succeeded", row.succeeded, standing.reason, &standing.message);
+    let succeeded = match standing.reason {
+        Reason::UpdateRefused => Reason::PipelineSucceeded,
+        reason => reason,
+    };
+    conditions.add("Succeeded", row.succeeded, succeeded, &standing.message);
+    if let Some(updates) = status.run.as_deref().and_then(updates::told) {
+        conditions.add("ImagesUpdated", updates.done, updates.reason, &updates.message);
+    }
     let after = conditions.after;
     status.conditions = after;
     status.phase = Some(standing.phase);
@@ -91,11 +101,14 @@ fn from_run(run: Option<&Run>) -> Standing {
             reason: Reason::NothingAsked,
             message: "nothing has asked for a pipeline yet".into(),
         },
-        Some(run) => Standing {
-            phase: run.phase,
-            reason: run.reason.unwrap_or(Reason::Waiting),
-            message: run.message.clone().unwrap_or_default(),
-        },
+        Some(run) => {
+            let own = Standing {
+                phase: run.phase,
+                reason: run.reason.unwrap_or(Reason::Waiting),
+                message: run.message.clone().unwrap_or_default(),
+            };
+            updates::told(run).map_or(own.clone(), |told| updates::beside(own, told))
+        }
     }
 }
 
@@ -113,6 +126,7 @@ impl Row {
                 let ready = if names_something_missing(reason) { Truth::False } else { Truth::Unknown };
                 (ready, true, false, Truth::Unknown)
             }
+            Phase::Succeeded if reason == Reason::UpdateRefused => (Truth::False, false, true, Truth::True),
             Phase::Succeeded => (Truth::True, false, false, Truth::True),
             Phase::Fired | Phase::Idle | Phase::Suspended => (Truth::True, false, false, Truth::Unknown),
             Phase::Skipped | Phase::Superseded => (Truth::True, false, false, Truth::False),

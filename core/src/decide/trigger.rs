@@ -30,6 +30,7 @@ mod retry_asked;
 #[cfg(test)]
 mod tests;
 mod tidy;
+mod updates;
 mod waiting;
 
 use std::time::Duration;
@@ -39,13 +40,14 @@ use jiff::{SignedDuration, Timestamp};
 pub use cancel::cancel_again;
 pub use leaving::FINALIZER;
 pub use look::LOOK_INTERVAL;
-pub use observed::{CancelSent, Credentials, Facts, FirstSight, Observed, Policy};
+pub use observed::{CancelSent, Credentials, Facts, FirstSight, Observed, OutputsRead, Policy, UpdateSeen};
 pub use plan::{
-    CancelOrder, Effect, FireOrder, Follow, LookAt, LookInto, LookUp, NameOrder, Note, Plan, Question,
-    RetryOrder,
+    CancelOrder, Effect, FireOrder, Follow, LookAt, LookInto, LookUp, NameOrder, Note, OutputsOrder, Plan,
+    Question, RetryOrder, UpdateEntry, UpdateKey, UpdateOrder,
 };
 pub use retry::RETRY_TRIES;
 pub use tidy::{DELETION_TRIES, MAX_DELETIONS};
+pub(in crate::decide) use updates::place_of;
 
 use super::summary::{Standing, summarize};
 use crate::domain::digest::Compared;
@@ -83,11 +85,14 @@ pub fn decide(observed: &Observed<'_>) -> Plan {
         let Draft { effect, .. } = draft;
         return Plan { status: None, effect, events: Vec::new(), follow: None, wake: None, expires: None };
     } else {
+        draft.line_up_updates();
         draft.resolve();
         draft.absorb();
         draft.heed_cancel();
         draft.cancel_unsent();
         draft.asked_to_retry();
+        // A run that had ended may be under way again.
+        draft.line_up_updates();
         if draft.effect != Effect::Nothing {
             // Something must be looked at first.
         } else if draft.status.active_run().is_some() {
@@ -95,6 +100,7 @@ pub fn decide(observed: &Observed<'_>) -> Plan {
         } else {
             draft.begin();
         }
+        draft.leave_updates();
         draft.pursue_cancel();
         draft.watch_for_duplicates();
         draft.tidy();
@@ -114,6 +120,8 @@ struct Draft<'a> {
     /// The cause of a run that just ended Superseded; the next run has it.
     passed: Option<Cause>,
     expires: Option<Timestamp>,
+    /// Image updates that have not been sent are given up, as `pipekick.dev/cancel` asked.
+    gives_up: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -127,6 +135,7 @@ impl<'a> Draft<'a> {
             wake: None,
             passed: None,
             expires: None,
+            gives_up: false,
         }
     }
 
@@ -155,6 +164,7 @@ impl<'a> Draft<'a> {
         if self.stopped().is_some() {
             self.drop_request();
         }
+        let updating = self.status.run.as_deref().is_some_and(Run::is_updating);
         self.note_waiting();
         self.replace();
         // The clocks of every other phase under way were set while absorbing.
@@ -162,6 +172,11 @@ impl<'a> Draft<'a> {
             Some(Phase::Pending) => self.repeat(),
             Some(Phase::Retrying) => self.go_on_retrying(),
             Some(_) | None => {}
+        }
+        self.go_on_updating();
+        if updating && self.status.active_run().is_none() {
+            // Who waits must not take the end of this run for that of their own.
+            return self.begin();
         }
         let more = self.status.waiting.is_some()
             || self.stopped().is_some()
@@ -241,7 +256,8 @@ impl<'a> Draft<'a> {
             | Effect::LookUp(_)
             | Effect::LookAt(_)
             | Effect::LookAtOwn(_)
-            | Effect::LookInto(_) => true,
+            | Effect::LookInto(_)
+            | Effect::ReadOutputs(_) => true,
             Effect::Nothing
             | Effect::Fire(_)
             | Effect::Cancel(_)
@@ -249,7 +265,9 @@ impl<'a> Draft<'a> {
             | Effect::Name(_)
             | Effect::DeletePipeline(_)
             | Effect::DeleteObject
-            | Effect::SetFinalizers(_) => false,
+            | Effect::SetFinalizers(_)
+            | Effect::Update(_)
+            | Effect::GiveUp(_) => false,
         };
         let changed = self.status != trigger.status && !looks;
         Plan {
@@ -288,7 +306,7 @@ fn follow_of(run: &Run, trigger: &Trigger, now: Timestamp) -> Option<Follow> {
         let cancelled = run.cancel_request().map(|(at, _)| at);
         run.fired_at.max(run.resumed_at).max(retried).max(cancelled).unwrap_or(run.intended_at)
     } else {
-        let ended = run.finished_at.filter(|_| absorb::may_run_again(run))?;
+        let ended = run.finished_at.filter(|_| run.has_ended_pipeline() && !run.is_updating())?;
         Some(ended).filter(|ended| now < later(*ended, FOLLOWED_AFTER_END))?
     };
     Some(Follow {

@@ -1,14 +1,15 @@
 //! Image updates: what a trigger wants written into a repository when its pipeline has ended, and what became
 //! of it.
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::image::ImageError;
 use super::{
-    Context, GitRef, ImageDigest, ImageName, ImageRef, ImageTag, ProjectRef, RepoPath, SecretKeyRef,
-    Template, TemplateError,
+    Context, GitRef, ImageDigest, ImageName, ImageRef, ImageTag, Phase, ProjectRef, Reason, RepoPath,
+    SecretKeyRef, Template, TemplateError,
 };
 use crate::yaml::{
     DocumentSelector, Edit, EnvKey, ImageFields, MarkedValue, Marker, Path, Replacement, Text, TextError,
@@ -35,7 +36,8 @@ pub struct ImageUpdate {
     pub dry_run: bool,
 }
 
-/// After which ends of the pipeline an update is made.
+/// After which ends of the pipeline an update is made. Success (when unset): after it succeeded. Always: also after it
+/// failed, was cancelled or skipped; never after a timeout.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum When {
     /// After it succeeded.
@@ -99,7 +101,9 @@ pub enum EditTarget {
     },
 }
 
-/// What part of a scalar is replaced. `Tag`, `Digest` and `Name` are parts of the image reference that stands there.
+/// What part of the value is replaced. Tag, Digest and Name are parts of the image reference that stands there. Tag: a
+/// digest beside it is dropped, unless the new value has one (v2@sha256:…). Digest: the tag stays. Name: tag and digest
+/// stay. Image: the whole, which must be an image reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Part {
     /// The tag; a digest beside it is dropped, unless the new value has one: `v2@sha256:…`.
@@ -234,9 +238,9 @@ fn marked(value: &str, kind: MarkedValue) -> Result<Replacement, ValueError> {
 }
 
 //                        ┌── no change ──────────────▶ UpToDate
-// Pending → Committing ──┼── 201, or found by name ──▶ Committed      Open → Merged | Closed  (by merge request)
+// Pending → Committing ──┼── 201, or found by name ──▶ Committed
 //    ▲          │        ├── a later pipeline wrote ─▶ Superseded
-//    └ conflict ┘        └── cannot be done ─────────▶ Refused
+//    └─ stopped ┘        └── cannot be done ─────────▶ Refused
 
 /// Where one image update of a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -255,16 +259,12 @@ pub enum UpdateState {
     Refused,
     /// Only told, for `dryRun`.
     DryRun,
-    /// The merge request is open.
-    Open,
-    /// The merge request was merged.
-    Merged,
-    /// The merge request was closed without being merged.
-    Closed,
+    /// It was given up before anything was sent: the run was cancelled, or the entry taken out of spec.
+    Canceled,
 }
 
 impl UpdateState {
-    /// Whether the run still waits for it. An open merge request is not waited for.
+    /// Whether it has no end yet.
     #[must_use]
     pub const fn is_active(self) -> bool {
         match self {
@@ -274,10 +274,94 @@ impl UpdateState {
             | Self::Superseded
             | Self::Refused
             | Self::DryRun
-            | Self::Open
-            | Self::Merged
-            | Self::Closed => false,
+            | Self::Canceled => false,
         }
+    }
+}
+
+/// Files of an update that its record names, at most.
+const FILES: usize = 3;
+
+/// What is known of one entry of `spec.imageUpdates`, in one run. Until it has begun it follows spec.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UpdateRecord {
+    /// The project that is written to; unset: the run's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// The branch that is written to.
+    pub branch: String,
+    /// The files that are written to; the first 3.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
+    /// After which ends of the pipeline it is made.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub when: When,
+    /// Where it stands.
+    pub state: UpdateState,
+    /// Why it waits, where something is missing or failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// Why it stands there, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The commit that wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// With dryRun: what would be written, a line for each value; at most 2 KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diff: Option<String>,
+    /// Since when a commit of it may be on its way, as recorded by the process that sends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// The operator process that recorded that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Since when one of an earlier process may be on its way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl UpdateRecord {
+    /// Nothing of it has begun.
+    #[must_use]
+    pub fn of(update: &ImageUpdate) -> Self {
+        let mut files: Vec<String> = Vec::new();
+        for file in update.edits.iter().map(|edit| edit.file.to_string()) {
+            if files.len() < FILES && !files.contains(&file) {
+                files.push(file);
+            }
+        }
+        Self {
+            project: update.project.as_ref().map(ToString::to_string),
+            branch: update.branch.to_string(),
+            files,
+            when: update.when,
+            state: UpdateState::Pending,
+            reason: None,
+            message: None,
+            commit: None,
+            diff: None,
+            at: None,
+            by: None,
+            since: None,
+        }
+    }
+
+    /// Whether it concerns a run whose pipeline ended so.
+    #[must_use]
+    pub fn is_due(&self, phase: Phase) -> bool {
+        self.state != UpdateState::Pending || phase == Phase::Succeeded || self.when == When::Always
+    }
+
+    /// It ends, or goes back to its beginning.
+    pub fn settle(&mut self, state: UpdateState, message: Option<String>) {
+        (self.state, self.message, self.reason) = (state, message, None);
+        (self.at, self.by, self.since) = (None, None, None);
     }
 }
 
@@ -365,6 +449,6 @@ mod tests {
     #[test]
     fn an_update_is_waited_for_until_it_has_an_end() {
         assert!(UpdateState::Pending.is_active() && UpdateState::Committing.is_active());
-        assert!(!UpdateState::Committed.is_active() && !UpdateState::Open.is_active());
+        assert!(!UpdateState::Committed.is_active() && !UpdateState::Canceled.is_active());
     }
 }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::image_update::UpdateRecord;
 use super::{Digest, FailedJob, FireId, Phase, Pipeline, Reason, Tests};
 
 /// Why a run exists.
@@ -353,6 +354,9 @@ pub struct Run {
     /// Ids of the pipelines that its trigger jobs started, at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub downstream: Vec<u64>,
+    /// What becomes of `spec.imageUpdates`, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub image_updates: Vec<UpdateRecord>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -363,8 +367,23 @@ pub(super) const fn is_zero(count: &u32) -> bool {
 impl Run {
     /// Whether it still waits for something: no other run starts beside it.
     #[must_use]
-    pub const fn is_active(&self) -> bool {
-        self.phase.is_active()
+    pub fn is_active(&self) -> bool {
+        self.phase.is_active() || self.is_updating()
+    }
+
+    /// Whether its pipeline has ended in a way that leaves something to run again.
+    #[must_use]
+    pub fn has_ended_pipeline(&self) -> bool {
+        let ended = matches!(self.phase, Phase::Succeeded | Phase::Failed | Phase::Canceled | Phase::Skipped);
+        let gone = matches!(self.reason, Some(Reason::PipelineGone | Reason::PipelineFailedAtBirth));
+        ended && !gone && self.pipeline.is_some()
+    }
+
+    /// Whether its pipeline has ended, and image updates are still to be made for that end.
+    #[must_use]
+    pub fn is_updating(&self) -> bool {
+        let open = |update: &UpdateRecord| update.state.is_active() && update.is_due(self.phase);
+        self.has_ended_pipeline() && self.image_updates.iter().any(open)
     }
 
     /// Since when its pipeline is to be cancelled, and who wanted it.

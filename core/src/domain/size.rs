@@ -6,7 +6,7 @@ use serde::Serialize;
 /// A spec that takes up more is not fired.
 pub const SPEC_MAX: usize = 352 * 1024;
 /// No status takes up more: what it repeats of spec, of annotations and of GitLab's answers is cut.
-pub const STATUS_MAX: usize = 192 * 1024;
+pub const STATUS_MAX: usize = 336 * 1024;
 /// Of all annotations together, by the API server's own rule.
 pub const ANNOTATIONS_MAX: usize = 256 * 1024;
 /// Characters of a message in status; the rest is cut.

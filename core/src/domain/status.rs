@@ -93,7 +93,7 @@ pub enum Truth {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// Ready, Reconciling, Stalled, Fired or Succeeded.
+    /// Ready, Reconciling, Stalled, Fired, Succeeded or ImagesUpdated.
     #[serde(rename = "type")]
     pub kind: String,
     /// True, False or Unknown.
@@ -251,7 +251,7 @@ pub struct TriggerStatus {
     /// Pipelines of runs that left the history, until GitLab has deleted them or refused to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deletions: Vec<Deletion>,
-    /// Ready, Reconciling, Stalled, Fired, Succeeded.
+    /// Ready, Reconciling, Stalled, Fired, Succeeded, ImagesUpdated.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    CaBundleRef, FiringFields, GitLabUrl, GitRef, ProjectRef, SecretKeyRef, Span, TriggerStatus, Variable,
+    CaBundleRef, FiringFields, GitLabUrl, GitRef, ImageUpdate, Output, ProjectRef, SecretKeyRef, Span,
+    TriggerStatus, Variable,
 };
 
 /// Namespace and name of an object.
@@ -130,6 +131,10 @@ pub struct Spec {
     pub history_deletes_pipelines: bool,
     /// How long after the end of its run the object deletes itself.
     pub ttl_after_finished: Option<Span>,
+    /// What is read from jobs' artifacts for image updates.
+    pub outputs: Vec<Output>,
+    /// What is written into repositories when the pipeline has ended.
+    pub image_updates: Vec<ImageUpdate>,
 }
 
 /// A spec that cannot be fired, in a sentence that says what to write instead.

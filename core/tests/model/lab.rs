@@ -275,6 +275,8 @@ impl Lab {
             name: None,
             history_deletes_pipelines: false,
             ttl_after_finished: None,
+            outputs: vec![],
+            image_updates: vec![],
         };
         let resolve = seen.resolve.map(|(seq, verb, id)| match verb {
             Verb::Refire => format!("{seq}:refire"),
@@ -363,6 +365,9 @@ impl Lab {
             retried: question.retried.map(|(of, redone)| (self.redo(of).key.clone(), changed(redone, now))),
             naming: None,
             deleted: vec![],
+            outputs: None,
+            updates: vec![],
+            contended: BTreeMap::new(),
         }
     }
 
@@ -396,7 +401,15 @@ impl Lab {
                 | Effect::SetFinalizers(_),
                 _,
             ) => Act::Nothing,
-            (Effect::Name(_) | Effect::DeletePipeline(_) | Effect::DeleteObject, _) => {
+            (
+                Effect::Name(_)
+                | Effect::DeletePipeline(_)
+                | Effect::DeleteObject
+                | Effect::ReadOutputs(_)
+                | Effect::Update(_)
+                | Effect::GiveUp(_),
+                _,
+            ) => {
                 unreachable!("the model's spec asks for none of these")
             }
         };

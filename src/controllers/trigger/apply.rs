@@ -3,8 +3,10 @@
 //! Nothing is sent unless the write of its intent was confirmed to this very process, and only while that
 //! write is young. What became of a POST is remembered until it stands in status.
 
+use std::collections::HashSet;
+
 use pipekick_core::decide::trigger::{
-    Credentials, Effect, FireOrder, INTENT_MAX_AGE, NameOrder, Note, Plan, RetryOrder,
+    Credentials, Effect, FireOrder, INTENT_MAX_AGE, NameOrder, Note, OutputsRead, Plan, RetryOrder,
 };
 use pipekick_core::domain::{
     Answer, Changed, Deletion, Finding, FireId, Lookup, ObjectKey, Reason, Sighting, TriggerStatus,
@@ -18,6 +20,7 @@ use crate::clock::{self, Moment};
 use crate::cluster::events::Subject;
 use crate::cluster::secrets::Unavailable;
 use crate::cluster::status::{self, Guard, WriteError};
+use crate::controllers::images::BranchKey;
 use crate::gitlab::{self, Permit};
 use crate::runtime::{Outcome, Rank, Sighted};
 
@@ -37,7 +40,11 @@ fn host_of(effect: &Effect) -> Option<(&str, Rank)> {
         | Effect::ReadCredentials(_)
         | Effect::LookInto(_)
         | Effect::SetFinalizers(_)
-        | Effect::DeleteObject => None,
+        | Effect::DeleteObject
+        // The queues have places of their own.
+        | Effect::Update(_)
+        | Effect::GiveUp(_) => None,
+        Effect::ReadOutputs(order) => Some((&order.at.target.url, Rank::Following)),
         Effect::LookUp(look) => Some((&look.target.url, Rank::Following)),
         Effect::LookAt(look) | Effect::LookAtOwn(look) => Some((&look.target.url, Rank::Following)),
         Effect::Fire(order) => Some((&order.target.url, Rank::Firing)),
@@ -163,6 +170,37 @@ impl TriggerController {
             Effect::DeletePipeline(deletion) => match self.write_first(key, turn, &mut plan).await {
                 Some(next) => next,
                 None => Box::pin(self.delete_pipeline(key, &deletion)).await,
+            },
+            Effect::ReadOutputs(order) => {
+                self.images.expect(key, BranchKey::all_of(&turn.trigger));
+                let (read, wait) = Box::pin(self.looker.read_outputs(&key.namespace, &order)).await;
+                if matches!(read, OutputsRead::Trouble { .. }) {
+                    self.images.expect(key, HashSet::new());
+                    self.memories.looked(key, true, wait);
+                }
+                turn.outputs = Some((*order, read));
+                Next::Decide
+            }
+            Effect::Update(order) => {
+                self.images.expect(key, BranchKey::all_of(&turn.trigger));
+                let next = self.write_first(key, turn, &mut plan).await;
+                match next {
+                    Some(next) => {
+                        self.images.expect(key, HashSet::new());
+                        next
+                    }
+                    None => {
+                        self.images.hand_in(key, turn.schedule.as_ref(), *order);
+                        Next::Decide
+                    }
+                }
+            }
+            Effect::GiveUp(keys) => match self.write_first(key, turn, &mut plan).await {
+                Some(next) => next,
+                None => {
+                    self.images.give_up(&keys);
+                    Next::Decide
+                }
             },
             Effect::DeleteObject => match self.write_first(key, turn, &mut plan).await {
                 Some(next) => next,
@@ -451,8 +489,15 @@ impl TriggerController {
                 || turn.trigger.generation.to_string(),
                 |run| format!("{}.{}", run.fire_id, run.attempt.as_ref().map_or(0, |attempt| attempt.count)),
             );
-            if matches!(note.reason, Reason::NotAdopted | Reason::DuplicatePipeline | Reason::SentTwice) {
-                // Of one attempt there may be several to tell, of different pipelines.
+            if matches!(
+                note.reason,
+                Reason::NotAdopted
+                    | Reason::DuplicatePipeline
+                    | Reason::SentTwice
+                    | Reason::ImagesUpdated
+                    | Reason::UpdateRefused
+            ) {
+                // Of one attempt there may be several to tell, of different pipelines or branches.
                 let which = FireId::hash(&[&note.message]);
                 occasion = format!("{occasion}.{}", &which[..8]);
             }

@@ -33,6 +33,13 @@ pub(super) enum Intent {
     Post(AttemptKey),
     /// Failed jobs are started again.
     Retry(RetryKey),
+    /// Image updates are handed in.
+    Updates {
+        /// When that was recorded.
+        at: Option<Timestamp>,
+        /// Who recorded it.
+        by: Option<String>,
+    },
 }
 
 #[derive(Default)]

@@ -16,13 +16,16 @@ mod look_into;
 mod lookup;
 mod memory;
 mod observe;
+mod outputs;
 mod report;
 
 use std::sync::Arc;
 
 use kube::Client;
 use pipekick_core::decide::summary::tell_bug;
-use pipekick_core::decide::trigger::{Credentials, FirstSight, Plan, Policy, decide};
+use pipekick_core::decide::trigger::{
+    Credentials, FirstSight, OutputsOrder, OutputsRead, Plan, Policy, decide,
+};
 use pipekick_core::domain::{AttemptKey, Finding, Lookup, Named, ObjectKey, Phase, Sighting, Trigger};
 
 pub use follow::Follower;
@@ -35,6 +38,7 @@ use crate::cluster::secrets::Secrets;
 use crate::cluster::status::{self, Guard};
 use crate::config::Config;
 use crate::controllers::gate::Gate;
+use crate::controllers::images::Images;
 use crate::controllers::ration::Ration;
 use crate::controllers::schedule::{self, Children, ScheduleRef};
 use crate::crash;
@@ -67,6 +71,7 @@ pub struct TriggerController {
     gate: Gate,
     ration: Ration,
     children: Arc<Children>,
+    images: Arc<Images>,
     /// The policy for what a schedule has just made: its first sight is fired.
     policy_of_newborn: Policy,
 }
@@ -91,6 +96,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Which of the triggers are children of schedules.
     pub children: Arc<Children>,
+    /// Where image updates are handed in.
+    pub images: Arc<Images>,
 }
 
 /// One turn of work on one object.
@@ -115,13 +122,17 @@ struct Turn {
     named: Option<(u64, Named)>,
     looked_at: Option<(u64, Sighting)>,
     finding: Option<(AttemptKey, Finding)>,
+    outputs: Option<(OutputsOrder, OutputsRead)>,
+    /// The schedule that made it, if one did.
+    schedule: Option<ScheduleRef>,
 }
 
 impl TriggerController {
     /// A controller on these parts.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { cluster, gitlab, secrets, events, handle, config, follower, metrics, children } = parts;
+        let Parts { cluster, gitlab, secrets, events, handle, config, follower, metrics, children, images } =
+            parts;
         let memories = Memories::default();
         let looker = Looker::new(Arc::clone(&gitlab), Arc::clone(&secrets), config.gitlab_url.clone());
         let poke = || {
@@ -147,6 +158,7 @@ impl TriggerController {
             gate,
             ration,
             children,
+            images,
             policy_of_newborn,
         }
     }
@@ -183,6 +195,7 @@ impl TriggerController {
         self.follower.follow(key, plan.follow.clone());
         let unknown = turn.trigger.status.run.as_deref().is_some_and(|run| run.phase == Phase::Unknown);
         self.metrics.unknown_runs(self.memories.unknown(key, unknown));
+        self.images.taken_in(key, &turn.trigger.status);
         let settled = plan.is_settled();
         let outcome = if settled {
             self.memories.forget(key);
@@ -201,6 +214,7 @@ impl TriggerController {
 /// Firing goes before following, following before bookkeeping.
 fn rank(trigger: &Trigger) -> Rank {
     match trigger.status.active_run().map(|run| run.phase) {
+        Some(Phase::Succeeded | Phase::Failed | Phase::Canceled | Phase::Skipped) => Rank::Following,
         Some(Phase::Running | Phase::Retrying) => Rank::Following,
         Some(_) => Rank::Firing,
         // A trigger that was never decided on, or was edited or asked since.
@@ -270,6 +284,8 @@ impl Worker for TriggerController {
             named: None,
             looked_at: None,
             finding: None,
+            outputs: None,
+            schedule: record.schedule.clone(),
         };
         let outcome = self.steps(key, &mut turn).await;
         self.gate.leave(key);
@@ -300,6 +316,7 @@ impl Worker for TriggerController {
 
     fn gone(&self, key: &ObjectKey, uid: &str) {
         self.children.gone(key, uid);
+        self.images.gone(key);
         self.gate.forget(key);
         self.ration.forget(key);
         self.follower.follow(key, None);

@@ -1,16 +1,18 @@
 //! What a decision looks at: the object as the watch brought it, and what this process knows beside it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use pipekick_core::decide::trigger::{Facts, Observed};
-use pipekick_core::domain::{GitLabUrl, ObjectKey, Phase, RetryState, Run, Spec, Trigger};
+use pipekick_core::domain::{GitLabUrl, ObjectKey, Phase, RetryState, Run, Spec, Trigger, UpdateState};
 use tokio::time::Instant;
 
 use super::memory::{Changes, Intent};
 use super::{Object, TriggerController, Turn};
 use crate::api::trigger::{UnreadableStatus, to_domain};
 use crate::clock;
+use crate::controllers::images::Images;
 use crate::controllers::schedule::{ScheduleRef, scheduled_time};
 use crate::gitlab::Account;
 
@@ -38,6 +40,13 @@ impl Record {
             scheduled_time: scheduled_time(&object.metadata).map(str::to_owned),
         }
     }
+
+    /// Tells what it means to write into repositories.
+    pub fn tell(&self, images: &Images) {
+        if let Ok(trigger) = &self.trigger {
+            images.seen_object(trigger, self.schedule.as_ref());
+        }
+    }
 }
 
 /// The intent in a run of which status does not say what came of it.
@@ -46,6 +55,10 @@ fn undecided(run: &Run) -> Option<Intent> {
         Phase::Firing | Phase::Unknown => run.attempt_key().map(Intent::Post),
         Phase::Retrying if run.retry.as_ref()?.state == RetryState::Unknown => {
             run.retry_key().map(Intent::Retry)
+        }
+        Phase::Succeeded | Phase::Failed | Phase::Canceled | Phase::Skipped if run.is_updating() => {
+            let begun = run.image_updates.iter().find(|record| record.state == UpdateState::Committing)?;
+            Some(Intent::Updates { at: begun.at, by: begun.by.clone() })
         }
         Phase::Pending
         | Phase::Running
@@ -73,6 +86,8 @@ impl TriggerController {
     pub(super) fn facts(&self, key: &ObjectKey, turn: &Turn) -> Facts {
         let intent = turn.trigger.status.active_run().and_then(undecided);
         let now = clock::instant();
+        let run = turn.trigger.status.run.as_deref();
+        let updates = run.is_some_and(|run| !run.image_updates.is_empty());
         let Changes { retried, naming, deleted } = self.memories.changes(key);
         Facts {
             answers: self.memories.answers(key),
@@ -95,6 +110,9 @@ impl TriggerController {
             retried,
             naming,
             deleted,
+            outputs: turn.outputs.clone(),
+            updates: if updates { self.images.seen(key) } else { Vec::new() },
+            contended: if updates { self.images.contended(key) } else { BTreeMap::new() },
         }
     }
 

@@ -3,6 +3,7 @@
 //! | rule, in this order | verdict |
 //! | --- | --- |
 //! | a commit on the branch carries the change's fire id and entry's scalars | `Committed`: the reply to it was lost |
+//! | it was given up | `Absent` |
 //! | a file is missing, or an edit of it cannot be done exactly | `Refused`, by file and line |
 //! | two owners write one scalar, and not all of them allow that | `Refused`, told to each |
 //! | a later pipeline wrote one of its scalars, on the branch or in this batch | `Superseded` |
@@ -64,6 +65,7 @@ pub fn draft(changes: &[Change], snapshot: &Snapshot) -> Draft {
                 // Sent before, and found on the branch, it is done whatever the files say now.
                 let verdict = match on_branch(change, None, snapshot) {
                     Some(commit) => Verdict::Committed { commit },
+                    None if change.give_up => Verdict::Absent,
                     None => Verdict::Refused { message },
                 };
                 verdicts.insert(number, verdict);
@@ -71,6 +73,9 @@ pub fn draft(changes: &[Change], snapshot: &Snapshot) -> Draft {
             Ok(sites) => match on_branch(change, Some(&sites), snapshot) {
                 Some(commit) => {
                     verdicts.insert(number, Verdict::Committed { commit });
+                }
+                None if change.give_up => {
+                    verdicts.insert(number, Verdict::Absent);
                 }
                 None => candidates.push(Candidate { number, change, sites }),
             },
@@ -122,6 +127,16 @@ fn locate<'a>(
         }
     }
     Ok(found)
+}
+
+/// The commit that carries this change, if the branch has one.
+pub(super) fn on_branch_already(change: &Change, snapshot: &Snapshot) -> Option<String> {
+    let mut sources = BTreeMap::new();
+    for file in change.edits.iter().map(|edit| &edit.file) {
+        sources.entry(file).or_insert_with(|| read(file, snapshot));
+    }
+    let sites = locate(change, &sources).ok();
+    on_branch(change, sites.as_deref(), snapshot)
 }
 
 /// The commit that carries this change: its run's name, and one of the scalars it means, since another entry

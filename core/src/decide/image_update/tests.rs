@@ -31,6 +31,7 @@ fn change(name: &str, id: &str, pipeline: u64, edits: Vec<FileEdit>) -> Change {
         credential: CredentialKey {
             namespace: "shop".into(),
             secret: SecretKeyRef { name: "gitops".into(), key: "token".into() },
+            ca_bundle: None,
         },
         pipeline,
         edits,
@@ -39,6 +40,8 @@ fn change(name: &str, id: &str, pipeline: u64, edits: Vec<FileEdit>) -> Change {
         dry_run: false,
         arrived_at: at(0.0),
         sent_at: None,
+        since: None,
+        give_up: false,
         not_before: None,
     }
 }

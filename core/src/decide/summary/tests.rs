@@ -72,6 +72,7 @@ fn run(phase: Phase, last: Option<LastAttempt>) -> Run {
         failed_jobs: vec![],
         tests: None,
         downstream: vec![],
+        image_updates: vec![],
     }
 }
 

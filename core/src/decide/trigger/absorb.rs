@@ -26,6 +26,11 @@ impl Draft<'_> {
             self.absorb_afterlife();
             return;
         };
+        if run.is_updating() {
+            // What its pipeline does after its end is looked at when they are done.
+            self.absorb_updates();
+            return;
+        }
         match run.phase {
             Phase::Firing => {
                 if !self.absorb_answer() {
@@ -252,7 +257,7 @@ impl Draft<'_> {
     /// Of a pipeline that has ended: whether somebody ran it again in GitLab.
     fn absorb_afterlife(&mut self) {
         let seen = self.seen;
-        let Some(run) = self.status.run.as_deref_mut().filter(|run| may_run_again(run)) else { return };
+        let Some(run) = self.status.run.as_deref_mut().filter(|run| run.has_ended_pipeline()) else { return };
         let (stretch, Some(known)) = (run.stretch(), &run.pipeline) else { return };
         let sighting = seen.facts.sighting.as_ref().filter(|(of, _)| Some(of) == stretch.as_ref());
         // Deleted or unreadable after its end: what is told of it stays true.
@@ -370,13 +375,6 @@ fn what_to_play(jobs: &[String]) -> String {
         [job] => format!("job {job}"),
         jobs => format!("jobs {}{more}", jobs.join(", ")),
     }
-}
-
-/// Whether the run's pipeline has ended in a way that leaves something to run again.
-pub(super) fn may_run_again(run: &Run) -> bool {
-    let ended = matches!(run.phase, Phase::Succeeded | Phase::Failed | Phase::Canceled | Phase::Skipped);
-    let gone = matches!(run.reason, Some(Reason::PipelineGone | Reason::PipelineFailedAtBirth));
-    ended && !gone && run.pipeline.is_some()
 }
 
 /// The pipeline has ended.

@@ -7,6 +7,7 @@ use super::{Draft, FirstSight, end};
 use crate::decide::action::told_apart;
 use crate::decide::summary::Standing;
 use crate::domain::digest::Compared;
+use crate::domain::image_update::UpdateRecord;
 use crate::domain::run::CauseKind;
 use crate::domain::status::{Answered, Handled};
 use crate::domain::{
@@ -173,6 +174,7 @@ impl Draft<'_> {
             failed_jobs: Vec::new(),
             tests: None,
             downstream: Vec::new(),
+            image_updates: spec.image_updates.iter().map(UpdateRecord::of).collect(),
         }
     }
 

@@ -20,7 +20,7 @@ use crate::decide::action::{seq_of, unanswered};
 use crate::decide::summary::names_something_missing;
 use crate::domain::run::CancelCause;
 use crate::domain::status::{Answered, Handled};
-use crate::domain::{Cancelled, Phase, PipelineStatus, Reason, Run, Sighting, Span};
+use crate::domain::{Cancelled, Phase, PipelineStatus, Reason, Run, Sighting, Span, UpdateState};
 
 /// What was refused is asked again this often: a token or a role may have been mended meanwhile.
 const REFUSED_AGAIN: Duration = Duration::from_secs(600);
@@ -56,10 +56,12 @@ impl Draft<'_> {
         let handled = self.status.last_handled.cancel.as_ref();
         let Some(value) = unanswered(self.seen.trigger.cancel.as_ref(), handled) else { return };
         let answer = match (seq_of(&value), &self.status.run) {
-            (None, _) => Answered::Invalid,
-            (Some(seq), Some(run)) if run.seq == seq => self.cancel_as_asked(),
-            (Some(_), _) => Answered::Ignored,
+            (None, _) => Some(Answered::Invalid),
+            (Some(seq), Some(run)) if run.seq == seq && run.is_updating() => self.cancel_updates(),
+            (Some(seq), Some(run)) if run.seq == seq => Some(self.cancel_as_asked()),
+            (Some(_), _) => Some(Answered::Ignored),
         };
+        let Some(answer) = answer else { return };
         self.status.last_handled.cancel = Some(Handled { value, answer });
         if let (Effect::LookUp(_), true) = (&self.effect, self.status.active_run().is_some()) {
             // The answer goes on record before GitLab is asked anything.
@@ -84,6 +86,11 @@ impl Draft<'_> {
                 Answered::Canceling
             }
             Phase::Fired => Answered::NotFollowed,
+            Phase::Succeeded | Phase::Failed | Phase::Canceled | Phase::Skipped
+                if run.image_updates.iter().any(|update| update.state == UpdateState::Canceled) =>
+            {
+                Answered::Canceled
+            }
             Phase::Succeeded
             | Phase::Failed
             | Phase::Canceled

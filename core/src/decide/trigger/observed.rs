@@ -1,9 +1,12 @@
 //! What a decision looks at.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::plan::{OutputsOrder, UpdateKey};
+use crate::decide::image_update::Verdict;
 use crate::domain::{
     Answer, AttemptKey, Cancelled, Changed, Finding, Lookup, Named, Reason, RetryKey, Sighting, Stretch,
     Trigger,
@@ -46,6 +49,34 @@ pub struct CancelSent {
     pub brought: Cancelled,
     /// The next one is not sent before then.
     pub again_at: Timestamp,
+}
+
+/// What was read from the artifacts of a pipeline's jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutputsRead {
+    /// Each by name: its value, or why there is none.
+    Read(BTreeMap<String, Result<String, String>>),
+    /// Not just now.
+    Trouble {
+        /// Why.
+        reason: Reason,
+        /// In a sentence.
+        message: String,
+    },
+}
+
+/// How far a queue is with an image update.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UpdateSeen {
+    /// It waits there, or its commit is in the air.
+    Held {
+        /// No commit of it is sent any more.
+        given_up: bool,
+        /// What keeps it waiting, where it was put back.
+        trouble: Option<(Reason, String)>,
+    },
+    /// It has left the queue.
+    Settled(Verdict),
 }
 
 /// Whether what the next POST needs is at hand: credentials, values of variables, the CA bundle.
@@ -103,6 +134,12 @@ pub struct Facts {
     pub named: Option<(u64, Named)>,
     /// What a look at the run's own pipeline brought, just now.
     pub looked_at: Option<(u64, Sighting)>,
+    /// What was read of these outputs, just now, of this pipeline.
+    pub outputs: Option<(OutputsOrder, OutputsRead)>,
+    /// How far the queues are with the image updates of the run that were handed to them.
+    pub updates: Vec<(UpdateKey, UpdateSeen)>,
+    /// For entries of `spec.imageUpdates`: who else means to write one of the same scalars, in a sentence.
+    pub contended: BTreeMap<usize, String>,
     /// What became of the last request to start failed jobs again.
     pub retried: Option<(RetryKey, Changed)>,
     /// What became of the last request to name this pipeline so.

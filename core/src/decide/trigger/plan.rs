@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 
+use crate::domain::image_update::FileEdit;
 use crate::domain::{
-    Access, AttemptKey, Deletion, FireId, PipelineStatus, Reason, RetryKey, Spec, Stretch, Target,
-    TriggerStatus,
+    Access, AttemptKey, Deletion, FireId, GitRef, Output, PipelineStatus, ProjectRef, Reason, RetryKey, Spec,
+    Stretch, Target, TriggerStatus,
 };
 
 /// What to do.
@@ -64,6 +65,68 @@ pub enum Effect {
     DeletePipeline(Box<Deletion>),
     /// Delete the object itself, if it still is what was looked at.
     DeleteObject,
+    /// Read what the templates of image updates name, then decide again.
+    ReadOutputs(Box<OutputsOrder>),
+    /// Hand image updates to the queues of their branches, each recorded as `Committing`.
+    Update(Box<UpdateOrder>),
+    /// Have the queues send no commit of these any more. What one has sent already is still looked for.
+    GiveUp(Vec<UpdateKey>),
+}
+
+/// A look into the artifacts of a pipeline's jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputsOrder {
+    /// Which pipeline, where, and with which access token.
+    pub at: LookAt,
+    /// What is read.
+    pub outputs: Vec<Output>,
+}
+
+/// Names one image update of one run by the write of its intent, as [`AttemptKey`] does for a POST.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct UpdateKey {
+    /// The run.
+    pub fire_id: FireId,
+    /// The entry's place in `spec.imageUpdates`, from 0.
+    pub entry: usize,
+    /// When the intent was written.
+    pub at: Timestamp,
+}
+
+/// Image updates of one run, for the queues.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpdateOrder {
+    /// The GitLab instance.
+    pub url: String,
+    /// The run's pipeline.
+    pub pipeline: u64,
+    /// At least one.
+    pub entries: Vec<UpdateEntry>,
+}
+
+/// One image update, its templates filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpdateEntry {
+    /// What its outcome is filed under.
+    pub key: UpdateKey,
+    /// The project that is written to.
+    pub project: ProjectRef,
+    /// The branch that is written to.
+    pub branch: GitRef,
+    /// What to write with.
+    pub access: Access,
+    /// What is written.
+    pub edits: Vec<FileEdit>,
+    /// Its first line in the commit's message, if spec says so.
+    pub title: Option<String>,
+    /// Others may write the same scalars.
+    pub allow_shared: bool,
+    /// Only tell what would be written.
+    pub dry_run: bool,
+    /// Since when a commit of a process that is gone may be on its way.
+    pub since: Option<Timestamp>,
+    /// Nothing is sent: it is only looked for.
+    pub give_up: bool,
 }
 
 /// A request to cancel a pipeline.

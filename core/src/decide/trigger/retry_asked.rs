@@ -34,6 +34,17 @@ impl Draft<'_> {
         if self.stopped().is_some() {
             return Some(Answered::Suspended);
         }
+        if run.is_updating() {
+            // What they come to is known first.
+            return None;
+        }
+        if self.gives_up {
+            return Some(Answered::Canceling);
+        }
+        if self.retry_updates() {
+            return Some(Answered::Retried);
+        }
+        let run = self.status.run.as_deref()?;
         // What would be started would be cancelled at once.
         if run.is_active() && run.cancel_request().is_some() {
             return Some(Answered::Canceling);

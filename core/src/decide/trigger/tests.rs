@@ -17,5 +17,6 @@ mod stopped;
 mod tidying;
 mod unknown;
 mod unknown_version;
+mod updating;
 mod waiting;
 mod walk;

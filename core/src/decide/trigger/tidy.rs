@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use super::absorb::may_run_again;
 use super::{Draft, Effect, NameOrder, later};
 use crate::domain::run::{HistoryEntry, Place};
 use crate::domain::{Changed, Deletion, Phase, Reason, Spec, Trigger};
@@ -39,7 +38,7 @@ impl Draft<'_> {
         let (Some(name), Some(pipeline)) = (run.name.clone(), &run.pipeline) else { return };
         let id = pipeline.id;
         let under_way = matches!(run.phase, Phase::Running | Phase::Retrying);
-        let just_ended = may_run_again(run)
+        let just_ended = run.has_ended_pipeline()
             && run.finished_at.is_some_and(|ended| seen.now < later(ended, NAMED_AFTER_END));
         if pipeline.name.as_ref() == Some(&name) || !(under_way || just_ended) {
             return;

@@ -55,6 +55,7 @@ impl Draft<'_> {
 
     /// Has the pipeline of the run cancelled for the cause that waits. What is on its way or unknown is waited for.
     pub(super) fn replace(&mut self) {
+        self.replace_updates();
         let Some(run) = &self.status.run else { return };
         let cancels = matches!(run.phase, Phase::Running | Phase::Retrying)
             && run.cancel_request().is_none()

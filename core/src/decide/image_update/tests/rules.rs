@@ -285,7 +285,15 @@ fn a_batch_that_meets_nothing_but_rivals_is_put_back() {
         waited += Duration::try_from(plan.wake.unwrap().duration_since(at(0.0))).unwrap();
         flight = Flight { stage: Stage::Sent, ..plan.flight.unwrap() };
     };
-    assert_eq!(verdict, Verdict::PutBack { message: "rival".into(), until: at(60.0), sent_at: None });
+    assert_eq!(
+        verdict,
+        Verdict::PutBack {
+            reason: Reason::UpdateDelayed,
+            message: "rival".into(),
+            until: at(60.0),
+            sent_at: None
+        }
+    );
     assert!(waited > Duration::from_secs(30) && waited < Duration::from_secs(60), "{waited:?}");
 }
 

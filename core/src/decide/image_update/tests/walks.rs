@@ -144,7 +144,7 @@ impl Walk {
         batch.extend(self.waiting.extract_if(.., |change| plan.taken.contains(&change.key)));
         let settled = !plan.settled.is_empty();
         for (key, verdict) in plan.settled {
-            if let Verdict::PutBack { message: _, until, sent_at } = verdict {
+            if let Verdict::PutBack { reason: _, message: _, until, sent_at } = verdict {
                 let change = batch.iter().find(|change| change.key == key).unwrap().clone();
                 self.waiting.push(Change { sent_at, not_before: Some(until), ..change });
             } else {

@@ -29,7 +29,10 @@ fn order(plan: &Plan) -> Option<&CancelOrder> {
         | Effect::Retry(_)
         | Effect::Name(_)
         | Effect::DeletePipeline(_)
-        | Effect::DeleteObject => None,
+        | Effect::DeleteObject
+        | Effect::ReadOutputs(_)
+        | Effect::Update(_)
+        | Effect::GiveUp(_) => None,
     }
 }
 

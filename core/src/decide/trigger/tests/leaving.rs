@@ -26,6 +26,9 @@ fn finalizers(plan: &Plan) -> Option<&[String]> {
         | Effect::Name(_)
         | Effect::DeletePipeline(_)
         | Effect::DeleteObject
+        | Effect::ReadOutputs(_)
+        | Effect::Update(_)
+        | Effect::GiveUp(_)
         | Effect::Cancel(_) => None,
     }
 }

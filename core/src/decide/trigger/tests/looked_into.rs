@@ -30,7 +30,10 @@ fn asks(plan: &Plan) -> Option<Question> {
         | Effect::Retry(_)
         | Effect::Name(_)
         | Effect::DeletePipeline(_)
-        | Effect::DeleteObject => None,
+        | Effect::DeleteObject
+        | Effect::ReadOutputs(_)
+        | Effect::Update(_)
+        | Effect::GiveUp(_) => None,
     }
 }
 

@@ -1,19 +1,22 @@
 //! A status may hold anything: an older or newer operator wrote it, or a person did. Nothing panics, and a
 //! POST still needs its record.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::scene::{Scene, accepted, failed, not_sent, pipeline, refused, seen, unknown};
-use crate::decide::trigger::{Credentials, Effect, FINALIZER, Facts, FirstSight};
+use super::scene::{Scene, accepted, failed, image_update, not_sent, pipeline, refused, seen, unknown};
+use crate::decide::image_update::Verdict;
+use crate::decide::trigger::{Credentials, Effect, FINALIZER, Facts, FirstSight, UpdateKey, UpdateSeen};
+use crate::domain::image_update::{UpdateRecord, When};
 use crate::domain::run::{CancelCause, HistoryEntry};
 use crate::domain::status::{Answered, Handled, LastHandled, Waiting};
 use crate::domain::{
     Answer, Attempt, AttemptKey, Changed, ConcurrencyPolicy, Deletion, DeletionPolicy, Digest, FireOn,
     LastAttempt, Phase, PipelineStatus, Reason, Retry, RetryKey, RetryPolicy, RetryState, Run, Sighting,
-    Span, Stretch, TriggerStatus,
+    Span, Stretch, TriggerStatus, UpdateState,
 };
 
 const PHASES: [Phase; 16] = [
@@ -95,7 +98,8 @@ fn run() -> BoxedStrategy<Run> {
         prop::sample::select(vec![CancelCause::Action, CancelCause::Replace, CancelCause::Timeout]),
     ));
     let times = (time(), prop::option::of(time()), prop::option::of(time()), cancel);
-    let tries = (prop::option::of(attempt()), prop::option::of(retry()));
+    let tries =
+        (prop::option::of(attempt()), prop::option::of(retry()), prop::collection::vec(update(), 0..4));
     (phase(), number(), digest(), value(), tries, times, any::<bool>())
         .prop_map(
             |(
@@ -103,7 +107,7 @@ fn run() -> BoxedStrategy<Run> {
                 seq,
                 digest,
                 request,
-                (attempt, retry),
+                (attempt, retry, image_updates),
                 (intended_at, fired_at, finished_at, cancel),
                 piped,
             )| {
@@ -126,6 +130,7 @@ fn run() -> BoxedStrategy<Run> {
                     finished_at,
                     retry,
                     pipeline,
+                    image_updates,
                     ..template
                 }
             },
@@ -170,6 +175,31 @@ fn retry() -> impl Strategy<Value = Retry> {
             tries,
             put_off,
             asked,
+        },
+    )
+}
+
+fn update() -> impl Strategy<Value = UpdateRecord> {
+    let states = [
+        UpdateState::Pending,
+        UpdateState::Committing,
+        UpdateState::Committed,
+        UpdateState::UpToDate,
+        UpdateState::Superseded,
+        UpdateState::Refused,
+        UpdateState::DryRun,
+        UpdateState::Canceled,
+    ];
+    let states = prop::sample::select(states.to_vec());
+    let when = prop::sample::select(vec![When::Success, When::Always]);
+    (states, when, prop::option::of(time()), prop::option::of(time()), any::<bool>()).prop_map(
+        |(state, when, at, since, own)| UpdateRecord {
+            state,
+            at,
+            since,
+            by: own.then(|| "first".into()),
+            reason: own.then_some(Reason::UpdateDelayed),
+            ..UpdateRecord::of(&image_update(when, "v1"))
         },
     )
 }
@@ -297,6 +327,9 @@ fn facts() -> BoxedStrategy<(Facts, Option<Answer>)> {
                     retried: Some((nothing, changed.clone())),
                     naming: Some((700, "n".into(), changed.clone())),
                     deleted: (0..3).map(|id| (id, 0, changed.clone())).collect(),
+                    outputs: None,
+                    updates: vec![],
+                    contended: BTreeMap::new(),
                 };
                 (facts, answer)
             },
@@ -304,10 +337,21 @@ fn facts() -> BoxedStrategy<(Facts, Option<Answer>)> {
         .boxed()
 }
 
+fn queue() -> impl Strategy<Value = UpdateSeen> {
+    prop::sample::select(vec![
+        UpdateSeen::Held { given_up: false, trouble: None },
+        UpdateSeen::Held { given_up: true, trouble: Some((Reason::SecretMissing, "missing".into())) },
+        UpdateSeen::Settled(Verdict::Committed { commit: "c".into() }),
+        UpdateSeen::Settled(Verdict::Refused { message: "no".into() }),
+        UpdateSeen::Settled(Verdict::Absent),
+    ])
+}
+
 fn scene() -> impl Strategy<Value = Scene> {
     let mode = prop::sample::select(super::scene::MODES.to_vec());
     let switches = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    (mode, status(), facts(), value(), switches, 0..3_usize, (time(), time())).prop_map(
+    let queue = (queue(), queue());
+    (mode, status(), facts(), value(), switches, 0..3_usize, (time(), time(), queue)).prop_map(
         |(
             mode,
             status,
@@ -315,8 +359,9 @@ fn scene() -> impl Strategy<Value = Scene> {
             fire,
             (hold, paused, suspend, broken, deleted, cancels),
             limit,
-            (now, deleted_at),
+            (now, deleted_at, (first, second)),
         )| {
+            let seen_of_updates = [first, second];
             let mut scene = Scene::new(mode);
             scene.edit(|spec| {
                 spec.history_limit = limit;
@@ -329,6 +374,9 @@ fn scene() -> impl Strategy<Value = Scene> {
                 spec.retry = Some(RetryPolicy { limit: 2, backoff: Span::from_secs(u64::MAX) });
                 spec.ttl_after_finished = Some(Span::from_secs(10));
                 spec.history_deletes_pipelines = hold;
+                let whens = [When::Always, When::Success];
+                spec.image_updates =
+                    whens.into_iter().take(limit).map(|when| image_update(when, "v1")).collect();
             });
             scene.trigger.suspend = suspend;
             if broken {
@@ -349,6 +397,13 @@ fn scene() -> impl Strategy<Value = Scene> {
             let key = run.as_deref().and_then(Run::attempt_key);
             let stretch = run.as_deref().and_then(Run::stretch);
             scene.facts.sighting = scene.facts.sighting.take().zip(stretch).map(|((_, seen), of)| (of, seen));
+            scene.facts.updates = (0..2)
+                .filter_map(|entry| {
+                    let at = run.as_deref()?.image_updates.get(entry)?.at?;
+                    let key = UpdateKey { fire_id: run.as_deref()?.fire_id.clone(), entry, at };
+                    Some((key, seen_of_updates[entry].clone()))
+                })
+                .collect();
             let retry_key = run.as_deref().and_then(Run::retry_key);
             scene.facts.retried = scene.facts.retried.take().zip(retry_key).map(|((_, c), key)| (key, c));
             scene.facts.lookup =
@@ -370,6 +425,13 @@ proptest! {
             let run = plan.status.as_ref().and_then(|status| status.run.clone()).unwrap();
             prop_assert_eq!(run.retry_key(), Some(order.key.clone()));
             prop_assert_eq!((run.phase, run.retry.unwrap().state), (Phase::Retrying, RetryState::Unknown));
+        }
+        if let Effect::Update(order) = &plan.effect {
+            let run = plan.status.as_ref().and_then(|status| status.run.clone()).unwrap();
+            for entry in &order.entries {
+                let record = &run.image_updates[entry.key.entry];
+                prop_assert_eq!((record.state, record.at), (UpdateState::Committing, Some(entry.key.at)));
+            }
         }
         if let Effect::Fire(order) = plan.effect {
             let run = plan.status.as_ref().and_then(|status| status.run.clone()).unwrap();

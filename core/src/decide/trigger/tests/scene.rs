@@ -9,12 +9,13 @@ use jiff::{SignedDuration, Timestamp};
 use crate::decide::trigger::{
     CancelSent, Credentials, Effect, Facts, FireOrder, FirstSight, Observed, Plan, Policy, RetryOrder, decide,
 };
+use crate::domain::image_update::{EditTarget, EditTemplate, When};
 use crate::domain::run::CauseKind;
 use crate::domain::status::Answered;
 use crate::domain::{
-    Answer, Cancelled, ConcurrencyPolicy, DeletionPolicy, FailedJob, Finding, FireOn, FiringFields, Lookup,
-    ObjectKey, OnUnknown, Phase, Pipeline, PipelineStatus, Reason, Report, Run, SecretKeyRef, Sighting, Spec,
-    SpecProblem, Trigger, TriggerStatus,
+    Answer, Cancelled, ConcurrencyPolicy, DeletionPolicy, FailedJob, Finding, FireOn, FiringFields,
+    ImageUpdate, Lookup, ObjectKey, OnUnknown, Phase, Pipeline, PipelineStatus, Reason, Report, Run,
+    SecretKeyRef, Sighting, Spec, SpecProblem, Trigger, TriggerStatus,
 };
 
 /// Longest a request may take, in seconds.
@@ -68,6 +69,8 @@ impl Scene {
             name: None,
             history_deletes_pipelines: false,
             ttl_after_finished: None,
+            outputs: vec![],
+            image_updates: vec![],
         };
         let trigger = Trigger {
             key: ObjectKey { namespace: "shop".into(), name: "checkout".into() },
@@ -221,6 +224,9 @@ impl Scene {
             // Of an earlier pipeline: all have the same id here, and none has in GitLab.
             (self.facts.sighting, self.facts.cancel) = (None, None);
         }
+        if let Effect::Update(_) = &plan.effect {
+            self.facts.intent_age = Some(Duration::ZERO);
+        }
         if let Effect::Retry(order) = &plan.effect {
             self.retries.push((**order).clone());
             self.facts.intent_age = Some(Duration::ZERO);
@@ -344,6 +350,28 @@ pub(super) fn pipeline(status: PipelineStatus) -> Pipeline {
         coverage: None,
         updated_at: None,
         yaml_errors: None,
+    }
+}
+
+/// An entry of `spec.imageUpdates` that writes this value.
+pub(super) fn image_update(when: When, value: &str) -> ImageUpdate {
+    ImageUpdate {
+        project: Some("platform/gitops".parse().unwrap()),
+        access_token: None,
+        branch: "main".parse().unwrap(),
+        edits: vec![EditTemplate {
+            file: "values.yaml".parse().unwrap(),
+            target: EditTarget::Path {
+                document: None,
+                path: "image.tag".parse().unwrap(),
+                part: None,
+                value: value.parse().unwrap(),
+            },
+        }],
+        message: None,
+        when,
+        allow_shared: false,
+        dry_run: false,
     }
 }
 

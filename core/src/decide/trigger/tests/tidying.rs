@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use super::scene::{Scene, accepted, pipeline, refused, seen, told, wakes_in};
+use super::scene::{Scene, accepted, image_update, pipeline, refused, seen, told, wakes_in};
 use crate::decide::trigger::{DELETION_TRIES, Effect, MAX_DELETIONS, Plan};
+use crate::domain::image_update::{UpdateRecord, When};
 use crate::domain::run::{BundleKind, CaBundleRef, CancelCause, HistoryEntry, Place};
 use crate::domain::size::{MESSAGE_MAX, STATUS_MAX, stored_bytes};
 use crate::domain::status::{Answered, Condition, Handled, LastHandled, Truth, Waiting};
 use crate::domain::{
     Changed, Deletion, FailedJob, FireOn, Phase, Pipeline, PipelineStatus, Reason, Report, Retry, RetryState,
-    Run, SecretKeyRef, Sighting, Span, Tests, TriggerStatus,
+    Run, SecretKeyRef, Sighting, Span, Tests, TriggerStatus, UpdateState,
 };
 
 fn refusal() -> Changed {
@@ -308,6 +309,21 @@ fn largest_run(template: Run, text: impl Fn(usize) -> String) -> Run {
     (run.cancel_requested_at, run.cancel_requested_by) = (Some(now), Some(CancelCause::Deletion));
     (run.finished_at, run.resumed_at, run.intended_at_gitlab) = (Some(now), Some(now), Some(now));
     run.name_refused = Some(Reason::InsufficientScope);
+    let update = UpdateRecord {
+        project: Some("x".repeat(512)),
+        branch: text(NAME),
+        files: vec![text(512); 3],
+        state: UpdateState::Committing,
+        reason: Some(Reason::SecretNotForThisProject),
+        message: Some(text(MESSAGE_MAX)),
+        commit: Some("f".repeat(64)),
+        diff: Some(text(2048 / text(1).len())),
+        at: Some(now),
+        by: Some("x".repeat(NAME)),
+        since: Some(now),
+        ..UpdateRecord::of(&image_update(When::Always, "v1"))
+    };
+    run.image_updates = vec![update; 5];
     run
 }
 

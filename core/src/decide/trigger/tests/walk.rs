@@ -1,20 +1,26 @@
 //! A long random life of one object: edits, requests, restarts, answers good and bad. Whatever happens, for
 //! one fire id at most one pipeline may exist.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::scene::{
-    DELAY, PATIENCE, Scene, accepted, failed, not_sent, pipeline, refused, seen, taken, unknown,
+    DELAY, PATIENCE, Scene, accepted, failed, image_update, not_sent, pipeline, refused, seen, taken, unknown,
 };
-use crate::decide::trigger::{CancelOrder, CancelSent, Credentials, Effect, FirstSight, Plan, cancel_again};
+use crate::decide::image_update::Verdict;
+use crate::decide::trigger::{
+    CancelOrder, CancelSent, Credentials, Effect, FirstSight, OutputsRead, Plan, UpdateKey, UpdateOrder,
+    UpdateSeen, cancel_again,
+};
 use crate::domain::digest::Compared;
+use crate::domain::image_update::When;
 use crate::domain::status::Answered;
 use crate::domain::{
     Answer, AttemptKey, Cancelled, Changed, ConcurrencyPolicy, Finding, FireId, FireOn, LastAttempt, Lookup,
-    Named, Phase, PipelineStatus, Reason, Report, RetryKey, RetryPolicy, RetryState, Run, Sighting, Span,
+    Named, Output, Phase, Pick, PipelineStatus, Reason, Report, RetryKey, RetryPolicy, RetryState, Run,
+    Sighting, Span, UpdateState,
 };
 
 #[derive(Debug, Clone)]
@@ -54,6 +60,12 @@ enum Step {
     LateRetry,
     /// A look at the run's own pipeline, if one was ordered; whether GitLab can be asked.
     LookAtOwn(bool),
+    /// `spec.imageUpdates`: none, one, two, or one that reads an output.
+    Images(u8),
+    /// What a queue does with what it has.
+    Queue(Does),
+    /// Whether jobs' artifacts can be read.
+    Artifacts(bool),
     /// Another process takes over; what it finds out about a POST on its way is nothing.
     Restart {
         hold: bool,
@@ -98,6 +110,22 @@ enum Redo {
 }
 
 #[derive(Debug, Clone, Copy)]
+enum Does {
+    Commits,
+    /// It is on the branch, and nobody knows yet.
+    LosesReply,
+    Refuses,
+    PutsBack,
+}
+
+/// An image update that a queue has.
+#[derive(Debug, Clone)]
+struct Queued {
+    key: UpdateKey,
+    given_up: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
 enum Look {
     Canceled,
     /// Its jobs fail.
@@ -108,6 +136,10 @@ enum Look {
     Failed,
     Trouble,
     Gone,
+}
+
+fn committed() -> UpdateSeen {
+    UpdateSeen::Settled(Verdict::Committed { commit: "0123456789abcdef".into() })
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -172,6 +204,15 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => redo.prop_map(Step::Retried),
         2 => Just(Step::LateRetry),
         5 => prop::bool::weighted(0.8).prop_map(Step::LookAtOwn),
+        4 => (0..4_u8).prop_map(Step::Images),
+        4 => prop_oneof![
+            3 => Just(Does::Commits),
+            1 => Just(Does::LosesReply),
+            1 => Just(Does::Refuses),
+            2 => Just(Does::PutsBack)
+        ]
+        .prop_map(Step::Queue),
+        1 => prop::bool::weighted(0.7).prop_map(Step::Artifacts),
         1 => (prop::bool::weighted(0.3), prop::bool::weighted(0.3))
             .prop_map(|(hold, pause)| Step::Restart { hold, pause }),
     ];
@@ -203,6 +244,10 @@ struct Walk {
     last_seq: u64,
     /// The number of the run that was there when a value was asked for the first time.
     asked: HashMap<String, Option<u64>>,
+    queued: Vec<Queued>,
+    /// What is on the branch, by run and entry.
+    written: HashSet<(FireId, usize)>,
+    artifacts: bool,
 }
 
 impl Walk {
@@ -220,6 +265,9 @@ impl Walk {
             names: HashMap::new(),
             last_seq: 0,
             asked: HashMap::new(),
+            queued: Vec::new(),
+            written: HashSet::new(),
+            artifacts: true,
         }
     }
 
@@ -320,6 +368,26 @@ impl Walk {
                 }
             }
             Step::LookAtOwn(well) => self.look_at_own(*well),
+            Step::Images(which) => {
+                let updates = match which {
+                    0 => vec![],
+                    1 => vec![image_update(When::Success, "v1")],
+                    2 => vec![image_update(When::Success, "v1"), image_update(When::Always, "v2")],
+                    _ => vec![image_update(When::Always, "{{ outputs.tag }}")],
+                };
+                let output = Output {
+                    name: "tag".parse().unwrap(),
+                    job: "build".into(),
+                    artifact: "build.env".parse().unwrap(),
+                    pick: Pick::Key("TAG".parse().unwrap()),
+                };
+                scene.edit(|spec| {
+                    spec.image_updates = updates;
+                    spec.outputs = if *which == 3 { vec![output] } else { vec![] };
+                });
+            }
+            Step::Queue(does) => self.queue(*does),
+            Step::Artifacts(well) => self.artifacts = *well,
             Step::Restart { hold, pause } => {
                 scene.restart();
                 scene.policy.first_sight = if *hold { FirstSight::Hold } else { FirstSight::Fire };
@@ -327,7 +395,70 @@ impl Walk {
                 // GitLab may make a pipeline of what the old process sent; nobody is told.
                 self.may_exist.extend(self.on_its_way.take().map(|key| key.fire_id));
                 self.lose_retry();
+                self.queued.clear();
             }
+        }
+    }
+
+    fn queue(&mut self, does: Does) {
+        for Queued { key, given_up } in std::mem::take(&mut self.queued) {
+            let of = (key.fire_id.clone(), key.entry);
+            let is_written = self.written.contains(&of);
+            let seen = match does {
+                Does::Commits | Does::Refuses if is_written => committed(),
+                Does::Commits | Does::Refuses if given_up => UpdateSeen::Settled(Verdict::Absent),
+                Does::Commits => {
+                    self.written.insert(of);
+                    committed()
+                }
+                Does::Refuses => UpdateSeen::Settled(Verdict::Refused { message: "no".into() }),
+                Does::LosesReply => {
+                    if !given_up {
+                        self.written.insert(of);
+                    }
+                    UpdateSeen::Held { given_up, trouble: None }
+                }
+                Does::PutsBack => {
+                    let trouble = Some((Reason::UpdateDelayed, "rivals".to_owned()));
+                    UpdateSeen::Held { given_up, trouble }
+                }
+            };
+            if let UpdateSeen::Held { .. } = seen {
+                self.queued.push(Queued { key: key.clone(), given_up });
+            }
+            self.see(key, seen);
+        }
+    }
+
+    /// Older verdicts stay: telling them apart is decide's work.
+    fn see(&mut self, key: UpdateKey, seen: UpdateSeen) {
+        let known = &mut self.scene.facts.updates;
+        known.retain(|(of, _)| *of != key);
+        known.push((key, seen));
+    }
+
+    fn check_update(&mut self, order: &UpdateOrder) {
+        let run = self.scene.trigger.status.run.as_deref().expect("a run").clone();
+        let stopped = self.scene.policy.paused || self.scene.trigger.suspend;
+        assert!(!order.entries.is_empty() && run.has_ended_pipeline(), "{run:?}");
+        for entry in &order.entries {
+            let record = &run.image_updates[entry.key.entry];
+            assert_eq!((record.state, record.at), (UpdateState::Committing, Some(self.scene.now)));
+            assert_eq!((&entry.key.fire_id, entry.key.at), (&run.fire_id, self.scene.now));
+            assert!(run.phase == Phase::Succeeded || record.when == When::Always, "{run:?}");
+            assert!(!stopped || entry.give_up, "written while stopped");
+            let of = (run.fire_id.clone(), entry.key.entry);
+            assert!(
+                entry.since.is_some() || !self.written.contains(&of),
+                "written before, and not looked for"
+            );
+            assert!(
+                self.queued.iter().all(|queued| queued.key.entry != entry.key.entry),
+                "in the queue already"
+            );
+            let given_up = entry.give_up;
+            self.queued.push(Queued { key: entry.key.clone(), given_up });
+            self.see(entry.key.clone(), UpdateSeen::Held { given_up, trouble: None });
         }
     }
 
@@ -503,6 +634,25 @@ impl Walk {
             let jobs = run.retry.as_ref().map(|retry| retry.job_ids.clone()).unwrap_or_default();
             self.retry_on_its_way = Some((order.key.clone(), Redoing { jobs, sent: self.scene.now }));
         }
+        if let Effect::Update(order) = &plan.effect {
+            self.check_update(order);
+        }
+        if let Effect::GiveUp(keys) = &plan.effect {
+            for key in keys {
+                let queued = self.queued.iter_mut().find(|queued| queued.key == *key).expect("held");
+                assert!(!queued.given_up, "given up once");
+                queued.given_up = true;
+                self.see(key.clone(), UpdateSeen::Held { given_up: true, trouble: None });
+            }
+        }
+        if let Effect::ReadOutputs(order) = &plan.effect {
+            let read = if self.artifacts {
+                OutputsRead::Read(BTreeMap::from([("tag".to_owned(), Ok("v3".to_owned()))]))
+            } else {
+                OutputsRead::Trouble { reason: Reason::Unreachable, message: "down".into() }
+            };
+            self.scene.facts.outputs = Some(((**order).clone(), read));
+        }
         self.cancel_ordered = None;
         if let Effect::Cancel(order) = &plan.effect {
             self.cancel_ordered = Some(order.clone());
@@ -523,6 +673,7 @@ impl Walk {
     /// A look is decided on in the turn that took it.
     fn forget_looks(&mut self) {
         (self.scene.facts.lookup, self.scene.facts.looked_at) = (None, None);
+        self.scene.facts.outputs = None;
     }
 
     fn stopped(&self) -> Option<&str> {
@@ -560,7 +711,9 @@ impl Walk {
     /// Somebody comes back to an active run, unless only an edit, or a person, can help it.
     fn check_waits(&self, plan: &Plan) {
         let Some(run) = self.scene.trigger.status.active_run() else { return };
-        let helpless = run.phase == Phase::Pending && self.stopped().is_some();
+        let begun = run.image_updates.iter().any(|update| update.state == UpdateState::Committing);
+        let unbegun = run.phase == Phase::Pending || (run.is_updating() && !begun);
+        let helpless = unbegun && self.stopped().is_some();
         assert!(helpless || !plan.is_settled(), "nobody comes back to {run:?}");
     }
 
@@ -587,6 +740,7 @@ impl Walk {
     /// With every obstacle gone, and a GitLab where all succeeds, each cause that stands is answered.
     fn come_to_rest(&mut self) {
         self.take(&Step::Restart { hold: false, pause: false });
+        self.artifacts = true;
         self.scene.suspend(false).mend_spec().edit(|spec| spec.timeout = None);
         let mut told = Vec::new();
         for _ in 0..80 {
@@ -594,6 +748,10 @@ impl Walk {
             told.push((self.scene.now, format!("{:?}", plan.effect), plan.wake));
             if self.on_its_way.is_some() {
                 self.answer(Reply::Accepted);
+            } else if let Effect::ReadOutputs(_) = plan.effect {
+                // They are there already.
+            } else if !self.queued.is_empty() {
+                self.queue(Does::Commits);
             } else if let Effect::Cancel(_) = plan.effect {
                 self.brought(Brings::Taken);
             } else if let Effect::LookAt(look) = &plan.effect {

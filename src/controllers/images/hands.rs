@@ -1,0 +1,100 @@
+//! The hands of a branch's queue: one look at the branch, or one commit.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use pipekick_core::decide::image_update::{CommitAnswer, CommitOrder, CredentialKey, Seen};
+use pipekick_core::domain::{CredentialUse, RepoPath};
+use secrecy::SecretString;
+
+use super::{BranchKey, Images};
+use crate::clock;
+use crate::cluster::secrets::Unavailable;
+use crate::gitlab::{Endpoint, Place, ReadError, ReadKind};
+
+impl Images {
+    /// The files, and who wrote them, all at one commit of the branch.
+    pub(super) async fn read(
+        &self,
+        branch: &BranchKey,
+        files: &BTreeSet<RepoPath>,
+        since: Option<Timestamp>,
+        credential: &CredentialKey,
+    ) -> Seen {
+        let (mut at, token) = match self.reach(branch, credential).await {
+            Ok(reached) => reached,
+            Err(missing) => return missing,
+        };
+        let read = match self.gitlab.snapshot(&at, &branch.branch, files, since, &token).await {
+            // Renamed or moved since: GitLab says where to, on the same host.
+            Err(ReadError { moved_to: Some(project), .. }) => {
+                at.project = project;
+                self.gitlab.snapshot(&at, &branch.branch, files, since, &token).await
+            }
+            read => read,
+        };
+        match read {
+            Ok(snapshot) => Seen::Branch(snapshot),
+            Err(ReadError { kind, reason: _, message, moved_to: _ }) => match kind {
+                ReadKind::NotFound | ReadKind::Unauthorized | ReadKind::Forbidden | ReadKind::Refused => {
+                    Seen::Unreadable { message }
+                }
+                ReadKind::Throttled { wait } => Seen::Trouble { message, until: Some(clock::after(wait)) },
+                ReadKind::Unreachable | ReadKind::Trouble => Seen::Trouble { message, until: None },
+            },
+        }
+    }
+
+    /// Sends the commit, once.
+    pub(super) async fn commit(
+        &self,
+        branch: &BranchKey,
+        order: &CommitOrder,
+        credential: &CredentialKey,
+        changes: usize,
+    ) -> Seen {
+        let (at, token) = match self.reach(branch, credential).await {
+            Ok(reached) => reached,
+            Err(missing) => return missing,
+        };
+        let place = Place::Branch(branch.branch.clone());
+        let answer = self.gitlab.commit(&at, &place, order, None, &token).await;
+        self.metrics.committed(&answer, changes);
+        let (project, branch) = (&branch.project, &branch.branch);
+        match &answer {
+            CommitAnswer::Committed { commit } => {
+                tracing::info!(%project, %branch, commit, changes, "commit was made");
+            }
+            CommitAnswer::Conflict { message } => {
+                tracing::debug!(%project, %branch, detail = message, "somebody else's commit came first");
+            }
+            CommitAnswer::Refused { message }
+            | CommitAnswer::Throttled { message, until: _ }
+            | CommitAnswer::NotSent { message } => {
+                tracing::info!(%project, %branch, detail = message, "commit was not made");
+            }
+            CommitAnswer::Unknown { message } => {
+                tracing::warn!(%project, %branch, detail = message, "outcome of a commit is unknown");
+            }
+        }
+        Seen::Answer(answer)
+    }
+
+    /// The project and the token for it; or what is missing.
+    async fn reach(
+        &self,
+        branch: &BranchKey,
+        credential: &CredentialKey,
+    ) -> Result<(Endpoint, SecretString), Seen> {
+        let BranchKey { url, project, branch: _ } = branch;
+        let CredentialKey { namespace, secret, ca_bundle } = credential;
+        let to = CredentialUse { url, default_url: &self.default_url, project };
+        let token = self.secrets.token(namespace, secret, to).await.map_err(missing)?;
+        let trust = self.secrets.trust(namespace, ca_bundle.as_ref()).await.map_err(missing)?;
+        Ok((Endpoint { url: url.clone(), project: project.clone(), trust }, token))
+    }
+}
+
+fn missing(Unavailable { reason, message, look_again }: Unavailable) -> Seen {
+    Seen::Missing { reason, message, until: clock::after(look_again) }
+}

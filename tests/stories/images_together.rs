@@ -1,0 +1,162 @@
+//! Image updates of many triggers, operators and rivals at once.
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use jiff::SignedDuration;
+use pipekick_sandbox::gitlab::{Fault, FaultRule, JobPlay, Play};
+use serde_json::json;
+
+use crate::harness::gitlab::{LONG, long, quick};
+use crate::harness::{Seen, Story, Trigger, story};
+use crate::images::{GITOPS, Git, seed, state, tag, until_updated, updating};
+
+/// The machine may be busy: what is judged is what stands in the repository, not the time.
+const WITHIN: Duration = Duration::from_secs(300);
+const VALUES: &str = "image:\n  tag: v1\n";
+
+fn shared(name: &str, value: &str) -> Trigger {
+    let mut trigger = updating(name, tag(value));
+    trigger.0["spec"]["imageUpdates"][0]["allowShared"] = true.into();
+    trigger
+}
+
+#[test]
+fn who_writes_what_another_writes_is_refused_unless_both_allow_it() {
+    story(seed(quick(), &[("values.yaml", VALUES)]), async |story| {
+        let git = Git::of(story);
+        story.apply(&updating("one", tag("v2"))).await;
+        story.apply(&updating("two", tag("v3"))).await;
+        story.operator(&[]);
+        for (name, other) in [("one", "two"), ("two", "one")] {
+            let seen = until_updated(story, name).await;
+            assert_eq!(state(&seen), "Refused", "{}", seen.yaml());
+            let says = format!("is written by {}/{other} as well", story.namespace);
+            assert!(seen.message().contains(&says), "{}", seen.message());
+        }
+        assert_eq!(git.commits(), 1);
+    });
+}
+
+#[test]
+fn the_later_pipeline_wins_although_the_earlier_ends_last() {
+    let mut play = long();
+    play.when = pipekick_sandbox::gitlab::When::Nth(1);
+    let mut seed = seed(play, &[("values.yaml", VALUES)]);
+    seed.projects[0].script.push(quick());
+    story(seed, async |story| {
+        let git = Git::of(story);
+        story.operator(&[]);
+        story.apply(&shared("early", "v2")).await;
+        story.until_phase("early", "Running").await;
+        story.apply(&shared("late", "v3")).await;
+        let late = until_updated(story, "late").await;
+        assert_eq!(state(&late), "Committed", "{}", late.yaml());
+        story.end_pipelines();
+        let early = until_updated(story, "early").await;
+        assert_eq!((state(&early), early.truth("Ready")), ("Superseded", "True"), "{}", early.yaml());
+        assert!(early.number("status.run.pipeline.id") < late.number("status.run.pipeline.id"));
+        assert_eq!((git.show("values.yaml").as_str(), git.commits()), ("image:\n  tag: v3\n", 2));
+    });
+}
+
+/// `many` triggers, each with a file of its own, whose pipelines end at one time.
+async fn end_together(story: &Story, many: usize) {
+    let all = (0..many).map(|n| async move {
+        let edits = json!([{"file": format!("apps/{n}.yaml"), "path": "image.tag", "value": format!("v{n}-{{{{ pipeline.id }}}}")}]);
+        story.apply(&updating(&format!("t{n}"), edits)).await;
+    });
+    futures::stream::iter(all).buffer_unordered(20).count().await;
+    story.until_all(WITHIN, "be Running", |seen| seen.phase() == "Running").await;
+    story.end_pipelines();
+}
+
+async fn assert_each_written(story: &Story, many: usize) {
+    let done = |seen: &Seen| state(seen) == "Committed";
+    let all = story.until_all(WITHIN, "be written", done).await;
+    assert_eq!(all.len(), many);
+    let git = Git::of(story);
+    for seen in &all {
+        let n = seen.text("metadata.name").trim_start_matches('t');
+        let wanted = format!("image: {{tag: v{n}-{}}} # {n}\n", seen.number("status.run.pipeline.id"));
+        assert_eq!(git.show(&format!("apps/{n}.yaml")), wanted);
+        let commit = seen.at("status.run.imageUpdates")[0]["commit"].as_str().unwrap();
+        git.run(&["merge-base", "--is-ancestor", commit, "main"]);
+    }
+    assert_eq!(git.run(&["rev-list", "--min-parents=2", "main"]), "", "linear");
+}
+
+fn apps(many: usize) -> Vec<(String, String)> {
+    (0..many).map(|n| (format!("apps/{n}.yaml"), format!("image: {{tag: v1}} # {n}\n"))).collect()
+}
+
+fn crowd(many: usize) -> pipekick_sandbox::gitlab::Seed {
+    let files = apps(many);
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    seed(Play::jobs([JobPlay { lasts: LONG, ..JobPlay::new("build", 0) }]), &files)
+}
+
+fn ours(git: &Git) -> usize {
+    git.run(&["log", "--grep=^Pipekick-Fire-Id:", "--format=%H", "main"]).lines().count()
+}
+
+#[test]
+fn a_hundred_that_end_together_beside_a_rival_are_written_in_a_few_commits() {
+    const MANY: usize = 100;
+    story(crowd(MANY), async |story| {
+        let git = Git::of(story);
+        story.operator(&[]);
+        end_together(story, MANY).await;
+        let began = std::time::Instant::now();
+        let rivals = async {
+            for n in 0.. {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                let text = format!("n: {n}\n");
+                story.gitlab.commit(GITOPS, "main", "rival", &[("rival.yaml", &text)]).unwrap();
+            }
+        };
+        tokio::select! {
+            () = assert_each_written(story, MANY) => {}
+            () = rivals => {}
+        }
+        let sent = story.ledger().calls_to("commit_create").len();
+        println!("{MANY} updates in {} commits ({sent} sent), {:?}", ours(&git), began.elapsed());
+        assert!(ours(&git) <= 10, "{} commits", ours(&git));
+    });
+}
+
+#[test]
+fn two_operators_write_each_once() {
+    const MANY: usize = 20;
+    story(crowd(MANY), async |story| {
+        story.operator(&[]);
+        story.operator(&[]);
+        end_together(story, MANY).await;
+        assert_each_written(story, MANY).await;
+        let git = Git::of(story);
+        let log = git.run(&["log", "--format=%B", "main"]);
+        assert_eq!(log.matches("Pipekick-Fire-Id:").count(), MANY, "each run once:\n{log}");
+    });
+}
+
+#[test]
+fn killed_while_a_commit_is_in_the_air_it_is_looked_for() {
+    // Longer than a killed operator lets anybody wait.
+    let wait = SignedDuration::from_secs(60);
+    for fault in [Fault::HangThenAnswer { wait }, Fault::HangThenReset { wait }] {
+        let flags = ["--request-deadline", "3s", "--gitlab-request-limit", "2s"];
+        story(seed(quick(), &[("values.yaml", VALUES)]), async |story| {
+            let git = Git::of(story);
+            story.gitlab.fault(FaultRule::next("commit_create", fault.clone())).unwrap();
+            story.operator(&flags);
+            story.apply(&updating("checkout", tag("v2"))).await;
+            story.until("checkout", "be committing", |seen| state(seen) == "Committing").await;
+            story.until_ledger("have the request", |l| l.calls_to("commit_create").len() == 1).await;
+            story.kill_operators();
+            story.operator(&flags);
+            let seen = until_updated(story, "checkout").await;
+            assert_eq!(state(&seen), "Committed", "{fault:?}: {}", seen.yaml());
+            assert_eq!((git.show("values.yaml").as_str(), git.commits()), ("image:\n  tag: v2\n", 2));
+        });
+    }
+}
