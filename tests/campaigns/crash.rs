@@ -12,12 +12,13 @@ mod scripts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use pipekick_sandbox::gitlab::{Ledger, PipelineRecord, Schedule, Seed};
 
 use crate::FLAGS;
-use crate::harness::gitlab::PROJECT;
+use crate::harness::gitlab::{GITOPS, PROJECT};
 use crate::harness::{Seen, Story, story};
 use crate::plan::{Sample, Tale, is_wanted, side_by_side};
 use scripts::STORIES;
@@ -63,6 +64,8 @@ struct End {
     pipelines: Vec<(String, BTreeMap<String, String>)>,
     /// What GitLab was left to run by itself: cron, whether it is active, variables.
     schedules: Vec<(String, bool, BTreeMap<String, String>)>,
+    /// What was committed, by git: first lines and differences, the newest first.
+    commits: String,
 }
 
 /// One play of a story.
@@ -177,7 +180,15 @@ async fn end_of(story: &Story) -> End {
         objects: objects.iter().map(said).collect(),
         pipelines: contents(&story.ledger()),
         schedules: story.gitlab.schedules(PROJECT).iter().map(held).collect(),
+        commits: story.gitlab.repository(GITOPS).map(|repository| committed(&repository)).unwrap_or_default(),
     }
+}
+
+fn committed(repository: &Path) -> String {
+    let log = ["log", "--patch", "--format=%s", "main"];
+    let output = Command::new("git").current_dir(repository).args(log).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 fn held(schedule: &Schedule) -> (String, bool, BTreeMap<String, String>) {
@@ -233,7 +244,7 @@ fn judge(undisturbed: &End, end: &End, sight: Sight) -> Verdict {
     // Both are sorted.
     let mut expected = undisturbed.pipelines.iter();
     let none_too_many = end.pipelines.iter().all(|pipeline| expected.any(|known| known == pipeline));
-    let same_schedules = end.schedules == undisturbed.schedules;
+    let same_schedules = end.schedules == undisturbed.schedules && end.commits == undisturbed.commits;
     if fits && undecided && none_too_many && same_schedules { Verdict::Undecided } else { Verdict::Other }
 }
 

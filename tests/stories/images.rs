@@ -1,36 +1,20 @@
 //! Image updates: what stands in the repository once a pipeline has ended, as git itself tells.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 
 use pipekick_sandbox::gitlab::{
-    AccessTokenSeed, Fault, FaultRule, JobPlay, Outcome, Play, ProjectSeed, Protection, RepositorySeed, Role,
-    Scope, Seed, UserSeed,
+    AccessTokenSeed, Fault, FaultRule, JobPlay, Outcome, Play, Protection, Role, Scope, Seed, UserSeed,
 };
 use serde_json::{Value, json};
 
-use crate::harness::gitlab::{LONG, playing, quick};
+use crate::harness::gitlab::{GITOPS, LONG, quick, with_gitops};
 use crate::harness::{Secret, Seen, Story, Trigger, story};
 
-pub const GITOPS: &str = "platform/gitops";
 const VALUES: &str = "# deployed by Argo CD\r\nimage:\r\n  repository: registry.example.com/shop/checkout # ours\r\n  tag: 'v1.0.0'   # pipekick\r\nreplicas: 2";
 
-/// A project whose pipelines go like this, and a repository with these files.
-pub fn seed(play: Play, files: &[(&str, &str)]) -> Seed {
-    let mut seed = playing(play);
-    let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
-    seed.projects.push(ProjectSeed {
-        path: GITOPS.into(),
-        members: BTreeMap::from([("alice".into(), Role::Maintainer)]),
-        repository: Some(RepositorySeed { files }),
-        ..ProjectSeed::default()
-    });
-    seed
-}
-
 fn values() -> Seed {
-    seed(quick(), &[("values.yaml", VALUES)])
+    with_gitops(quick(), &[("values.yaml", VALUES)])
 }
 
 /// A pipeline whose job `build` leaves these files behind.
@@ -95,7 +79,7 @@ pub async fn until_updated(story: &Story, name: &str) -> Seen {
 #[test]
 fn a_tag_is_written_and_no_other_byte() {
     let play = leaving(&[("build.env", "IMAGE_TAG=v1.4.0\n"), ("out/image.json", r#"{"image": {"n": 7}}"#)]);
-    story(seed(play, &[("values.yaml", VALUES)]), async |story| {
+    story(with_gitops(play, &[("values.yaml", VALUES)]), async |story| {
         let git = Git::of(story);
         story.operator(&[]);
         let trigger = updating("checkout", tag("{{ outputs.tag }}-{{ outputs.n }}")).with(
@@ -139,7 +123,7 @@ fn every_kind_of_edit_of_one_entry_is_in_one_commit() {
         ("marked.yaml", "a: v1 # pipekick: web:tag\nb: v1\n"),
         (".env", "# ours\nTAG=v1\nOTHER=v1\n"),
     ];
-    story(seed(quick(), &files), async |story| {
+    story(with_gitops(quick(), &files), async |story| {
         let git = Git::of(story);
         story.operator(&[]);
         let new = "{{ variables.VERSION }}";
@@ -289,7 +273,7 @@ fn what_stands_there_already_makes_no_commit_and_a_dry_run_none_either() {
 #[test]
 fn after_a_failed_pipeline_only_what_is_always_written_is() {
     let failing = Play::jobs([JobPlay::ending("unit-tests", 0, [Outcome::Failed])]);
-    story(seed(failing, &[("values.yaml", VALUES), ("last.yaml", "status: none\n")]), async |story| {
+    story(with_gitops(failing, &[("values.yaml", VALUES), ("last.yaml", "status: none\n")]), async |story| {
         let git = Git::of(story);
         story.operator(&[]);
         let always = json!({"project": GITOPS, "branch": "main", "when": "Always",
@@ -309,7 +293,7 @@ fn after_a_failed_pipeline_only_what_is_always_written_is() {
 #[test]
 fn suspended_it_stops_before_the_commit_and_goes_on_afterwards() {
     let long = Play::jobs([JobPlay { lasts: LONG, ..JobPlay::new("build", 0) }]);
-    story(seed(long, &[("values.yaml", VALUES)]), async |story| {
+    story(with_gitops(long, &[("values.yaml", VALUES)]), async |story| {
         let git = Git::of(story);
         story.operator(&[]);
         let trigger = updating("checkout", tag("v2"));

@@ -7,9 +7,9 @@ use jiff::SignedDuration;
 use pipekick_sandbox::gitlab::{Fault, FaultRule, JobPlay, Play};
 use serde_json::json;
 
-use crate::harness::gitlab::{LONG, long, quick};
+use crate::harness::gitlab::{GITOPS, LONG, long, quick, with_gitops};
 use crate::harness::{Seen, Story, Trigger, story};
-use crate::images::{GITOPS, Git, seed, state, tag, until_updated, updating};
+use crate::images::{Git, state, tag, until_updated, updating};
 
 /// The machine may be busy: what is judged is what stands in the repository, not the time.
 const WITHIN: Duration = Duration::from_secs(300);
@@ -23,7 +23,7 @@ fn shared(name: &str, value: &str) -> Trigger {
 
 #[test]
 fn who_writes_what_another_writes_is_refused_unless_both_allow_it() {
-    story(seed(quick(), &[("values.yaml", VALUES)]), async |story| {
+    story(with_gitops(quick(), &[("values.yaml", VALUES)]), async |story| {
         let git = Git::of(story);
         story.apply(&updating("one", tag("v2"))).await;
         story.apply(&updating("two", tag("v3"))).await;
@@ -42,7 +42,7 @@ fn who_writes_what_another_writes_is_refused_unless_both_allow_it() {
 fn the_later_pipeline_wins_although_the_earlier_ends_last() {
     let mut play = long();
     play.when = pipekick_sandbox::gitlab::When::Nth(1);
-    let mut seed = seed(play, &[("values.yaml", VALUES)]);
+    let mut seed = with_gitops(play, &[("values.yaml", VALUES)]);
     seed.projects[0].script.push(quick());
     story(seed, async |story| {
         let git = Git::of(story);
@@ -93,7 +93,7 @@ fn apps(many: usize) -> Vec<(String, String)> {
 fn crowd(many: usize) -> pipekick_sandbox::gitlab::Seed {
     let files = apps(many);
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
-    seed(Play::jobs([JobPlay { lasts: LONG, ..JobPlay::new("build", 0) }]), &files)
+    with_gitops(Play::jobs([JobPlay { lasts: LONG, ..JobPlay::new("build", 0) }]), &files)
 }
 
 fn ours(git: &Git) -> usize {
@@ -145,7 +145,7 @@ fn killed_while_a_commit_is_in_the_air_it_is_looked_for() {
     let wait = SignedDuration::from_secs(60);
     for fault in [Fault::HangThenAnswer { wait }, Fault::HangThenReset { wait }] {
         let flags = ["--request-deadline", "3s", "--gitlab-request-limit", "2s"];
-        story(seed(quick(), &[("values.yaml", VALUES)]), async |story| {
+        story(with_gitops(quick(), &[("values.yaml", VALUES)]), async |story| {
             let git = Git::of(story);
             story.gitlab.fault(FaultRule::next("commit_create", fault.clone())).unwrap();
             story.operator(&flags);

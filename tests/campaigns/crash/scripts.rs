@@ -12,7 +12,7 @@ use serde_json::json;
 use super::CrashStory;
 use super::Sight::{Blind, Looks};
 use crate::RESOLUTION_DELAY;
-use crate::harness::gitlab::{failing, long, playing, quick};
+use crate::harness::gitlab::{GITOPS, failing, long, playing, quick, with_gitops};
 use crate::harness::schedules::{in_gitlab, minutes_ago, schedule};
 use crate::harness::{ConfigMap, Secret, Seen, Story, Trigger};
 use crate::plan::settled;
@@ -66,10 +66,19 @@ pub(super) const STORIES: &[CrashStory] = &[
     CrashStory { name: "gitlab-too-old", seed: too_old, flags: &[], sight: Looks, tale: |s| Box::pin(inputs_by_access(s)) },
     CrashStory { name: "born-failed", seed: bad_ci, flags: &[], sight: Looks, tale: |s| Box::pin(born_failed(s)) },
     CrashStory { name: "deletes-itself", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(deletes_itself(s)) },
+    CrashStory { name: "image-updated", seed: writes_a_tag, flags: &[], sight: Looks, tale: |s| Box::pin(image_updated(s)) },
+    CrashStory { name: "image-reply-lost", seed: writes_a_tag, flags: &[], sight: Looks, tale: |s| Box::pin(image_reply_lost(s)) },
+    CrashStory { name: "image-request-lost", seed: writes_a_tag, flags: &[], sight: Looks, tale: |s| Box::pin(image_request_lost(s)) },
 ];
 
 fn all_well() -> Seed {
     playing(quick())
+}
+
+fn writes_a_tag() -> Seed {
+    let mut play = quick();
+    play.jobs[0].artifacts.insert("build.env".into(), "TAG=v2\n".into());
+    with_gitops(play, &[("values.yaml", "image: {tag: v1}\n")])
 }
 
 fn takes_long() -> Seed {
@@ -434,4 +443,24 @@ async fn held_then_adopted(story: &Story) {
     held(story, Fault::EffectThenReset).await;
     let made = story.ledger().pipelines.first().map(|pipeline| pipeline.id);
     resolve(story, &made.map_or("1:refire".into(), |id| format!("1:adopt={id}"))).await;
+}
+
+async fn image_updated(story: &Story) {
+    let output = json!({"name": "tag", "job": "build", "artifact": "build.env", "key": "TAG"});
+    let edit = json!({"file": "values.yaml", "path": "image.tag", "value": "{{ outputs.tag }}"});
+    let update = json!({"project": GITOPS, "branch": "main", "edits": [edit]});
+    let trigger = checkout().with("spec.outputs", json!([output])).with("spec.imageUpdates", json!([update]));
+    story.apply(&trigger).await;
+    let seen = settled(story, "checkout").await;
+    assert_eq!(seen.truth("ImagesUpdated"), "True", "{}", seen.yaml());
+}
+
+async fn image_reply_lost(story: &Story) {
+    story.gitlab.fault(FaultRule::next("commit_create", Fault::EffectThenReset)).unwrap();
+    image_updated(story).await;
+}
+
+async fn image_request_lost(story: &Story) {
+    story.gitlab.fault(FaultRule::next("commit_create", Fault::Reset)).unwrap();
+    image_updated(story).await;
 }

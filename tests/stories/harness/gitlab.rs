@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
-use pipekick_sandbox::gitlab::{JobPlay, Outcome, Play, ProjectSeed, Role, Seed, TriggerSeed};
+use pipekick_sandbox::gitlab::{
+    JobPlay, Outcome, Play, ProjectSeed, RepositorySeed, Role, Seed, TriggerSeed,
+};
 
 pub const PROJECT: &str = "shop/checkout";
+/// What image updates are written to.
+pub const GITOPS: &str = "platform/gitops";
 /// A job that takes this long ends when the story moves the simulator's clock.
 pub const LONG: SignedDuration = SignedDuration::from_hours(1);
 
@@ -29,6 +33,19 @@ pub fn failing(lasts: SignedDuration) -> Play {
 pub fn playing(play: Play) -> Seed {
     let mut seed = Seed::one_project(PROJECT);
     seed.projects[0] = project(PROJECT, play);
+    seed
+}
+
+/// As [`playing`], with a repository beside it, [`GITOPS`], that has these files on `main`.
+pub fn with_gitops(play: Play, files: &[(&str, &str)]) -> Seed {
+    let mut seed = playing(play);
+    let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+    seed.projects.push(ProjectSeed {
+        path: GITOPS.into(),
+        members: BTreeMap::from([("alice".into(), Role::Maintainer)]),
+        repository: Some(RepositorySeed { files }),
+        ..ProjectSeed::default()
+    });
     seed
 }
 

@@ -86,6 +86,15 @@ pub const EXAMPLES: &[Example] = &[
         pipelines: 2,
         asked: Some("again"),
     },
+    Example {
+        name: "image-update",
+        project: "shop/storefront",
+        phase: Phase::Succeeded,
+        reason: Reason::PipelineSucceeded,
+        says: "on main of platform/gitops",
+        pipelines: 1,
+        asked: None,
+    },
 ];
 
 /// A pipeline that GitLab made, by its ledger.

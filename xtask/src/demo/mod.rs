@@ -94,6 +94,7 @@ async fn follow(demo: &Demo, stage: &Stage, operator: &mut Operator, ticks: &str
     let mut screen = Screen::open(intro(stage, operator, ticks));
     let mut course = Course::new(Instant::now());
     let mut asked = Vec::new();
+    let mut shown = false;
     loop {
         operator.check()?;
         let seen = stage.look().await?;
@@ -135,6 +136,10 @@ async fn follow(demo: &Demo, stage: &Stage, operator: &mut Operator, ticks: &str
                 ));
                 asked.push(name);
             }
+        }
+        if matches!(course.end(), Some(End::Reached(_))) && !shown {
+            screen.note(&stage.commit()?);
+            shown = true;
         }
         match course.end() {
             Some(end) if demo.once => return Ok(end.clone()),

@@ -35,7 +35,7 @@ impl Screen {
         Self::Live(Live { intro, note: String::new(), drawn: Vec::new(), size: size(), paint })
     }
 
-    /// Something worth a line of its own.
+    /// Something worth lines of its own.
     pub fn note(&mut self, note: &str) {
         match self {
             Self::Live(live) => note.clone_into(&mut live.note),
@@ -71,9 +71,7 @@ impl Live {
         let width = self.size.0.saturating_sub(1);
         let mut lines = table(rows, width, self.paint);
         lines.push(String::new());
-        if !self.note.is_empty() {
-            lines.push(self.note.chars().take(width).collect());
-        }
+        lines.extend(self.note.lines().map(|line| line.chars().take(width).collect()));
         lines.push(summary.line(width, self.paint));
         // One that is too low shows the end.
         let lines = lines.split_off(lines.len().saturating_sub(self.size.1.saturating_sub(1)));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -22,6 +23,8 @@ use crate::controlplane::{self, read, root};
 
 /// Of the examples.
 pub const NAMESPACE: &str = "demo";
+/// The repository that an example writes to.
+const GITOPS: &str = "platform/gitops";
 /// Each request to the API server; kube itself waits for ever.
 const REQUEST: Duration = Duration::from_secs(10);
 
@@ -130,6 +133,20 @@ impl Stage {
         });
         let made = made.collect();
         Ok(Seen { statuses, schedules, schedule_of, made, fired_twice })
+    }
+
+    /// What stands in the repository last, as git shows it.
+    pub fn commit(&self) -> anyhow::Result<String> {
+        let repository = self.gitlab.repository(GITOPS).context("the seed has no repository")?;
+        let show = ["show", "--format=%an committed %h to platform/gitops: %s", "--unified=1", "main"];
+        let output = Command::new("git").current_dir(repository).args(show).output();
+        let output = output.context("cannot run git")?;
+        anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(format!(
+            "\n{}\ngit clone {}/{GITOPS}.git shows it too\n",
+            String::from_utf8_lossy(&output.stdout).trim_end(),
+            self.gitlab.url()
+        ))
     }
 
     /// Ends it, without blocking the runtime.
