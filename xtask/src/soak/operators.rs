@@ -3,7 +3,7 @@
 //! ```text
 //! start ─▶ works for a moment ─┬─ SIGKILL ────────────────▶ start …
 //!             ▲                ├─ SIGTERM, its end ───────▶ start …
-//!             └── SIGCONT ◀────┴─ SIGSTOP, 0.1 s to 15 s
+//!             └── SIGCONT ◀────┴─ SIGSTOP, 0.1 s to 15 s, most times less than 1 s
 //! ```
 
 use std::fs::{self, OpenOptions};
@@ -24,8 +24,11 @@ use super::scene;
 /// Between two signals to one operator: the least, so that one that was stopped in the middle of sending has sent
 /// before it is stopped again, and on average so much more, so that work gets done in between.
 const LEAST: Duration = Duration::from_millis(200);
-const MEAN: Duration = Duration::from_millis(1300);
-const STOPPED: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(15));
+const MEAN: Duration = Duration::from_millis(300);
+/// How long one is stopped; one time in [`LONG_STOP`] so long that others go on with its work.
+const STOPPED: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+const STOPPED_LONG: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
+const LONG_STOP: usize = 4;
 /// A pod's grace period.
 const GRACE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(5);
@@ -136,8 +139,9 @@ impl Operator {
             _ => {
                 tally.stopped.fetch_add(1, Ordering::Relaxed);
                 self.signal("STOP").await?;
+                let (least, most) = if dice.below(LONG_STOP) == 0 { STOPPED_LONG } else { STOPPED };
                 tokio::select! {
-                    () = sleep(dice.spread(STOPPED.0, STOPPED.1)) => {}
+                    () = sleep(dice.spread(least, most)) => {}
                     // Whatever happens, it goes on.
                     _ = mood.changed() => {}
                 }
