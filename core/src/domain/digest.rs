@@ -215,6 +215,15 @@ mod tests {
     }
 
     #[test]
+    fn whole_numbers_are_spelt_in_full_to_both_ends_and_fractions_as_they_are_read() {
+        // As a float, each end would be rounded: two edits of one value would read the same.
+        let ends = serde_json::json!([i64::MIN, u64::MAX, u64::MAX - 1, 0.5]);
+        let mut text = String::new();
+        write_canonical(&ends, &mut text);
+        assert_eq!(text, "[-9223372036854775808,18446744073709551615,18446744073709551614,0.5]");
+    }
+
+    #[test]
     fn what_is_unset_is_not_part_of_it_and_what_is_set_is() {
         let plain = FiringFields::example();
         let with = |edit: fn(&mut FiringFields)| {
