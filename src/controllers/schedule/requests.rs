@@ -210,7 +210,7 @@ impl Requests {
         if failure.is_none() {
             tracing::info!(object = %key, schedule_id = order.schedule_id, changes = order.changes.len(), "pipeline schedule was changed in gitlab");
         }
-        Applied { order, failure }
+        Applied { order, at: clock::now(), failure }
     }
 
     async fn change_one(

@@ -51,6 +51,9 @@ impl Draft<'_> {
         if *deletion == Some(ScheduleDeletion::Orphan) {
             return self.let_go();
         }
+        if self.seen.policy.paused {
+            return self.rest_paused("the schedule stays there, and its object waits to be deleted");
+        }
         let place = match (&self.status.gitlab, spec) {
             (Some(known), Ok(wanted)) if is_at(&known.place, wanted) => wanted.place(),
             (Some(known), Ok(_) | Err(_)) => known.place.clone(),
@@ -69,8 +72,13 @@ impl Draft<'_> {
             None => self.effect = Some(Effect::Delete(DeleteOrder { place, schedule_id, marker })),
             Some(Deleted::Done) => self.let_go(),
             Some(Deleted::Not(trouble)) => {
-                if self.gives_up(trouble, deleted_at) {
+                // Counted from the first try: the operator may have been away since the deletion.
+                let known = self.status.gitlab.as_ref();
+                let since = known.map_or(deleted_at, |known| known.leaving_since.unwrap_or(self.seen.now));
+                if self.gives_up(trouble, since) {
                     self.orphan(&place, &trouble.message);
+                } else if let Some(known) = &mut self.status.gitlab {
+                    known.leaving_since = Some(since);
                 }
             }
         }

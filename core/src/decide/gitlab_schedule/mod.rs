@@ -158,6 +158,8 @@ pub enum Created {
 pub struct Applied {
     /// What was asked.
     pub order: ChangeOrder,
+    /// When.
+    pub at: Timestamp,
     /// Why not all of it was done.
     pub failure: Option<Trouble>,
 }

@@ -159,8 +159,10 @@ impl Draft<'_> {
         if !drifted.is_empty() {
             let message = format!("it differed in GitLab and was set right: {drifted}");
             self.tell(true, Reason::DriftRepaired, message);
-            if let Some(known) = &mut self.status.gitlab {
-                known.last_drift = Some(Drift { time: self.seen.now, message: drifted });
+            // Not the time of this decision: the next one of the turn says the same, and writes nothing.
+            let time = applied.iter().filter(|applied| applied.order.drifted).map(|applied| applied.at).max();
+            if let (Some(known), Some(time)) = (&mut self.status.gitlab, time) {
+                known.last_drift = Some(Drift { time, message: drifted });
             }
         }
         // What a create was followed by is part of it.

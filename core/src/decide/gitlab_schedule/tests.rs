@@ -144,6 +144,10 @@ impl World {
             deleted: None,
         };
         for step in 0..20 {
+            if step > 0 {
+                // A turn takes its time.
+                self.now += SignedDuration::from_millis(7);
+            }
             if self.gone {
                 return None;
             }
@@ -228,7 +232,7 @@ impl World {
                         self.change(order.schedule_id, change.clone());
                     }
                 }
-                facts.applied.push(Applied { order, failure });
+                facts.applied.push(Applied { order, at: self.now, failure });
                 facts.look = Look::NotYet;
             }
             Effect::Delete(DeleteOrder { place: _, schedule_id, marker }) => {
@@ -626,6 +630,8 @@ fn a_deletion_deletes_it_and_waits_no_longer_than_its_patience() {
     ] {
         let mut world = deleted();
         world.refuses = Some(refusal.clone());
+        // The operator may have been away since.
+        world.object.deleted_at = Some(world.now - SignedDuration::from_hours(1));
         let began = world.now;
         while !world.gone {
             world.now = world.turn(None).unwrap_or(world.now);
@@ -633,6 +639,19 @@ fn a_deletion_deletes_it_and_waits_no_longer_than_its_patience() {
         assert_eq!(world.now.duration_since(began).as_secs(), seconds, "{refusal:?}");
         assert_eq!((world.told(), world.held.len()), (vec![Reason::LeftInGitLab], 1));
     }
+}
+
+#[test]
+fn while_the_operator_is_paused_a_deletion_waits() {
+    let mut world = World::kept();
+    world.object.deleted_at = Some(world.now);
+    world.policy.paused = true;
+    assert!(world.turn(None).is_some(), "and somebody comes back to it");
+    assert!(!world.gone && world.held.len() == 1);
+    // The pause ends with the process.
+    (world.policy.paused, world.next_look) = (false, None);
+    world.turn(None);
+    assert!(world.gone && world.held.is_empty());
 }
 
 #[test]
