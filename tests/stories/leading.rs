@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Api;
 use kube::api::PostParams;
+use pipekick_sandbox::gitlab::Seed;
 use serde_json::json;
 
 use crate::harness::gitlab::{long, playing, quick};
@@ -23,6 +25,31 @@ const LEASE_FLAG: &str = "3s";
 fn flags(story: &Story) -> [&str; 7] {
     let [elect, namespace, name] = ["--leader-elect", "--lease-namespace", "--lease-name"];
     [elect, namespace, NAMESPACE, name, &story.namespace, "--lease-duration", LEASE_FLAG]
+}
+
+/// A story whose operators agree on a Lease of its own, with the rights that the chart gives for the release's one.
+fn electing(seed: Seed, tale: impl AsyncFnOnce(&Story)) {
+    story(seed, async |story| {
+        allow(story).await;
+        tale(story).await;
+    });
+}
+
+/// As if the release were named like the story.
+async fn allow(story: &Story) {
+    let role = format!("{}-lease", story.namespace);
+    let rights = include_str!("../../deploy/rbac.yaml")
+        .replace("name: pipekick-lease", &format!("name: {role}"))
+        .replace("resourceNames: [pipekick]", &format!("resourceNames: [{}]", story.namespace));
+    let object = |kind: &str| {
+        let mut objects = rights.split("\n---\n").filter(|object| object.contains(&role));
+        objects.find(|object| object.contains(&format!("\nkind: {kind}\n"))).unwrap()
+    };
+    let (roles, bindings): (Api<Role>, Api<RoleBinding>) =
+        (Api::namespaced(story.client.clone(), NAMESPACE), Api::namespaced(story.client.clone(), NAMESPACE));
+    let create = PostParams::default();
+    roles.create(&create, &serde_saphyr::from_str(object("Role")).unwrap()).await.unwrap();
+    bindings.create(&create, &serde_saphyr::from_str(object("RoleBinding")).unwrap()).await.unwrap();
 }
 
 fn leases(story: &Story) -> Api<Lease> {
@@ -57,7 +84,7 @@ async fn each_succeeds_once(story: &Story, many: usize) {
 
 #[test]
 fn one_works_and_the_other_takes_over_when_it_is_told_to_stop() {
-    story(playing(quick()), async |story| {
+    electing(playing(quick()), async |story| {
         story.operator(&flags(story));
         let first = next_leader(story, None).await;
         story.operator(&flags(story));
@@ -82,7 +109,7 @@ fn one_works_and_the_other_takes_over_when_it_is_told_to_stop() {
 #[test]
 fn a_leader_that_is_killed_among_many_runs_is_followed_by_the_other() {
     const MANY: usize = 20;
-    story(playing(quick()), async |story| {
+    electing(playing(quick()), async |story| {
         story.gitlab.latency("trigger", SignedDuration::from_millis(300)).unwrap();
         let few = [
             &flags(story)[..],
@@ -104,7 +131,7 @@ fn a_leader_that_is_killed_among_many_runs_is_followed_by_the_other() {
 
 #[test]
 fn a_leader_that_was_stopped_for_longer_than_its_lease_ends_when_it_is_continued() {
-    story(playing(long()), async |story| {
+    electing(playing(long()), async |story| {
         story.operator(&flags(story));
         let first = next_leader(story, None).await;
         story.operator(&flags(story));
@@ -126,7 +153,7 @@ fn a_leader_that_was_stopped_for_longer_than_its_lease_ends_when_it_is_continued
 
 #[test]
 fn a_leader_without_an_api_server_ends_and_the_next_one_goes_on() {
-    story(playing(long()), async |story| {
+    electing(playing(long()), async |story| {
         let proxy = story.operator_behind_proxy(&flags(story)).await;
         let first = next_leader(story, None).await;
         story.apply(&Trigger::new("running")).await;
@@ -148,7 +175,7 @@ fn a_leader_without_an_api_server_ends_and_the_next_one_goes_on() {
 /// wait at all.
 #[test]
 fn what_clock_the_holder_had_is_nothing_to_go_by() {
-    story(playing(quick()), async |story| {
+    electing(playing(quick()), async |story| {
         let mut lease: Lease = serde_json::from_value(json!({
             "metadata": {"name": story.namespace},
             "spec": {"holderIdentity": "ahead", "leaseDurationSeconds": LEASE.as_secs(), "leaseTransitions": 4},

@@ -285,6 +285,38 @@ mod tests {
         }
     }
 
+    /// What every story runs under is what an installation has; only labels differ.
+    #[test]
+    fn the_rights_of_the_stories_are_those_that_the_chart_renders() {
+        let rights = |file: &str| -> BTreeMap<String, Value> {
+            let text = read(&root().join(file)).unwrap();
+            let objects =
+                text.split("\n---\n").map(|object| serde_saphyr::from_str::<Value>(object).unwrap());
+            objects
+                .filter_map(|object| {
+                    let text =
+                        |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+                    let (kind, name, space) =
+                        (text("/kind"), text("/metadata/name"), text("/metadata/namespace"));
+                    // Roles for people are the chart's alone.
+                    let ours = text("/apiVersion").starts_with("rbac.")
+                        && object
+                            .pointer("/metadata/labels")
+                            .is_none_or(|labels| !labels.to_string().contains("aggregate-to"));
+                    ours.then(|| {
+                        (
+                            format!("{kind} {space}/{name}"),
+                            json!([object["rules"], object["roleRef"], object["subjects"]]),
+                        )
+                    })
+                })
+                .collect()
+        };
+        let (stories, rendered) = (rights("deploy/rbac.yaml"), rights(INSTALL));
+        assert_eq!(stories.len(), 4, "{stories:#?}");
+        assert_eq!(stories, rendered);
+    }
+
     #[test]
     fn the_rules_are_taken_with_their_reasons() {
         let rbac = "kind: Namespace\n---\napiVersion: x\nkind: ClusterRole\nrules:\n# Why.\n- apiGroups: [a]\n---\nkind: B\n";
