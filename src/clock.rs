@@ -35,6 +35,12 @@ pub fn after(wait: Duration) -> Timestamp {
     SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok()).unwrap_or(now)
 }
 
+/// What the wall will show at a moment of the monotonic clock; what it shows now, once that has passed.
+#[must_use]
+pub fn at(moment: Instant) -> Timestamp {
+    after(moment.saturating_duration_since(instant()))
+}
+
 /// A moment by both clocks, to tell an age by.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {

@@ -543,12 +543,11 @@ fn part_doubtful(
         change.sent_at.is_some_and(|at| later(at, policy.resolution_delay) > now)
             && on_branch_already(change, snapshot).is_none()
     };
-    let all = flight.changes.iter().all(|change| in_doubt(change) && !change.give_up);
-    let mut changes = flight.changes.clone();
-    if all {
-        return changes;
+    let (doubtful, changes): (Vec<Change>, Vec<Change>) = flight.changes.iter().cloned().partition(in_doubt);
+    if changes.is_empty() && !doubtful.iter().any(|change| change.give_up) {
+        return doubtful;
     }
-    for change in changes.extract_if(.., |change| in_doubt(change)) {
+    for change in doubtful {
         // As long again as it was waited for: often at first.
         let waited = change
             .sent_at

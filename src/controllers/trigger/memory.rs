@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use pipekick_core::decide::trigger::{CancelOrder, CancelSent, LOOK_INTERVAL, MAX_DELETIONS, cancel_again};
 use pipekick_core::domain::{Answer, AttemptKey, Cancelled, Changed, ObjectKey, RetryKey};
 use tokio::time::Instant;
@@ -180,12 +180,11 @@ impl Memories {
     pub(super) fn cancel_sent(&self, key: &ObjectKey) -> Option<CancelSent> {
         let all = self.lock();
         let (Sent { pipeline_id, requested_at, brought, again }, _) = all.get(key)?.cancel.as_ref()?;
-        let wait = SignedDuration::try_from(again.saturating_duration_since(clock::instant())).ok()?;
         Some(CancelSent {
             pipeline_id: *pipeline_id,
             requested_at: *requested_at,
             brought: brought.clone(),
-            again_at: clock::now().checked_add(wait).ok()?,
+            again_at: clock::at(*again),
         })
     }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use pipekick_core::decide::trigger::{Facts, Observed};
 use pipekick_core::domain::{GitLabUrl, ObjectKey, Phase, RetryState, Run, Spec, Trigger, UpdateState};
 use tokio::time::Instant;
@@ -99,10 +98,7 @@ impl TriggerController {
             look_took: turn.look_began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began)),
             look_date: turn.look_date,
             gitlab_now: turn.trigger.spec.as_ref().ok().and_then(|spec| self.gitlab.now_at(&spec.url)),
-            look_again: self.memories.look_again(key).and_then(|at| {
-                let wait = SignedDuration::try_from(at.saturating_duration_since(now)).ok()?;
-                clock::now().checked_add(wait).ok()
-            }),
+            look_again: self.memories.look_again(key).map(clock::at),
             cancel: self.memories.cancel_sent(key),
             finding: turn.finding.clone(),
             named: turn.named.clone(),

@@ -72,13 +72,8 @@ impl Draft<'_> {
             None => self.effect = Some(Effect::Delete(DeleteOrder { place, schedule_id, marker })),
             Some(Deleted::Done) => self.let_go(),
             Some(Deleted::Not(trouble)) => {
-                // Counted from the first try: the operator may have been away since the deletion.
-                let known = self.status.gitlab.as_ref();
-                let since = known.map_or(deleted_at, |known| known.leaving_since.unwrap_or(self.seen.now));
-                if self.gives_up(trouble, since) {
+                if self.gives_up(trouble, deleted_at) {
                     self.orphan(&place, &trouble.message);
-                } else if let Some(known) = &mut self.status.gitlab {
-                    known.leaving_since = Some(since);
                 }
             }
         }
@@ -93,15 +88,21 @@ impl Draft<'_> {
         waits
     }
 
-    /// Whether a delete is given up; if not, it is said what it waits for.
-    fn gives_up(&mut self, trouble: &Trouble, since: Timestamp) -> bool {
+    /// Whether a delete is given up; if not, it is said what it waits for. Patience counts from the first try, for the
+    /// operator may have been away before; where that cannot be recorded, from `wished_at`.
+    fn gives_up(&mut self, trouble: &Trouble, wished_at: Timestamp) -> bool {
         let Trouble { reason, message, stuck, wait } = trouble;
+        let now = self.seen.now;
+        let since = self.status.gitlab.as_ref().map_or(wished_at, |known| known.leaving_since.unwrap_or(now));
         let patience = self.seen.policy.patience;
         let patience =
             if names_something_missing(*reason) { patience.min(SECRET_PATIENCE) } else { patience };
         let over = later(since, patience);
-        if *stuck || over <= self.seen.now {
+        if *stuck || over <= now {
             return true;
+        }
+        if let Some(known) = &mut self.status.gitlab {
+            known.leaving_since = Some(since);
         }
         let message = format!("the schedule is to be deleted in GitLab, and is not yet: {message}");
         self.standing = Some(Standing::waiting(*reason, message));
@@ -159,11 +160,7 @@ impl Draft<'_> {
             }
             Some(Deleted::Done) => {}
             Some(Deleted::Not(trouble)) => {
-                let since = known.leaving_since.unwrap_or(self.seen.now);
-                if !self.gives_up(trouble, since) {
-                    if let Some(known) = &mut self.status.gitlab {
-                        known.leaving_since = Some(since);
-                    }
+                if !self.gives_up(trouble, self.seen.now) {
                     return false;
                 }
                 self.tell_left(&known.place, &trouble.message);

@@ -46,12 +46,9 @@ impl Draft<'_> {
             match records.get_mut(number) {
                 None => records.push(fresh),
                 Some(record) if record.state == UpdateState::Pending => {
-                    let kept = (record.reason, record.message.clone());
-                    let before = UpdateRecord { reason: None, message: None, ..record.clone() };
-                    if before != fresh {
+                    // Of one that spec says as it did, it stays known why it waits.
+                    if (UpdateRecord { reason: None, message: None, ..record.clone() }) != fresh {
                         *record = fresh;
-                    } else {
-                        (record.reason, record.message) = kept;
                     }
                 }
                 Some(_) => {}
@@ -74,23 +71,30 @@ impl Draft<'_> {
     pub(super) fn absorb_updates(&mut self) {
         let seen = self.seen;
         let Some(run) = self.status.run.as_deref_mut() else { return };
-        let mut told = Vec::new();
+        let mut settled = Vec::new();
         for number in committing(run) {
-            let settled = match seen_of(seen.facts.updates.as_slice(), run, number) {
-                Some(UpdateSeen::Settled(verdict)) => verdict.clone(),
+            match seen_of(seen.facts.updates.as_slice(), run, number) {
+                Some(UpdateSeen::Settled(verdict)) => settled.push((number, verdict.clone())),
                 Some(UpdateSeen::Held { given_up: _, trouble: Some((reason, message)) }) => {
-                    let Some(record) = run.image_updates.get_mut(number) else { continue };
-                    wait(record, *reason, message);
-                    continue;
+                    if let Some(record) = run.image_updates.get_mut(number) {
+                        wait(record, *reason, message);
+                    }
                 }
-                Some(UpdateSeen::Held { given_up: _, trouble: None }) | None => continue,
-            };
+                Some(UpdateSeen::Held { given_up: _, trouble: None }) | None => {}
+            }
+        }
+        self.settle_updates(settled);
+    }
+
+    /// Takes in how updates ended, by their numbers, and tells it.
+    fn settle_updates(&mut self, verdicts: Vec<(usize, Verdict)>) {
+        for (number, verdict) in verdicts {
+            let Some(run) = self.status.run.as_deref_mut() else { return };
             let place = place_of(run, number);
             let Some(record) = run.image_updates.get_mut(number) else { continue };
-            told.extend(take_verdict(record, &place, settled));
-        }
-        for (warning, reason, message) in told {
-            self.tell(warning, reason, &message);
+            if let Some((warning, reason, message)) = take_verdict(record, &place, verdict) {
+                self.tell(warning, reason, &message);
+            }
         }
     }
 
@@ -224,11 +228,11 @@ impl Draft<'_> {
                     give_up: gives_up,
                     ..entry
                 }),
-                Err(message) if is_lost => refused.push((
-                    number,
-                    format!("{message}; whether a commit of it was made before is not known"),
-                )),
-                Err(message) => refused.push((number, message)),
+                Err(message) if is_lost => {
+                    let message = format!("{message}; whether a commit of it was made before is not known");
+                    refused.push((number, Verdict::Refused { message }));
+                }
+                Err(message) => refused.push((number, Verdict::Refused { message })),
             }
         }
         let order = UpdateOrder {
@@ -239,7 +243,7 @@ impl Draft<'_> {
         self.record(order, refused);
     }
 
-    fn record(&mut self, order: UpdateOrder, refused: Vec<(usize, String)>) {
+    fn record(&mut self, order: UpdateOrder, refused: Vec<(usize, Verdict)>) {
         let seen = self.seen;
         let Some(run) = self.status.run.as_deref_mut() else { return };
         for entry in &order.entries {
@@ -248,15 +252,7 @@ impl Draft<'_> {
             (record.at, record.by) = (Some(seen.now), Some(seen.policy.writer.clone()));
             record.since = entry.since;
         }
-        let mut told = Vec::new();
-        for (number, message) in refused {
-            let place = place_of(run, number);
-            let Some(record) = run.image_updates.get_mut(number) else { continue };
-            told.extend(take_verdict(record, &place, Verdict::Refused { message }));
-        }
-        for (warning, reason, message) in told {
-            self.tell(warning, reason, &message);
-        }
+        self.settle_updates(refused);
         if !order.entries.is_empty() {
             self.effect = Effect::Update(Box::new(order));
             self.wake_after(CALL);
