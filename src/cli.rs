@@ -24,6 +24,8 @@ pub enum Command {
     Crds(Crds),
     /// Print the reasons that stand in conditions and Events, with their meaning, as a Markdown table.
     Reasons,
+    /// Print the metrics that the operator serves, with their meaning, as a Markdown table.
+    Metrics,
     /// Print what GitLab's refusals mean and what to do about each, as Markdown tables.
     Troubleshooting,
     /// Print when a cron expression ticks next.

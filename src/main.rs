@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 use pipekick::cli::{Cli, Command};
-use pipekick::{api, app, cli, clock, config, gitlab, log, preview};
+use pipekick::{api, app, cli, clock, config, gitlab, log, preview, server};
 
 fn main() -> ExitCode {
     // kube and reqwest share one TLS stack; rustls panics later if nobody chose its crypto.
@@ -31,6 +31,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             say(&api::reasons_table())?;
             Ok(())
         }
+        Command::Metrics => say(&server::metrics_table()),
         Command::Troubleshooting => {
             say(&gitlab::troubleshooting())?;
             Ok(())

@@ -18,7 +18,7 @@ fn says(line: &[&str]) -> (i32, String, String) {
 fn what_is_answered_goes_to_standard_output_and_exits_with_0() {
     let line = ["next", "30 2 * * *", "--from", "2026-11-02T00:00:00Z", "--count", "1"];
     assert_eq!(says(&line), (0, "2026-11-02T02:30:00Z  Mon\n".into(), String::new()));
-    for command in ["crds", "reasons", "troubleshooting"] {
+    for command in ["crds", "reasons", "metrics", "troubleshooting"] {
         let (code, answer, error) = says(&[command]);
         assert!((code, error.as_str()) == (0, "") && answer.lines().count() > 10, "{command}");
     }
@@ -28,7 +28,7 @@ fn what_is_answered_goes_to_standard_output_and_exits_with_0() {
 fn a_wrong_input_exits_with_2_and_a_message_and_prints_nothing() {
     let simulate = |file, until| ["simulate", "-f", file, "--from", "2026-11-02T09:00:00Z", "--until", until];
     let (missing, later) = ("/no/such/file.yaml", "2026-11-02T10:00:00Z");
-    let cases: [(&[&str], &str); 12] = [
+    let cases: [(&[&str], &str); 14] = [
         (&["next", "61 * * * *"], "61 in the minute field: 0-59"),
         (&["next", "TZ=UTC 0 2 * * *"], "write the zone into timeZone"),
         (&["next", "0 0 2 * * *"], "seconds are not supported"),
@@ -41,6 +41,8 @@ fn a_wrong_input_exits_with_2_and_a_message_and_prints_nothing() {
         (&simulate(missing, later), missing),
         (&simulate("/dev/null", later), "the manifest"),
         (&["fire"], "unrecognized subcommand"),
+        (&["run", "--log-lvel=debug"], "a similar argument exists: '--log-level'"),
+        (&["run", "--first-sight=Fired"], "a similar value exists: 'Fire'"),
     ];
     for (line, why) in cases {
         let (code, answer, error) = says(line);

@@ -10,7 +10,11 @@ fn answer(line: &[&str], manifest: &str) -> Result<String, BadInput> {
     match typed.command {
         Command::Next(typed) => next(&typed, "2026-03-28T12:00:00Z".parse().unwrap()),
         Command::Simulate(typed) => simulate(&typed, manifest),
-        Command::Run(_) | Command::Crds(_) | Command::Reasons | Command::Troubleshooting => {
+        Command::Run(_)
+        | Command::Crds(_)
+        | Command::Reasons
+        | Command::Metrics
+        | Command::Troubleshooting => {
             panic!("not a preview")
         }
     }

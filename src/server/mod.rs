@@ -3,6 +3,7 @@
 //! Plain HTTP without authentication on an address for the kubelet and Prometheus; nothing it serves names an
 //! object, a project or a Secret.
 
+mod documented;
 pub mod health;
 pub mod metrics;
 
@@ -11,6 +12,7 @@ use std::{future::Future, io, net::SocketAddr, sync::Arc};
 use axum::{Router, extract::State, http::header::CONTENT_TYPE, response::IntoResponse, routing::get};
 use tokio::net::TcpListener;
 
+pub use documented::metrics_table;
 pub use health::Health;
 pub use metrics::Metrics;
 

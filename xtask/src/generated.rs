@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `pipekick crds` | `crds/` |
 //! | `pipekick reasons` | `docs/reasons.md`, between its markers |
+//! | `pipekick metrics` | `docs/metrics.md`, between its markers |
 //! | `pipekick troubleshooting` | `docs/troubleshooting.md`, between its markers |
 //! | `pipekick --help`, and that of each of its commands | `docs/cli.md`, between its markers |
 //! | nobody: `crds/`, `deploy/rbac.yaml` | `charts/pipekick/files/`, for a chart is packed without what lies beside it |
@@ -33,6 +34,7 @@ pub fn generated(check: bool) -> anyhow::Result<()> {
     for (page, text) in [
         ("charts/pipekick/README.md", chart::values_table()?),
         ("docs/reasons.md", output(pipekick(["reasons"]))?),
+        ("docs/metrics.md", output(pipekick(["metrics"]))?),
         ("docs/troubleshooting.md", output(pipekick(["troubleshooting"]))?),
         ("docs/cli.md", help()?),
     ] {
