@@ -8,6 +8,8 @@ mod ci_steps;
 mod controlplane;
 mod crash;
 mod demo;
+#[cfg(test)]
+mod documents;
 mod generated;
 mod helm;
 mod measure;

@@ -1,0 +1,123 @@
+//! What the documents say is there: files, headings, tests and metrics.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::ci_steps::output;
+use crate::controlplane::{read, root};
+
+/// Files of the repository that end so.
+fn files(ending: &str) -> Vec<PathBuf> {
+    let mut git = Command::new("git");
+    git.arg("-C").arg(root()).args(["ls-files", "--cached", "--others", "--exclude-standard"]);
+    let listed = output(git).unwrap();
+    let files: Vec<PathBuf> =
+        listed.lines().filter(|name| name.ends_with(ending)).map(|name| root().join(name)).collect();
+    // What was deleted and is not committed yet is still listed.
+    files.into_iter().filter(|file| file.exists()).collect()
+}
+
+/// The text outside of code blocks.
+fn prose(page: &str) -> String {
+    page.split("```").step_by(2).collect()
+}
+
+/// Where the links of a page lead to.
+fn links(page: &str) -> Vec<String> {
+    let prose = prose(page);
+    let after = prose.split("](").skip(1);
+    after.filter_map(|rest| Some(rest.split_once(')')?.0.to_owned())).collect()
+}
+
+/// The anchors of a page, as GitHub makes them of headings.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let prose = prose(page);
+    let headings = prose.lines().filter(|line| line.starts_with('#'));
+    headings.map(|heading| anchor(heading.trim_start_matches('#').trim())).collect()
+}
+
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
+}
+
+/// Words between backticks.
+fn quoted(page: &str) -> BTreeSet<&str> {
+    page.split('`').skip(1).step_by(2).collect()
+}
+
+/// Whether a word is the name of a test, such as `a_redirect_is_not_followed`.
+fn names_a_test(word: &str) -> bool {
+    word.matches('_').count() >= 3
+        && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+#[test]
+fn every_link_leads_to_a_file_and_to_a_heading_of_it() {
+    let mut broken = Vec::new();
+    let mut followed = 0;
+    for page in files(".md") {
+        for link in links(&read(&page).unwrap()) {
+            // Only those within the repository: the others are not ours to keep.
+            if link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            followed += 1;
+            let (file, heading) = link.split_once('#').unwrap_or((&link, ""));
+            let target = match file {
+                "" => page.clone(),
+                file => page.parent().unwrap_or(Path::new("")).join(file),
+            };
+            let found =
+                target.exists() && (heading.is_empty() || anchors(&read(&target).unwrap()).contains(heading));
+            if !found {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(followed > 50, "only {followed} links were found: are these the documents?");
+    assert!(broken.is_empty(), "these lead nowhere:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn every_test_that_a_document_names_is_there() {
+    let code: String = files(".rs").iter().map(|file| read(file).unwrap()).collect();
+    let mut missing = Vec::new();
+    let mut found = 0;
+    for page in ["SECURITY.md", "docs/reliability.md", "docs/schedule-rules.md"] {
+        let text = read(&root().join(page)).unwrap();
+        for name in quoted(&text).into_iter().filter(|word| names_a_test(word)) {
+            found += 1;
+            if !code.contains(&format!("fn {name}(")) && !name.starts_with("pipekick_") {
+                missing.push(format!("{page}: {name}"));
+            }
+        }
+    }
+    assert!(found > 20, "only {found} names of tests were found");
+    assert!(missing.is_empty(), "no test has these names:\n{}", missing.join("\n"));
+}
+
+#[test]
+fn alerts_and_dashboard_ask_for_metrics_that_are_served() {
+    let page = read(&root().join("docs/metrics.md")).unwrap();
+    let served: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `pipekick_").and_then(|rest| Some(rest.split_once('`')?.0)))
+        .collect();
+    let mut asked = 0;
+    for file in ["alerts.yaml", "dashboard.json"] {
+        let text = read(&root().join("charts/pipekick/files").join(file)).unwrap();
+        for rest in text.split("pipekick_").skip(1) {
+            let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(rest.len());
+            let name = &rest[..end];
+            let base = ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part));
+            asked += 1;
+            assert!(
+                served.contains(name) || base.is_some_and(|base| served.contains(base)),
+                "{file} asks for pipekick_{name}, which docs/metrics.md does not list"
+            );
+        }
+    }
+    assert!(asked > 5, "only {asked} metrics are asked for");
+}
