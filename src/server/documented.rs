@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use pipekick_core::decide::image_update::CommitAnswer;
 use pipekick_core::domain::Answer;
 
 use super::Metrics;
@@ -28,6 +29,7 @@ fn exposition() -> String {
     metrics.gitlab_request("/projects/:id/pipeline", Some(201));
     metrics.cause_to_post(Duration::ZERO);
     metrics.tick_fired(Duration::ZERO);
+    metrics.committed(&CommitAnswer::Committed { commit: String::new() }, 1);
     metrics.encode()
 }
 
@@ -72,6 +74,7 @@ mod tests {
         assert_eq!(table.lines().count() - 2, exposition().matches("# TYPE ").count(), "{table}");
         for row in [
             "| `pipekick_build_info` | info | `version` | The operator's version. |",
+            "| `pipekick_commits_total` | counter | `outcome` | Commits of image updates that were sent, by what became of them. |",
             "| `pipekick_gitlab_requests_total` | counter | `route`, `status` | Requests to GitLab, by route and HTTP status; \"none\" without an answer. |",
             "| `pipekick_objects` | gauge | `kind` | Objects that are known. |",
             "| `pipekick_unknown_runs` | gauge |  | Runs of which nobody knows yet whether a pipeline exists. |",
