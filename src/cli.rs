@@ -6,6 +6,14 @@ use std::net::SocketAddr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pipekick_core::domain::Span;
 
+use crate::commands::release::Release;
+use crate::commands::wait::Wait;
+
+/// What was typed cannot be followed; the binary ends with exit code 2.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadInput(pub String);
+
 /// Kicks off GitLab CI pipelines from Kubernetes: once, on time, and tells how it went.
 #[derive(Debug, Parser)]
 #[command(name = "pipekick", version, propagate_version = true)]
@@ -33,6 +41,13 @@ pub enum Command {
     /// Show what a PipelineSchedule would fire, skip, queue, replace and miss, and why, without a cluster. It is
     /// taken as created at --from, and decided on by the very code that the operator runs.
     Simulate(Simulate),
+    /// Wait for the end of a run. Exit code 0: it came; 1: it comes no more; 2: what was typed cannot be followed; 3: not
+    /// within --timeout; 4: nobody can tell, for want of a cluster or of the right to look.
+    Wait(Wait),
+    /// Take Pipekick's finalizers off objects, before it is uninstalled for good: nobody would do so afterwards, and
+    /// objects that have one could not be deleted. Stop the operator first. Exit code 1: an operator is alive, or not all
+    /// were released.
+    Release(Release),
 }
 
 /// How an answer looks.

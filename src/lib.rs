@@ -8,6 +8,7 @@
 //! | [`gitlab`] | the client, and what GitLab's answers mean |
 //! | [`cluster`] | guarded statuses, Secrets, Events |
 //! | [`server`] | health and metrics |
+//! | [`commands`] | `pipekick wait` and `pipekick release` |
 //! | [`preview`] | `pipekick next` and `pipekick simulate` |
 //! | [`cli`], [`config`], [`app`], [`log`] | from what was typed to a running operator |
 //! | [`clock`] | the only place that asks what time it is |
@@ -17,6 +18,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod cluster;
+pub mod commands;
 pub mod config;
 pub mod controllers;
 mod crash;

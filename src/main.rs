@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use pipekick::cli::{Cli, Command};
+use pipekick::cli::{BadInput, Cli, Command};
+use pipekick::commands::{self, say};
 use pipekick::{api, app, cli, clock, config, gitlab, log, preview, server};
 
 fn main() -> ExitCode {
@@ -14,34 +15,31 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("pipekick: {error:#}");
             // As clap does for what it refuses itself.
-            if error.is::<preview::BadInput>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+            if error.is::<BadInput>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }
 
-fn run(cli: Cli) -> anyhow::Result<()> {
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Command::Run(flags) => operate(&flags),
-        Command::Crds(flags) => print_crds(&flags),
-        Command::Reasons => {
-            say(&api::reasons_table())?;
-            Ok(())
-        }
-        Command::Metrics => say(&server::metrics_table()),
-        Command::Troubleshooting => {
-            say(&gitlab::troubleshooting())?;
-            Ok(())
-        }
-        Command::Next(typed) => say(&preview::next(&typed, clock::now())?),
+        Command::Run(flags) => operate(&flags)?,
+        Command::Crds(flags) => print_crds(&flags)?,
+        Command::Reasons => say(&api::reasons_table())?,
+        Command::Metrics => say(&server::metrics_table())?,
+        Command::Troubleshooting => say(&gitlab::troubleshooting())?,
+        Command::Next(typed) => say(&preview::next(&typed, clock::now())?)?,
         Command::Simulate(typed) => {
-            let manifest = read(&typed.file).map_err(|error| preview::BadInput(format!("{error:#}")))?;
-            say(&preview::simulate(&typed, &manifest)?)
+            let manifest = read(&typed.file).map_err(|error| BadInput(format!("{error:#}")))?;
+            say(&preview::simulate(&typed, &manifest)?)?;
         }
+        Command::Wait(typed) => return commands::run(async { Ok(commands::wait::wait(&typed).await?) }),
+        Command::Release(typed) => return commands::run(commands::release::release(&typed)),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn operate(flags: &cli::Run) -> anyhow::Result<()> {
@@ -65,15 +63,6 @@ fn print_crds(flags: &cli::Crds) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Writes an answer; whoever reads it may have read enough.
-fn say(answer: &str) -> anyhow::Result<()> {
-    use std::io::{ErrorKind, Write as _};
-    match std::io::stdout().write_all(answer.as_bytes()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
-        Ok(()) | Err(_) => Ok(()),
-    }
 }
 
 fn read(file: &std::path::Path) -> anyhow::Result<String> {

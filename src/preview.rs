@@ -8,12 +8,8 @@ pub use next::next;
 pub use simulate::simulate;
 
 use jiff::Timestamp;
-use thiserror::Error;
 
-/// What was typed cannot be followed; the binary ends with exit code 2.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub struct BadInput(pub String);
+use crate::cli::BadInput;
 
 fn bad(what: &str, error: &impl std::fmt::Display) -> BadInput {
     BadInput(format!("{what}: {error}"))

@@ -28,7 +28,7 @@ fn what_is_answered_goes_to_standard_output_and_exits_with_0() {
 fn a_wrong_input_exits_with_2_and_a_message_and_prints_nothing() {
     let simulate = |file, until| ["simulate", "-f", file, "--from", "2026-11-02T09:00:00Z", "--until", until];
     let (missing, later) = ("/no/such/file.yaml", "2026-11-02T10:00:00Z");
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 18] = [
         (&["next", "61 * * * *"], "61 in the minute field: 0-59"),
         (&["next", "TZ=UTC 0 2 * * *"], "write the zone into timeZone"),
         (&["next", "0 0 2 * * *"], "seconds are not supported"),
@@ -41,6 +41,10 @@ fn a_wrong_input_exits_with_2_and_a_message_and_prints_nothing() {
         (&simulate(missing, later), missing),
         (&simulate("/dev/null", later), "the manifest"),
         (&["fire"], "unrecognized subcommand"),
+        (&["wait", "checkout"], "write KIND/NAME"),
+        (&["wait", "pod/checkout"], "the kind is pipelinetrigger"),
+        (&["wait", "ptrig/checkout", "--timeout", "30"], "write it like 90s"),
+        (&["release"], "--namespace"),
         (&["run", "--log-lvel=debug"], "a similar argument exists: '--log-level'"),
         (&["run", "--first-sight=Fired"], "a similar value exists: 'Fire'"),
     ];
@@ -49,6 +53,13 @@ fn a_wrong_input_exits_with_2_and_a_message_and_prints_nothing() {
         assert_eq!((code, answer.as_str()), (2, ""), "{line:?}: {error}");
         assert!(error.contains(why), "{line:?}: {error}");
     }
+}
+
+#[test]
+fn who_waits_without_a_cluster_is_told_so_by_a_code_of_its_own() {
+    let (code, answer, error) = says(&["wait", "ptrig/checkout"]);
+    assert_eq!((code, answer.as_str()), (4, ""), "{error}");
+    assert!(error.contains("cannot connect to the Kubernetes API"), "{error}");
 }
 
 #[test]

@@ -93,6 +93,34 @@ where
     send("finalizers", client, Request::patch(path), "application/merge-patch+json", &body).await
 }
 
+/// Takes one finalizer off the object of kind `K`, and leaves all others as they are: it has to stand in place `at`, and
+/// the object to have this uid.
+///
+/// # Errors
+/// See [`WriteError`]. What is no longer so is [`WriteError::Refused`]: the API server says no more about a test that
+/// failed.
+pub async fn drop_finalizer<K>(
+    client: &Client,
+    key: &ObjectKey,
+    uid: &str,
+    (at, finalizer): (usize, &str),
+) -> Result<(), WriteError>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let place = format!("/metadata/finalizers/{at}");
+    let body = serde_json::json!([
+        {"op": "test", "path": "/metadata/uid", "value": uid},
+        {"op": "test", "path": place, "value": finalizer},
+        {"op": "remove", "path": place},
+    ]);
+    let path = format!("{}/{}", K::url_path(&(), Some(&key.namespace)), key.name);
+    let request = Request::patch(path);
+    let _: serde_json::Value =
+        send("finalizers", client, request, "application/json-patch+json", &body).await?;
+    Ok(())
+}
+
 /// Writes `status` once, in the background and without insisting: it tells a bug of ours, and so do the log and the
 /// metric.
 pub fn tell_bug<K, O>(client: &Client, guard: Guard, status: impl Serialize + Send + Sync + 'static)

@@ -14,6 +14,8 @@ fn answer(line: &[&str], manifest: &str) -> Result<String, BadInput> {
         | Command::Crds(_)
         | Command::Reasons
         | Command::Metrics
+        | Command::Wait(_)
+        | Command::Release(_)
         | Command::Troubleshooting => {
             panic!("not a preview")
         }

@@ -15,14 +15,14 @@ use serde_json::json;
 use crate::harness::gitlab::{long, playing, quick};
 use crate::harness::{Seen, Story, Trigger, story};
 
-const NAMESPACE: &str = "pipekick-system";
+pub const NAMESPACE: &str = "pipekick-system";
 const WITHIN: Duration = Duration::from_secs(120);
 /// As short as the operator allows.
 const LEASE: Duration = Duration::from_secs(3);
 const LEASE_FLAG: &str = "3s";
 
 /// An operator that leads or stands by, on a Lease of this story's.
-fn flags(story: &Story) -> [&str; 7] {
+pub fn flags(story: &Story) -> [&str; 7] {
     let [elect, namespace, name] = ["--leader-elect", "--lease-namespace", "--lease-name"];
     [elect, namespace, NAMESPACE, name, &story.namespace, "--lease-duration", LEASE_FLAG]
 }
@@ -36,7 +36,7 @@ fn electing(seed: Seed, tale: impl AsyncFnOnce(&Story)) {
 }
 
 /// As if the release were named like the story.
-async fn allow(story: &Story) {
+pub async fn allow(story: &Story) {
     let role = format!("{}-lease", story.namespace);
     let rights = include_str!("../../deploy/rbac.yaml")
         .replace("name: pipekick-lease", &format!("name: {role}"))
@@ -62,7 +62,7 @@ async fn leader(story: &Story) -> Option<String> {
 }
 
 /// Waits for a leader that is another one than `before`.
-async fn next_leader(story: &Story, before: Option<&str>) -> String {
+pub async fn next_leader(story: &Story, before: Option<&str>) -> String {
     let began = std::time::Instant::now();
     loop {
         if let Some(now) = leader(story).await.filter(|now| Some(now.as_str()) != before) {

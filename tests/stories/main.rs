@@ -50,6 +50,7 @@ mod quiet;
 mod recreation;
 mod refused_at_apply;
 mod refused_by_gitlab;
+mod release;
 mod replacing;
 mod schedule_children;
 mod schedule_clock;
@@ -58,6 +59,7 @@ mod schedules_in_gitlab;
 mod suspension;
 mod unknown;
 mod variables;
+mod wait;
 
 /// Stories that run at the same time: most of their time they wait.
 const AT_ONCE: usize = 4;

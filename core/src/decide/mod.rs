@@ -7,3 +7,4 @@ pub mod lease;
 pub mod schedule;
 pub mod summary;
 pub mod trigger;
+pub mod wait;

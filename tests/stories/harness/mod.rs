@@ -6,6 +6,7 @@ mod objects;
 mod operator;
 pub mod schedules;
 mod seen;
+mod typed;
 mod versions;
 
 use std::cell::{Cell, RefCell};
@@ -40,6 +41,7 @@ pub struct Story {
     pub client: Client,
     pub gitlab: Handle,
     operator_kubeconfig: PathBuf,
+    admin_kubeconfig: PathBuf,
     /// Operators watch all namespaces, not only the story's.
     sees_all: bool,
     operators: RefCell<Vec<Operator>>,
@@ -90,6 +92,7 @@ impl Story {
             client: cluster.admin.client().await.unwrap(),
             gitlab: GitlabSim::start(seed).unwrap(),
             operator_kubeconfig: cluster.operator.clone(),
+            admin_kubeconfig: cluster.admin.path().to_owned(),
             sees_all,
             operators: RefCell::default(),
             armed: RefCell::default(),
@@ -145,6 +148,11 @@ impl Story {
     /// Starts an operator whose GitLab is another one.
     pub fn operator_of(&self, gitlab_url: &str, flags: &[&str]) {
         self.operator_with(&self.operator_kubeconfig, gitlab_url, flags);
+    }
+
+    /// What the operator has.
+    pub fn operator_kubeconfig(&self) -> &Path {
+        &self.operator_kubeconfig
     }
 
     /// Starts an operator that talks to the API server through a proxy of its own.

@@ -20,6 +20,11 @@ impl Draft<'_> {
         (!value.is_empty() && !answered).then_some(value)
     }
 
+    /// The name of the child of a request.
+    pub(super) fn child_of(&self, value: &str) -> String {
+        request_name(&self.seen.schedule.key.name, &self.seen.schedule.uid, value)
+    }
+
     fn answer(&mut self, value: String, answer: Answered) {
         self.status.last_handled.fire = Some(Handled { value, answer });
     }
@@ -34,14 +39,14 @@ impl Draft<'_> {
     /// Suspended or paused: a child that was made before is told, anything else is dropped.
     pub(super) fn answer_stopped(&mut self) {
         if let Some(value) = self.asked() {
-            let made = self.has(&request_name(self.seen.schedule, &value));
+            let made = self.has(&self.child_of(&value));
             self.answer(value, if made { Answered::Fired } else { Answered::Suspended });
         }
     }
 
     pub(super) fn ask(&mut self, spec: &ScheduleSpec) {
         let Some(value) = self.asked() else { return };
-        let name = request_name(self.seen.schedule, &value);
+        let name = self.child_of(&value);
         if self.has(&name) {
             self.tell(
                 false,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Draft, Effect, later, request_name};
+use super::{Draft, Effect, later};
 use crate::domain::schedule::{Child, Course, ScheduleSpec};
 
 /// No child younger than this is deleted: as long as it exists, its name keeps its tick from firing again, also from
@@ -13,7 +13,7 @@ impl Draft<'_> {
     pub(super) fn trim(&mut self, spec: &ScheduleSpec) {
         // What was written, not what is about to be.
         let written = &self.seen.schedule.status;
-        let asked = self.unanswered(written).map(|value| request_name(self.seen.schedule, &value));
+        let asked = self.unanswered(written).map(|value| self.child_of(&value));
         let (mark, waits) = (written.last_handled_tick, written.queued_tick);
         let on_record = |child: &&Child| match child.tick {
             Some(tick) => mark.is_some_and(|mark| tick <= mark) && waits != Some(tick),

@@ -18,10 +18,10 @@ pub fn child_name(schedule: &str, tick: Timestamp) -> String {
 /// The name of the child of a request: the schedule's name and ten characters hashed from its uid and the value. A tick
 /// has no name as long in the next 190 million years.
 #[must_use]
-pub fn request_name(schedule: &Schedule, value: &str) -> String {
-    let hashed = Sha256::digest(format!("pipekick fire\n{}\n{value}", schedule.uid));
+pub fn request_name(schedule: &str, uid: &str, value: &str) -> String {
+    let hashed = Sha256::digest(format!("pipekick fire\n{uid}\n{value}"));
     let text = BASE32HEX_NOPAD.encode(&hashed[..7]).to_ascii_lowercase();
-    format!("{}-{}", schedule.key.name, &text[..10])
+    format!("{schedule}-{}", &text[..10])
 }
 
 fn base36(mut number: u64) -> String {

@@ -101,7 +101,7 @@ fn a_tick_makes_one_child_named_after_it() {
 fn the_name_of_a_child_fits_a_label_and_no_two_ticks_share_one() {
     let long = "x".repeat(52);
     assert!(child_name(&long, at("9999-12-30T00:00:00Z")).len() <= 63);
-    assert!(request_name(&schedule(spec("@daily")), &"v".repeat(256)).len() == "nightly-".len() + 10);
+    assert!(request_name("nightly", "uid", &"v".repeat(256)).len() == "nightly-".len() + 10);
     let names: std::collections::BTreeSet<_> = spec("* * * * *")
         .clock
         .ticks_after(at("09:00"))

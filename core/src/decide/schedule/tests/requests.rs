@@ -17,7 +17,7 @@ fn a_request_runs_now_once_and_does_not_move_the_mark() {
     ask(&mut world, "please");
     world.run_until(at("09:05")).unwrap();
     assert_eq!(fired(&world), ["asked"]);
-    assert_eq!(world.ledger[0].1, request_name(&world.schedule, "please"));
+    assert_eq!(world.ledger[0].1, request_name(&world.schedule.key.name, &world.schedule.uid, "please"));
     assert_eq!(answered(&world), Some(("please".into(), Answered::Fired)));
     assert_eq!((status(&world).last_handled_tick, status(&world).last_schedule_time), (None, None));
     world.down_until(at("09:50"));
