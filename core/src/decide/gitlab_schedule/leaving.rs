@@ -70,7 +70,12 @@ impl Draft<'_> {
         match &self.seen.facts.deleted {
             None if self.waits() => {}
             None => self.effect = Some(Effect::Delete(DeleteOrder { place, schedule_id, marker })),
-            Some(Deleted::Done) => self.let_go(),
+            // What comes of a create after the object is gone would run for ever.
+            Some(Deleted::Done) => {
+                if !self.may_come("the object goes when none can come any more") {
+                    self.let_go();
+                }
+            }
             Some(Deleted::Not(trouble)) => {
                 if self.gives_up(trouble, deleted_at) {
                     self.orphan(&place, &trouble.message);
@@ -158,7 +163,11 @@ impl Draft<'_> {
                 }));
                 return false;
             }
-            Some(Deleted::Done) => {}
+            Some(Deleted::Done) => {
+                if self.may_come("it is deleted there before the schedule is created elsewhere") {
+                    return false;
+                }
+            }
             Some(Deleted::Not(trouble)) => {
                 if !self.gives_up(trouble, self.seen.now) {
                     return false;

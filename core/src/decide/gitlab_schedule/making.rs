@@ -42,18 +42,10 @@ impl Draft<'_> {
         if policy.paused {
             return self.rest_paused("nothing is created in GitLab");
         }
-        let known = self.known(wanted);
-        if let Some(creating) = &known.creating {
-            let proven = later(later(creating.at, INTENT_MAX_AGE), policy.resolution_delay);
-            if now < proven {
-                let message = "a create was sent, or may have been, and its reply is not known; the schedule is looked for in GitLab by its mark".to_owned();
-                self.standing = Some(Standing::waiting(Reason::OutcomeUnknown, message));
-                self.look_in(SOON);
-                let soonest = self.wake.map_or(proven, |wake| wake.min(proven));
-                (self.wake, self.next_look) = (Some(soonest), Some(soonest));
-                return;
-            }
+        if self.may_come("the schedule is looked for in GitLab by its mark") {
+            return;
         }
+        let known = self.known(wanted);
         known.creating = Some(Creating { at: now, by: policy.by.clone() });
         if let Some(gone) = known.schedule_id.take() {
             let message = format!(
@@ -74,6 +66,22 @@ impl Draft<'_> {
             active: false,
             inputs: BTreeMap::clone(&wanted.inputs),
         })));
+    }
+
+    /// Whether a create may still take effect in GitLab; if so, it is said what happens meanwhile.
+    pub(super) fn may_come(&mut self, meanwhile: &str) -> bool {
+        let creating = self.status.gitlab.as_ref().and_then(|known| known.creating.as_ref());
+        let Some(creating) = creating else { return false };
+        let proven = later(later(creating.at, INTENT_MAX_AGE), self.seen.policy.resolution_delay);
+        if self.seen.now >= proven {
+            return false;
+        }
+        let message = format!("a create was sent, or may have been, and its reply is not known; {meanwhile}");
+        self.standing = Some(Standing::waiting(Reason::OutcomeUnknown, message));
+        self.look_in(SOON);
+        let soonest = self.wake.map_or(proven, |wake| wake.min(proven));
+        (self.wake, self.next_look) = (Some(soonest), Some(soonest));
+        true
     }
 
     pub(super) fn rest_paused(&mut self, what: &str) {

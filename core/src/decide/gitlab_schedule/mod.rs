@@ -282,7 +282,9 @@ impl<'a> Draft<'a> {
         let wanted = match spec {
             Ok(wanted) => wanted,
             Err(problem) => {
-                self.standing = Some(Standing::invalid(&problem.0));
+                let runs = self.status.gitlab.as_ref().is_some_and(|known| known.active == Some(true));
+                let runs = if runs { "; GitLab runs the schedule on as it was before" } else { "" };
+                self.standing = Some(Standing::invalid(&format!("{}{runs}", problem.0)));
                 return;
             }
         };

@@ -739,3 +739,48 @@ fn a_request_is_answered_and_a_spec_that_cannot_be_followed_told() {
     assert_eq!(world.ready().0, "InvalidSpec");
     assert_eq!(world.log, Vec::<&str>::new());
 }
+
+#[test]
+fn what_comes_of_a_create_whose_reply_was_lost_is_deleted_though_the_object_is_deleted_before() {
+    // Deleted, or sent to another project.
+    for deleted in [true, false] {
+        let mut world = World::new();
+        // The intent is written, and the process dies as it sends the create, which takes effect late.
+        let intent = (0..10).find(|step| {
+            let mut world = World::new();
+            world.turn(Some(Dies::After(*step)));
+            world.log.contains(&"create")
+        });
+        world.turn(Some(Dies::After(intent.unwrap())));
+        let late = world.held.pop().unwrap();
+        world.log.clear();
+        if deleted {
+            world.object.deleted_at = Some(world.now);
+        } else {
+            world.edit(|wanted| wanted.project = "shop/other".parse().unwrap());
+        }
+        let wake = world.turn(None).unwrap();
+        assert_eq!(world.ready().0, "OutcomeUnknown");
+        assert!(!world.gone && world.log == ["delete"], "{:?}", world.log);
+        world.held.push(late);
+        world.now = wake;
+        for _ in 0..20 {
+            if world.gone || world.is_equal() {
+                break;
+            }
+            world.now = world.turn(None).unwrap_or(world.now);
+        }
+        assert_eq!(world.held.len(), usize::from(!deleted), "{deleted}: {:?}", world.log);
+        assert!(world.held.iter().all(|held| held.id != 7), "{:?}", world.log);
+    }
+}
+
+#[test]
+fn a_spec_that_cannot_be_read_says_that_gitlab_runs_the_one_before() {
+    let mut world = World::kept();
+    world.object.spec = Err(SpecProblem("schedule: no".into()));
+    world.object.generation += 1;
+    world.turn(None);
+    let expected = "schedule: no; GitLab runs the schedule on as it was before";
+    assert_eq!(world.ready(), ("InvalidSpec".into(), expected.into()));
+}
