@@ -63,7 +63,7 @@ pub enum Output {
 #[derive(Debug, Args)]
 pub struct Next {
     /// Five fields, @daily and the like, or @every 90m, which counts from --from.
-    #[arg(value_name = "EXPR")]
+    #[arg(value_name = "EXPR", allow_hyphen_values = true)]
     pub expression: String,
     /// IANA name of the zone, such as Europe/Berlin.
     #[arg(long, value_name = "ZONE", default_value = "UTC")]

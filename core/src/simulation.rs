@@ -8,7 +8,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::decide::schedule::{
-    ChildCause, ChildOrder, Created, Creation, Effect, Facts, Observed, Plan, decide,
+    ChildCause, ChildOrder, Created, Creation, Effect, Facts, Observed, Plan, Told, decide,
 };
 use crate::domain::schedule::{Child, ChildOwner, Schedule};
 use crate::domain::{Phase, Reason, Span};
@@ -69,6 +69,9 @@ pub struct World {
     pub facts: Facts,
     /// How long a run takes.
     pub run_takes: Span,
+    /// Whether there is an access token to follow runs with; without one each has ended for its schedule once it is
+    /// fired.
+    pub follows: bool,
     /// The process dies after this many more writes and effects, if set.
     pub dies_after: Option<usize>,
     /// Every child that was ever created: the tick, and its name.
@@ -89,6 +92,7 @@ impl World {
             crowded: false,
             facts: Facts::default(),
             run_takes,
+            follows: true,
             dies_after: None,
             ledger: Vec::new(),
             log: Vec::new(),
@@ -150,7 +154,8 @@ impl World {
             if self.log.len() > MAX_LINES {
                 return Err(TooMuch);
             }
-            let ends = self.children.iter().map(|running| running.ends).filter(|ends| *ends > self.now).min();
+            let under_way = self.children.iter().filter(|running| running.child.finished_at.is_none());
+            let ends = under_way.map(|running| running.ends).filter(|ends| *ends > self.now).min();
             let next = [wake, ends].into_iter().flatten().filter(|next| *next > self.now).min();
             match next.filter(|next| *next <= until) {
                 Some(next) => self.now = next,
@@ -199,10 +204,10 @@ impl World {
             self.schedule.status = status;
             self.facts.fresh = true;
         }
-        for note in events {
+        for Told { tick, note } in events {
             // A create was told when it was done.
             if note.reason != Reason::ChildCreated {
-                self.say(note.reason.as_str(), note.message, None, None);
+                self.say(note.reason.as_str(), note.message, None, tick);
             }
         }
         for effect in effects {
@@ -264,10 +269,10 @@ impl World {
             being_deleted: false,
             created: self.now,
             tick,
-            phase: Some(Phase::Running),
+            phase: Some(if self.follows { Phase::Running } else { Phase::Fired }),
             run_seq: Some(1),
             cancel: None,
-            finished_at: None,
+            finished_at: (!self.follows).then_some(self.now),
         }
     }
 

@@ -44,10 +44,11 @@ pub const DEFAULT_RUNS_LIMIT: usize = 3;
     derive = "PartialEq",
     doc = "Makes a PipelineTrigger at every tick of a schedule, as a CronJob makes Jobs. Status tells when it ticked last, when it ticks next, and what was missed.",
     validation = Rule::new("size(self.metadata.name) <= 52").message("metadata.name: at most 52 characters, since the children's names are made of it"),
-    printcolumn(name = "Schedule", type_ = "string", json_path = ".status.resolvedSchedules[*]"),
+    printcolumn(name = "Schedule", type_ = "string", json_path = ".spec['schedule','schedules']"),
     printcolumn(name = "Zone", type_ = "string", json_path = ".spec.timeZone"),
     printcolumn(name = "Suspend", type_ = "boolean", json_path = ".spec.suspend"),
-    printcolumn(name = "Active", type_ = "string", json_path = ".status.active[*].name"),
+    printcolumn(name = "Active", type_ = "integer", json_path = ".status.activeCount"),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Last", type_ = "date", json_path = ".status.lastScheduleTime"),
     printcolumn(name = "Next", type_ = "string", json_path = ".status.nextScheduleTime"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
@@ -224,6 +225,31 @@ pub struct TriggerTemplate {
     pub spec: PipelineTriggerSpec,
 }
 
+impl TriggerTemplate {
+    /// What a child has no use for.
+    fn check(&self) -> Result<(), SpecProblem> {
+        let PipelineTriggerSpec { fire_on, suspend, ttl_after_finished, .. } = &self.spec;
+        let wrong = [
+            (fire_on.is_some(), "fireOn: a child fires once, when its tick creates it; leave fireOn out"),
+            (suspend.is_some(), "suspend: suspend the schedule itself, by spec.suspend"),
+            (
+                ttl_after_finished.is_some(),
+                "ttlAfterFinished: the schedule keeps and deletes its children by its history limits; leave ttlAfterFinished out",
+            ),
+        ];
+        match wrong.into_iter().find(|(is_written, _)| *is_written) {
+            Some((_, says)) => Err(SpecProblem(format!("triggerTemplate.spec.{says}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether runs of the children can be followed, and cancelled.
+    #[must_use]
+    pub const fn follows(&self) -> bool {
+        self.spec.gitlab.access_token_ref.is_some()
+    }
+}
+
 /// Labels and annotations of the children.
 #[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -281,7 +307,7 @@ impl PipelineScheduleSpec {
             failed_runs_history_limit,
             run_by: _,
             deletion_policy: _,
-            trigger_template: _,
+            trigger_template,
         } = self;
         if key.name.len() > 52 {
             return Err(SpecProblem("metadata.name: at most 52 characters".into()));
@@ -290,7 +316,7 @@ impl PipelineScheduleSpec {
             (Some(schedule), None) => vec![schedule],
             (None, Some(schedules)) if !schedules.is_empty() => schedules.iter().collect(),
             (None, Some(_) | None) | (Some(_), Some(_)) => {
-                return Err(SpecProblem("write either schedule or schedules".into()));
+                return Err(SpecProblem("schedule: write either schedule or schedules".into()));
             }
         };
         let hash_key = HashKey::new(&key.namespace, &key.name);
@@ -304,6 +330,12 @@ impl PipelineScheduleSpec {
         };
         let (gap, fold) = dst.as_ref().map_or((None, None), |DstSpec { gap, fold }| (*gap, *fold));
         let concurrency = concurrency_policy.unwrap_or_default();
+        if concurrency == ConcurrencyPolicy::Replace && !trigger_template.follows() {
+            return Err(SpecProblem("concurrencyPolicy: Replace cancels pipelines: name an accessTokenRef in triggerTemplate.spec.gitlab".into()));
+        }
+        if max_catch_up.is_some() && *missed_runs != Some(MissedRunsSpec::All) {
+            return Err(SpecProblem("maxCatchUp belongs to missedRuns: All".into()));
+        }
         let missed_runs = match missed_runs.unwrap_or_default() {
             MissedRunsSpec::Latest => MissedRuns::Latest,
             MissedRunsSpec::Skip => MissedRuns::Skip,
@@ -314,9 +346,24 @@ impl PipelineScheduleSpec {
                 MissedRuns::All { max_catch_up: max_catch_up.map_or(DEFAULT_CATCH_UP, usize::from).max(1) }
             }
         };
+        trigger_template.check()?;
+        for (field, number, least) in [
+            ("maxCatchUp", max_catch_up, 1),
+            ("successfulRunsHistoryLimit", successful_runs_history_limit, 0),
+            ("failedRunsHistoryLimit", failed_runs_history_limit, 0),
+        ] {
+            if number.is_some_and(|number| number < least || number > 100) {
+                return Err(SpecProblem(format!("{field}: write a number from {least} to 100")));
+            }
+        }
         let span = |field: &str, text: &Option<String>| {
             text.as_deref().map(str::parse::<Span>).transpose().map_err(|e| problem(field, &e))
         };
+        let starting_deadline = span("startingDeadline", starting_deadline)?;
+        if starting_deadline.is_some_and(|deadline| deadline.as_secs() == 0) {
+            let says = "startingDeadline: zero would miss every tick; leave it out for no limit";
+            return Err(SpecProblem(says.into()));
+        }
         Ok(ScheduleSpec {
             clock: Clock {
                 patterns,
@@ -325,7 +372,7 @@ impl PipelineScheduleSpec {
                 anchor: created,
             },
             jitter: span("jitter", jitter)?.unwrap_or(Span::from_secs(0)),
-            starting_deadline: span("startingDeadline", starting_deadline)?,
+            starting_deadline,
             missed_runs,
             concurrency,
             successful_limit: successful_runs_history_limit.map_or(DEFAULT_RUNS_LIMIT, usize::from),
@@ -377,8 +424,21 @@ mod tests {
                 json!({"timeZone": "Mars"}),
                 "timeZone: \"Mars\" is no time zone: write a name of the IANA database, such as Europe/Berlin or UTC",
             ),
-            (json!({"schedules": ["@daily"]}), "write either schedule or schedules"),
+            (json!({"schedules": ["@daily"]}), "schedule: write either schedule or schedules"),
             (json!({"missedRuns": "All"}), "missedRuns: All needs concurrencyPolicy: Allow"),
+            (
+                json!({"successfulRunsHistoryLimit": 101}),
+                "successfulRunsHistoryLimit: write a number from 0 to 100",
+            ),
+            (json!({"maxCatchUp": 3}), "maxCatchUp belongs to missedRuns: All"),
+            (
+                json!({"startingDeadline": "0s"}),
+                "startingDeadline: zero would miss every tick; leave it out for no limit",
+            ),
+            (
+                json!({"concurrencyPolicy": "Replace"}),
+                "concurrencyPolicy: Replace cancels pipelines: name an accessTokenRef in triggerTemplate.spec.gitlab",
+            ),
             (
                 json!({"jitter": "soon"}),
                 "jitter: `soon` is no duration: write it like 90s, 30m or 1h30m (at most ten years)",

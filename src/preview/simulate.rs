@@ -3,15 +3,18 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use pipekick_core::domain::Schedule;
 use pipekick_core::domain::schedule::{RunBy, Zone};
+use pipekick_core::domain::{GitLabUrl, Schedule, SpecProblem};
 use pipekick_core::simulation::{Line, World};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{BadInput, bad, instant};
 use crate::api::PipelineSchedule;
 use crate::api::schedule::to_domain;
+use crate::api::trigger::{self, PipelineTriggerSpec};
 use crate::cli::{Output, Simulate};
 
 /// The answer to `pipekick simulate`, given the manifest that `--file` names.
@@ -24,9 +27,10 @@ pub fn simulate(typed: &Simulate, manifest: &str) -> Result<String, BadInput> {
     if until <= from {
         return Err(BadInput("--until: write an instant later than --from".into()));
     }
-    let schedule = read(manifest, from)?;
+    let (schedule, follows) = read(manifest, from)?;
     let zone = schedule.spec.as_ref().map_or_else(|_| Zone::utc(), |spec| spec.clock.zone.clone());
     let mut world = World::new(schedule, from, *run_takes);
+    world.follows = follows;
     let mut checked = from;
     for down in down {
         let (start, end) =
@@ -44,12 +48,12 @@ pub fn simulate(typed: &Simulate, manifest: &str) -> Result<String, BadInput> {
     world.run_until(until).map_err(|error| bad("--until", &error))?;
     Ok(match output {
         Output::Text => text(&zone, &world),
-        Output::Json => json(&world.log),
+        Output::Json => json(&world),
     })
 }
 
-/// The schedule of the manifest, as if it were created at `created`.
-fn read(manifest: &str, created: Timestamp) -> Result<Schedule, BadInput> {
+/// The schedule of the manifest, as if it were created at `created`, and whether its runs can be followed.
+fn read(manifest: &str, created: Timestamp) -> Result<(Schedule, bool), BadInput> {
     let written: Value =
         serde_saphyr::from_str(manifest).map_err(|error| bad("the manifest is no YAML", &error))?;
     if written["kind"] != "PipelineSchedule" || written["apiVersion"] != "pipekick.dev/v1alpha1" {
@@ -69,12 +73,25 @@ fn read(manifest: &str, created: Timestamp) -> Result<Schedule, BadInput> {
     object.metadata.creation_timestamp = Some(Time(created));
     object.metadata.uid = Some("simulated".into());
     object.metadata.namespace.get_or_insert_with(|| "default".into());
+    let follows = object.spec.trigger_template.follows();
+    let child = child_problem(&object.metadata, &object.spec.trigger_template.spec)?;
     let schedule = to_domain(&object.metadata, &Ok(object.spec), &Ok(None))
         .map_err(|error| bad("the manifest", &error))?;
-    match schedule.spec {
-        Ok(_) => Ok(schedule),
-        Err(problem) => Err(BadInput(format!("spec.{}", problem.0))),
+    match (&schedule.spec, child) {
+        (Ok(_), None) => Ok((schedule, follows)),
+        (Err(problem), _) if problem.0.starts_with("metadata.") => Err(BadInput(problem.0.clone())),
+        (Err(problem), _) => Err(BadInput(format!("spec.{}", problem.0))),
+        (Ok(_), Some(problem)) => Err(BadInput(format!("spec.triggerTemplate.spec.{}", problem.0))),
     }
+}
+
+/// What would keep the children from firing.
+fn child_problem(metadata: &ObjectMeta, spec: &PipelineTriggerSpec) -> Result<Option<SpecProblem>, BadInput> {
+    // Where the manifest leaves the URL to the operator, which one it is makes no difference.
+    let url: GitLabUrl = "https://gitlab.com".parse().expect("it is a URL");
+    let child = trigger::to_domain(metadata, &Ok(spec.clone()), &Ok(None), &url)
+        .map_err(|error| bad("the manifest", &error))?;
+    Ok(child.spec.err())
 }
 
 /// A field of `written` that did not survive being read: a typing error would otherwise go unnoticed.
@@ -104,14 +121,31 @@ fn text(zone: &Zone, world: &World) -> String {
     }
     let missed = world.schedule.status.missed.count;
     let _ = writeln!(text, "{} fired, {missed} missed", world.ledger.len());
+    if !world.follows {
+        text.push_str(
+            "each run has ended as soon as it is fired: without an accessTokenRef it cannot be followed\n",
+        );
+    }
     if let Some(message) = &world.schedule.status.message {
         let _ = writeln!(text, "{message}");
     }
     text
 }
 
-fn json(log: &[Line]) -> String {
-    let mut json = serde_json::to_string_pretty(log).expect("lines of text are JSON");
+/// The same for scripts: what happens, and what it came to.
+#[derive(Serialize)]
+struct Told<'a> {
+    lines: &'a [Line],
+    fired: usize,
+    missed: u64,
+    message: Option<&'a String>,
+}
+
+fn json(world: &World) -> String {
+    let status = &world.schedule.status;
+    let (missed, message) = (status.missed.count, status.message.as_ref());
+    let told = Told { lines: &world.log, fired: world.ledger.len(), missed, message };
+    let mut json = serde_json::to_string_pretty(&told).expect("lines of text are JSON");
     json.push('\n');
     json
 }

@@ -133,10 +133,58 @@ fn simulate_shows_what_fires_waits_and_is_missed() {
         ("10:00", "Fired"),
     ];
     assert_eq!(words[..wanted.len()], wanted, "{said}");
-    let lines: Vec<Value> =
-        serde_json::from_str(&answer(&[&HOUR[..], &["-o", "json"]].concat(), MANIFEST).unwrap()).unwrap();
-    assert_eq!(lines[0]["what"], "Fired");
-    assert_eq!(lines[0]["tick"], "2026-11-02T09:10:00Z");
+    let told: Value =
+        serde_json::from_str(&answer(&[&HOUR[..], &down[..], &["-o", "json"]].concat(), MANIFEST).unwrap())
+            .unwrap();
+    assert_eq!((&told["fired"], &told["missed"]), (&3.into(), &2.into()), "{told}");
+    assert_eq!(
+        (&told["lines"][0]["what"], &told["lines"][1]["what"]),
+        (&"Fired".into(), &"TickQueued".into())
+    );
+    assert_eq!(told["lines"][0]["tick"], "2026-11-02T09:10:00Z");
+    assert_eq!(told["lines"][1]["tick"], "2026-11-02T09:20:00Z");
+}
+
+#[test]
+fn simulate_lets_a_run_that_cannot_be_followed_end_when_it_is_fired() {
+    let manifest = MANIFEST.replace("accessTokenRef", "triggerTokenRef").replace("Queue", "Forbid");
+    let said = answer(&[&HOUR[..], &["--run-takes", "1h"]].concat(), &manifest).unwrap();
+    assert!(said.contains("\n6 fired, 0 missed\neach run has ended as soon as it is fired"), "{said}");
+    assert!(!said.contains("Ended"), "{said}");
+}
+
+#[test]
+fn simulate_refuses_what_the_api_server_refuses() {
+    let spec = |line: &str| {
+        refused(&HOUR, &MANIFEST.replace("spec:\n  schedule", &format!("spec:\n  {line}\n  schedule")))
+    };
+    let child = |line: &str| {
+        refused(&HOUR, &MANIFEST.replace("      ref: main", &format!("      ref: main\n      {line}")))
+    };
+    for (said, begins) in [
+        (spec("startingDeadline: 0s"), "spec.startingDeadline: zero"),
+        (spec("maxCatchUp: 3"), "spec.maxCatchUp belongs"),
+        (spec("missedRuns: All"), "spec.missedRuns: All needs concurrencyPolicy: Allow"),
+        (spec("schedules: ['@daily']"), "spec.schedule: write either"),
+        (child("fireOn: Request"), "spec.triggerTemplate.spec.fireOn: a child fires once"),
+        (child("suspend: true"), "spec.triggerTemplate.spec.suspend: suspend the schedule itself"),
+        (child("ttlAfterFinished: 1h"), "spec.triggerTemplate.spec.ttlAfterFinished: "),
+        (child("timeout: soon"), "spec.triggerTemplate.spec.timeout: "),
+        (child("variables: [{name: 'A B', value: x}]"), "spec.triggerTemplate.spec.variable"),
+        (
+            refused(
+                &HOUR,
+                &MANIFEST.replace("Queue", "Replace").replace("accessTokenRef", "triggerTokenRef"),
+            ),
+            "spec.concurrencyPolicy: Replace cancels pipelines",
+        ),
+        (
+            refused(&HOUR, &MANIFEST.replace("nightly", &"n".repeat(53))),
+            "metadata.name: at most 52 characters",
+        ),
+    ] {
+        assert!(said.starts_with(begins), "{said}");
+    }
 }
 
 #[test]

@@ -1,11 +1,10 @@
 //! From an object to its pipeline, and to its end.
 
-use http::Request;
 use pipekick_sandbox::gitlab::{Source, Status};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::gitlab::{PROJECT, playing, quick};
-use crate::harness::{Seen, Story, Trigger, status_writes, story};
+use crate::harness::{Seen, Story, Trigger, columns, status_writes, story};
 
 #[test]
 fn applying_a_trigger_fires_one_pipeline_and_follows_it_to_its_end() {
@@ -95,17 +94,9 @@ fn kubectl_get_shows_phase_ref_pipeline_and_duration() {
         story.apply(&Trigger::new("checkout")).await;
         story.until_phase("checkout", "Succeeded").await;
 
-        let path = format!("/apis/pipekick.dev/v1alpha1/namespaces/{}/pipelinetriggers", story.namespace);
-        let request = Request::get(path).header("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
-        let table: Value = story.client.request(request.body(Vec::new()).unwrap()).await.unwrap();
-
-        let columns = |priority: i64| -> Vec<&str> {
-            let all = table["columnDefinitions"].as_array().unwrap();
-            let shown = all.iter().filter(|column| column["priority"] == priority);
-            shown.map(|column| column["name"].as_str().unwrap()).collect()
-        };
-        assert_eq!(columns(0), ["Name", "Phase", "Ref", "Pipeline", "Duration", "Age"]);
-        assert_eq!(columns(1), ["Project", "URL", "Message"]);
+        let table = story.table("pipelinetriggers").await;
+        assert_eq!(columns(&table, 0), ["Name", "Phase", "Ref", "Pipeline", "Duration", "Age"]);
+        assert_eq!(columns(&table, 1), ["Project", "URL", "Message"]);
         let cells = &table["rows"][0]["cells"];
         let id = story.pipelines_of("checkout")[0].id;
         assert_eq!((&cells[1], &cells[2], &cells[3]), (&json!("Succeeded"), &json!("main"), &json!(id)));

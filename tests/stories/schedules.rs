@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::harness::gitlab::{long, playing, quick};
 use crate::harness::schedules::{child_of, minutes_ago, schedule};
-use crate::harness::{Seen, Story, Trigger, story};
+use crate::harness::{Seen, Story, Trigger, columns, story};
 
 impl Story {
     /// How many pipelines each tick of the schedule has.
@@ -67,12 +67,12 @@ fn every_minute_fires_at_the_minute_and_once_though_two_operators_tick_and_die()
 }
 
 #[test]
-fn a_hundred_schedules_on_one_minute_each_fire_once() {
-    const MANY: usize = 100;
+fn a_thousand_schedules_on_one_minute_each_fire_once() {
+    const MANY: usize = 1000;
     story(playing(quick()), async |story| {
         story.operator(&[]);
         story.operator(&[]);
-        let ahead = if Timestamp::now().as_second() % 60 > 30 { -2 } else { -1 };
+        let ahead = if Timestamp::now().as_second() % 60 > 15 { -2 } else { -1 };
         let (tick, cron) = minutes_ago(ahead);
         let names: Vec<String> = (0..MANY).map(|number| format!("job-{number}")).collect();
         let all: Vec<Trigger> = names
@@ -340,5 +340,43 @@ fn what_cannot_be_followed_is_refused_or_says_what_to_write() {
         story.known_schedule(&schedule("zone", "0 2 * * *").with("spec.timeZone", "Europe/Berlin")).await;
         let mended = story.until_schedule("zone", "be mended", |seen| seen.truth("Ready") == "True").await;
         assert!(mended.text("status.nextScheduleTime").ends_with("00:00Z"), "{}", mended.yaml());
+    });
+}
+
+#[test]
+fn kubectl_get_shows_what_is_wrong_what_runs_and_when_it_runs_next() {
+    story(playing(long()), async |story| {
+        story.operator(&[]);
+        let often = schedule("often", "0 0 1 1 *")
+            .without("spec.schedule")
+            .with("spec.schedules", json!(["H 2 * * *", "0 5 * * 1"]))
+            .with("spec.timeZone", "Europe/Berlin")
+            .with("spec.concurrencyPolicy", "Allow");
+        story.known_schedule(&often).await;
+        story.known_schedule(&schedule("wrong", "61 * * * *")).await;
+        for value in ["one", "two"] {
+            story.ask_schedule("often", value).await;
+            story
+                .until_schedule("often", "answer", |s| *s.at("status.lastHandled.fire.value") == value)
+                .await;
+        }
+        story
+            .until_schedule("often", "run both", |s| s.at("status.active").as_array().unwrap().len() == 2)
+            .await;
+
+        let table = story.table("pipelineschedules").await;
+        assert_eq!(
+            columns(&table, 0),
+            ["Name", "Schedule", "Zone", "Suspend", "Active", "Status", "Last", "Next", "Age"]
+        );
+        assert_eq!(columns(&table, 1), ["Message"]);
+        let cells = |row: usize| &table["rows"][row]["cells"];
+        let next = story.schedule("often").await.text("status.nextScheduleTime").to_owned();
+        let both = "[\"H 2 * * *\",\"0 5 * * 1\"]";
+        let expected = json!(["often", both, "Europe/Berlin", null, 2, "Scheduled", null, next]);
+        assert_eq!(cells(0).as_array().unwrap()[..8], expected.as_array().unwrap()[..]);
+        let expected = json!(["wrong", "61 * * * *", null, null, null, "InvalidSpec", null, null]);
+        assert_eq!(cells(1).as_array().unwrap()[..8], expected.as_array().unwrap()[..]);
+        assert_eq!(cells(1)[9], "schedule: 61 in the minute field: 0-59");
     });
 }

@@ -108,6 +108,7 @@ reasons! {
     Scheduled: "The schedule is in order; the message names its next tick.",
     ChildCreated: "A tick of the schedule, or a request, made a PipelineTrigger.",
     TicksMissed: "Ticks of the schedule passed and did not fire; they are counted in `status.missed` and told once.",
+    AlreadyRun: "A value of `pipekick.dev/fire` on a schedule came back: its child ran before, and nothing runs twice for one value. Write a value that was not used yet.",
     StillActive: "A tick was dropped: an earlier run of the schedule is active and `concurrencyPolicy` is Forbid.",
     TickQueued: "A tick waits until the active run of the schedule has ended.",
     RunReplaced: "The active run is being cancelled in favour of a newer tick.",

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Resource as _};
-use pipekick_core::decide::schedule::{ChildCause, ChildOrder, Creation, Effect, Plan};
+use pipekick_core::decide::schedule::{ChildCause, ChildOrder, Creation, Effect, Plan, Told};
 use pipekick_core::decide::trigger::Note;
 use pipekick_core::domain::ObjectKey;
 use pipekick_core::domain::schedule::ScheduleStatus;
@@ -65,7 +65,7 @@ impl ScheduleController {
             if let Err(error) = self.write(turn, &status).await {
                 return self.not_written(key, turn, &error).await;
             }
-            self.tell(key, turn, events);
+            self.tell(key, turn, events.into_iter().map(|Told { tick: _, note }| note).collect());
         }
         for effect in effects {
             match effect {

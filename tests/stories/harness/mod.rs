@@ -6,6 +6,7 @@ mod objects;
 mod operator;
 pub mod schedules;
 mod seen;
+mod table;
 mod typed;
 mod versions;
 
@@ -25,6 +26,7 @@ use serde_json::{Value, json};
 
 pub use objects::{ConfigMap, FIRE, Secret, Trigger};
 pub use seen::Seen;
+pub use table::columns;
 pub use versions::{Versions, status_writes};
 
 use crate::DEADLINE;

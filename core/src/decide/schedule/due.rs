@@ -45,7 +45,7 @@ impl Draft<'_> {
     pub(super) fn due(&mut self, spec: &ScheduleSpec) {
         self.look_ahead(spec);
         if !self.creates.is_empty() {
-            // The tick that waited goes first; the decision after it sees what is due then.
+            // The tick that waited, or the request, goes first; the decision after it sees what is due then.
             return;
         }
         let Some(newest) = self.horizon(spec).newest else { return };
@@ -117,7 +117,7 @@ impl Draft<'_> {
                     spec.clock.zone.rfc3339(tick)
                 );
                 self.drop_tick(spec, tick);
-                self.tell(true, Reason::NameTaken, message);
+                self.tell(true, Reason::NameTaken, Some(tick), message);
                 return true;
             }
             if self.must_wait(&tried) {
@@ -176,7 +176,7 @@ impl Draft<'_> {
         );
         self.pass(spec, tick, true);
         self.count(1, tick);
-        self.tell(true, Reason::StillActive, message);
+        self.tell(true, Reason::StillActive, Some(tick), message);
     }
 
     /// A tick that neither fires nor waits any more, whether it is due or was queued.
@@ -205,7 +205,7 @@ impl Draft<'_> {
         let (missed, at_least) = (missed.min(most), if missed > most { "at least " } else { "" });
         self.count(u64::try_from(missed).unwrap_or(COUNT_MAX), newest);
         let (ticks, were) = if missed == 1 { ("tick", "was") } else { ("ticks", "were") };
-        let newest = spec.clock.zone.rfc3339(newest);
+        let shown = spec.clock.zone.rfc3339(newest);
         let why = match spec.missed_runs {
             MissedRuns::Latest => "missedRuns is Latest".to_owned(),
             MissedRuns::Skip => "missedRuns is Skip".to_owned(),
@@ -217,7 +217,8 @@ impl Draft<'_> {
         self.tell(
             true,
             Reason::TicksMissed,
-            format!("{at_least}{missed} {ticks} {were} missed, the last at {newest}: {why}"),
+            Some(newest),
+            format!("{at_least}{missed} {ticks} {were} missed, the last at {shown}: {why}"),
         );
     }
 

@@ -9,6 +9,9 @@ use crate::domain::schedule::{Child, Course, ScheduleSpec};
 /// an operator that is this far behind.
 pub const TRIM_AGE: Duration = Duration::from_secs(60);
 
+/// Most children that are held: each is a question to a person, which no history limit takes away.
+pub const HELD_MAX: usize = 100;
+
 impl Draft<'_> {
     pub(super) fn trim(&mut self, spec: &ScheduleSpec) {
         // What was written, not what is about to be.
@@ -20,9 +23,11 @@ impl Draft<'_> {
             None => asked.as_ref() != Some(&child.name),
         };
         let mut beyond = Vec::new();
-        for (course, limit) in
-            [(Course::Succeeded, spec.successful_limit), (Course::Failed, spec.failed_limit)]
-        {
+        for (course, limit) in [
+            (Course::Succeeded, spec.successful_limit),
+            (Course::Failed, spec.failed_limit),
+            (Course::Held, HELD_MAX),
+        ] {
             let ended: Vec<&Child> =
                 self.ours.iter().filter(|child| child.course() == course && !child.being_deleted).collect();
             let excess = ended.len().saturating_sub(limit);

@@ -5,7 +5,7 @@
 //! absorb    children that exist            → their ticks are dealt with: the high-water mark moves
 //! queued    the tick that waits            → fire it, wait on, or drop it
 //! due       ticks that have come           → fire, queue, or drop and count, by missedRuns and concurrencyPolicy
-//! ask       pipekick.dev/fire
+//! ask       pipekick.dev/fire              → the same; under Queue and Replace before the ticks
 //! trim      children beyond the history limits
 //! sum up    active, next, message, conditions; write only what reads differently
 //! ```
@@ -34,6 +34,7 @@
 //! A plan with a create therefore carries no status. The caller applies it, adds what became of the create to
 //! [`Facts::creations`], and decides again; that decision absorbs it and writes once.
 
+mod absorb;
 mod ask;
 mod due;
 mod history;
@@ -47,12 +48,14 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use history::TRIM_AGE;
+pub use history::{HELD_MAX, TRIM_AGE};
 pub use names::{child_name, request_name};
 
 use crate::decide::trigger::Note;
 use crate::domain::Reason;
-use crate::domain::schedule::{Child, ChildOwner, Course, Schedule, ScheduleSpec, ScheduleStatus};
+use crate::domain::schedule::{
+    Child, ChildOwner, ConcurrencyPolicy, Course, Schedule, ScheduleSpec, ScheduleStatus,
+};
 use names::release;
 pub(in crate::decide) use summary::Standing;
 
@@ -144,11 +147,20 @@ pub struct Plan {
     /// Done after the write has won, one after the other; a create that is refused ends the turn's creates.
     pub effects: Vec<Effect>,
     /// Told after the write has won.
-    pub events: Vec<Note>,
+    pub events: Vec<Told>,
     /// Decide again then, whatever happens meanwhile.
     pub wake: Option<Timestamp>,
     /// Nothing depends on when this is done: a later decision asks for the same. While there is a crowd, it waits.
     pub can_wait: bool,
+}
+
+/// Something to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The tick that it is about, if it is one's.
+    pub tick: Option<Timestamp>,
+    /// What.
+    pub note: Note,
 }
 
 impl Plan {
@@ -239,9 +251,20 @@ pub fn decide(observed: &Observed<'_>) -> Plan {
         draft.trim(spec);
         return draft.finish(stopped);
     }
-    draft.queued(spec);
-    draft.due(spec);
-    draft.ask(spec);
+    match spec.concurrency {
+        // Whoever asks for a run would otherwise wait for as long as ticks do.
+        ConcurrencyPolicy::Queue | ConcurrencyPolicy::Replace => {
+            draft.ask(spec);
+            draft.queued(spec);
+            draft.due(spec);
+        }
+        // The clock keeps its promise, and a request learns at once that it was dropped.
+        ConcurrencyPolicy::Allow | ConcurrencyPolicy::Forbid => {
+            draft.queued(spec);
+            draft.due(spec);
+            draft.ask(spec);
+        }
+    }
     draft.trim(spec);
     let standing = draft.standing.take().unwrap_or_else(|| draft.scheduled(spec));
     draft.finish(standing)
@@ -260,7 +283,7 @@ struct Draft<'a> {
     creates: Vec<ChildOrder>,
     /// A create needs a schedule that was just read.
     confirm: bool,
-    events: Vec<Note>,
+    events: Vec<Told>,
     wake: Option<Timestamp>,
 }
 
@@ -328,34 +351,7 @@ impl<'a> Draft<'a> {
             let message = format!(
                 "the tick of {tick}, which waited, was dropped: the schedule was edited, suspended or resumed"
             );
-            self.tell(true, Reason::TicksMissed, message);
-        }
-    }
-
-    /// Children that exist have dealt with their ticks.
-    fn absorb(&mut self, spec: &ScheduleSpec) {
-        let now = self.seen.now;
-        let made: Vec<(Timestamp, String)> = self
-            .ours
-            .iter()
-            .filter_map(|child| Some((child.tick?, child.name.clone())))
-            .filter(|(tick, name)| *tick <= now && *name == child_name(&self.seen.schedule.key.name, *tick))
-            .collect();
-        for (tick, name) in made {
-            if self.status.queued_tick == Some(tick) {
-                self.status.queued_tick = None;
-                self.status.queued_since = None;
-            } else if tick > self.low() {
-                self.pass(spec, tick, true);
-            } else {
-                continue;
-            }
-            self.status.last_schedule_time = self.status.last_schedule_time.max(Some(tick));
-            self.tell(
-                false,
-                Reason::ChildCreated,
-                format!("{name} was created for the tick of {}", spec.clock.zone.rfc3339(tick)),
-            );
+            self.tell(true, Reason::TicksMissed, Some(tick), message);
         }
     }
 
@@ -408,8 +404,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn tell(&mut self, warning: bool, reason: Reason, message: String) {
-        self.events.push(Note { warning, reason, message });
+    fn tell(&mut self, warning: bool, reason: Reason, tick: Option<Timestamp>, message: String) {
+        self.events.push(Told { tick, note: Note { warning, reason, message } });
     }
 
     fn wake_at(&mut self, at: Timestamp) {
@@ -450,6 +446,7 @@ impl<'a> Draft<'a> {
             queued_tick,
             queued_since,
             active: _,
+            active_count: _,
             last_schedule_time: _,
             last_successful_time: _,
             next_schedule_time: _,

@@ -15,11 +15,12 @@ impl Draft<'_> {
             self.drop_queued();
             let message =
                 format!("the tick of {shown}, which waited, was dropped: its startingDeadline has passed");
-            self.tell(true, Reason::TicksMissed, message);
+            self.tell(true, Reason::TicksMissed, Some(tick), message);
             return;
         }
         let name = child_name(&self.seen.schedule.key.name, tick);
-        let busy = self.is_busy(&name);
+        // A run that is being made for a request is active in the next decision.
+        let busy = self.is_busy(&name) || !self.creates.is_empty();
         match spec.concurrency {
             ConcurrencyPolicy::Replace if busy => {
                 let until = later(self.status.queued_since.unwrap_or(tick), REPLACE_WAIT);
@@ -28,7 +29,7 @@ impl Draft<'_> {
                     let message = format!(
                         "the tick of {shown}, which waited, was dropped: the run that it was to replace did not end"
                     );
-                    self.tell(true, Reason::TicksMissed, message);
+                    self.tell(true, Reason::TicksMissed, Some(tick), message);
                     return;
                 }
                 self.cancel_active(&name);
@@ -51,11 +52,11 @@ impl Draft<'_> {
     pub(super) fn queue(&mut self, spec: &ScheduleSpec, tick: Timestamp) {
         let shown = spec.clock.zone.rfc3339(tick);
         if let Some(older) = self.drop_queued() {
-            let older = spec.clock.zone.rfc3339(older);
+            let (dropped, older) = (older, spec.clock.zone.rfc3339(older));
             let message = format!(
                 "the tick of {older}, which waited, was dropped: the tick of {shown} takes its place"
             );
-            self.tell(true, Reason::TicksMissed, message);
+            self.tell(true, Reason::TicksMissed, Some(dropped), message);
         }
         self.pass(spec, tick, true);
         self.status.queued_tick = Some(tick);
@@ -67,6 +68,7 @@ impl Draft<'_> {
             self.tell(
                 false,
                 Reason::RunReplaced,
+                Some(tick),
                 format!(
                     "the tick of {shown} waits until the active run, which is cancelled for it, has ended"
                 ),
@@ -75,6 +77,7 @@ impl Draft<'_> {
             self.tell(
                 false,
                 Reason::TickQueued,
+                Some(tick),
                 format!("the tick of {shown} waits until the active run has ended"),
             );
         }

@@ -91,6 +91,8 @@ impl Draft<'_> {
         let active = self.ours.iter().filter(|child| child.course() == Course::Active);
         self.status.active =
             active.map(|child| ActiveChild { name: child.name.clone(), uid: child.uid.clone() }).collect();
+        let count = u32::try_from(self.status.active.len()).unwrap_or(u32::MAX);
+        self.status.active_count = (count > 0).then_some(count);
         let succeeded = self.ours.iter().filter(|child| child.phase == Some(Phase::Succeeded));
         let last = succeeded.filter_map(|child| child.finished_at).max();
         self.status.last_successful_time = self.status.last_successful_time.max(last);

@@ -237,7 +237,7 @@ fn every_phase_but_the_active_ones_is_an_end_for_a_schedule() {
         (running(Phase::Failed), Course::Failed),
         (running(Phase::Canceled), Course::Failed),
         (running(Phase::Rejected), Course::Failed),
-        (running(Phase::Held), Course::Failed),
+        (running(Phase::Held), Course::Held),
         (running(Phase::TimedOut), Course::Failed),
         (running(Phase::Superseded), Course::Failed),
         (running(Phase::Suspended), Course::Waiting),

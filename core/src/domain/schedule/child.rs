@@ -52,6 +52,8 @@ pub enum Course {
     Succeeded,
     /// Ended in another way.
     Failed,
+    /// Ended for its schedule, and waits for a person to say what is to become of it.
+    Held,
     /// Not under way and not ended: its own `suspend`, or a paused operator, keeps it from firing.
     Waiting,
 }
@@ -67,14 +69,10 @@ impl Child {
                 Course::Active
             }
             Some(Phase::Succeeded | Phase::Fired | Phase::Skipped) => Course::Succeeded,
-            Some(
-                Phase::Failed
-                | Phase::Canceled
-                | Phase::Rejected
-                | Phase::Held
-                | Phase::TimedOut
-                | Phase::Superseded,
-            ) => Course::Failed,
+            Some(Phase::Failed | Phase::Canceled | Phase::Rejected | Phase::TimedOut | Phase::Superseded) => {
+                Course::Failed
+            }
+            Some(Phase::Held) => Course::Held,
             Some(Phase::Suspended | Phase::Idle) => Course::Waiting,
         }
     }

@@ -127,8 +127,10 @@ impl Pattern {
             return Err(PatternError::TooLong);
         }
         let text = text.trim();
-        if let Some(prefix) = ["TZ=", "CRON_TZ="].iter().find(|prefix| text.starts_with(**prefix)) {
-            return Err(PatternError::ZonePrefix((*prefix).to_owned()));
+        let begins_with =
+            |prefix: &&str| text.get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix));
+        if let Some(prefix) = ["TZ=", "CRON_TZ="].into_iter().find(begins_with) {
+            return Err(PatternError::ZonePrefix(prefix.to_owned()));
         }
         if text.starts_with('@') {
             return Self::parse_macro(text, key);

@@ -155,6 +155,10 @@ pub struct ScheduleStatus {
     /// The children whose runs are active.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub active: Vec<ActiveChild>,
+    /// How many they are; unset where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub active_count: Option<u32>,
     /// The last tick that made a child. With runBy: GitLab, when GitLab made the last pipeline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_schedule_time: Option<Timestamp>,

@@ -158,3 +158,26 @@ fn the_history_is_in_the_order_of_ticks_whatever_the_watch_says() {
             .all(|effect| !matches!(effect, Effect::Delete { name, .. } if *name == children[0].name))
     );
 }
+
+#[test]
+fn a_held_child_is_a_question_to_a_person_and_no_limit_takes_it_away() {
+    let mut world = world("*/10 * * * *", |spec| (spec.successful_limit, spec.failed_limit) = (0, 0));
+    world.run_takes = Span::from_secs(36_000);
+    world.run_until(at("09:15")).unwrap();
+    let mut held = world.children()[0].clone();
+    held.phase = Some(Phase::Held);
+    let held: Vec<Child> = (0..=HELD_MAX)
+        .map(|number| Child {
+            name: format!("held-{number:03}"),
+            uid: format!("held-{number:03}"),
+            ..held.clone()
+        })
+        .collect();
+    let facts = Facts::default();
+    let look = |children: &[Child]| {
+        let now = at("09:19");
+        decide(&Observed { now, paused: false, schedule: &world.schedule, children, facts: &facts }).effects
+    };
+    assert_eq!(look(&held[1..]), []);
+    assert_eq!(look(&held).len(), 1, "but there is a bound");
+}

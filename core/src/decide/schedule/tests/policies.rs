@@ -107,7 +107,7 @@ fn replace_waits_a_bounded_time_for_a_run_that_does_not_end() {
     let plan = look(&world.schedule, at("09:25"), &children, &Facts::default());
     let status = plan.status.unwrap();
     assert_eq!((status.queued_tick, status.missed.count), (None, 1));
-    assert_eq!(plan.events[0].reason, Reason::TicksMissed);
+    assert_eq!(plan.events[0].note.reason, Reason::TicksMissed);
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn the_wait_for_an_earlier_schedules_child_is_bounded() {
     let plan = look(&world.schedule, at("10:05"), &[], &facts);
     let status = plan.status.unwrap();
     assert_eq!((status.last_handled_tick, status.missed.count), (Some(at("10:00")), 1));
-    assert_eq!(plan.events[0].reason, Reason::NameTaken);
+    assert_eq!(plan.events[0].note.reason, Reason::NameTaken);
 }
 
 #[test]
@@ -288,4 +288,35 @@ fn a_child_that_the_watch_has_not_shown_yet_is_active_all_the_same() {
     let plan = look(&world.schedule, at("10:10"), &[], &facts);
     let status = plan.status.unwrap();
     assert_eq!((status.missed.count, status.active.len()), (1, 1));
+}
+
+#[test]
+fn a_name_that_is_taken_keeps_its_tick_waiting_until_the_next_has_come_and_no_other() {
+    for missed_runs in [MissedRuns::Latest, MissedRuns::Skip, MissedRuns::All { max_catch_up: 10 }] {
+        let world = world("0 * * * *", |spec| spec.missed_runs = missed_runs);
+        let facts = tried(Creation::Stranger, "10:00", "10:59", 60);
+        let plan = look(&world.schedule, at("11:00"), &[], &facts);
+        let Effect::Create(order) = &plan.effects[0] else { panic!("{:?}", plan.effects) };
+        assert_eq!(order.name, child_name("nightly", at("11:00")), "{missed_runs:?}");
+        let mut facts = facts;
+        facts.creations.push(Created {
+            name: child_name("nightly", at("11:00")),
+            tick: Some(at("11:00")),
+            first_at: at("11:00"),
+            at: at("11:00"),
+            times: 1,
+            outcome: Creation::Made { uid: "c2".into() },
+        });
+        let plan = look(&world.schedule, at("11:00"), &[], &facts);
+        let reasons: Vec<Reason> = plan.events.iter().map(|event| event.note.reason).collect();
+        assert!(
+            plan.events[0].note.message.contains("no schedule of this name controls"),
+            "{:?}",
+            plan.events
+        );
+        assert_eq!(reasons, [Reason::NameTaken, Reason::ChildCreated], "{missed_runs:?}");
+        let status = plan.status.unwrap();
+        assert_eq!((status.last_handled_tick, status.missed.count), (Some(at("11:00")), 1));
+        assert_eq!(status.missed.last, Some(at("10:00")));
+    }
 }

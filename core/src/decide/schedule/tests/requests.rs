@@ -1,5 +1,7 @@
 //! `pipekick.dev/fire` on a schedule.
 
+use jiff::SignedDuration;
+
 use super::*;
 use crate::domain::status::Answered;
 
@@ -126,4 +128,97 @@ fn the_process_may_die_anywhere_and_a_request_fires_once() {
         world.run_until(at("09:30")).unwrap();
         assert_eq!(fired(&world), ["asked"], "dies after {point}");
     }
+}
+
+/// A schedule whose runs take longer than it is from tick to tick, so that one always waits; then somebody asks.
+fn crowded(policy: ConcurrencyPolicy) -> World {
+    let mut world = world("*/10 * * * *", |spec| spec.concurrency = policy);
+    world.run_takes = Span::from_secs(900);
+    world.run_until(at("09:21")).unwrap();
+    assert_eq!((fired(&world), status(&world).queued_tick), (vec!["09:10".to_owned()], Some(at("09:20"))));
+    ask(&mut world, "please");
+    world
+}
+
+#[test]
+fn a_request_goes_before_the_tick_that_waits() {
+    let mut world = crowded(ConcurrencyPolicy::Queue);
+    world.run_until(at("09:24")).unwrap();
+    assert_eq!(
+        status(&world).message.as_deref(),
+        Some("the run that pipekick.dev/fire asked for waits until the active run has ended")
+    );
+    world.run_until(at("09:26")).unwrap();
+    assert_eq!(
+        (fired(&world), answered(&world).unwrap().1),
+        (vec!["09:10".to_owned(), "asked".into()], Answered::Fired)
+    );
+    assert_eq!(status(&world).queued_tick, Some(at("09:20")), "which waits on");
+    world.run_until(at("09:41")).unwrap();
+    assert_eq!(fired(&world), ["09:10", "asked", "09:30"], "the newer one took its place");
+}
+
+#[test]
+fn under_replace_a_request_takes_the_place_of_the_tick_that_waits_and_is_not_replaced_by_it() {
+    let mut world = world("*/10 * * * *", |spec| spec.concurrency = ConcurrencyPolicy::Replace);
+    world.run_takes = Span::from_secs(900);
+    world.run_until(at("09:19")).unwrap();
+    world.now = at("09:20");
+    world.turn().unwrap();
+    assert_eq!(status(&world).queued_tick, Some(at("09:20")));
+    ask(&mut world, "please");
+    world.run_until(at("09:29")).unwrap();
+    assert_eq!(
+        (fired(&world), answered(&world).unwrap().1),
+        (vec!["09:10".to_owned(), "asked".into()], Answered::Fired)
+    );
+    assert_eq!((status(&world).queued_tick, status(&world).missed.count), (None, 1));
+    assert_eq!(world.children()[1].cancel, None);
+    world.run_until(at("09:31")).unwrap();
+    assert_eq!(fired(&world), ["09:10", "asked", "09:30"], "the next tick replaces it like any run");
+}
+
+#[test]
+fn a_request_that_waits_is_answered_wherever_the_process_dies() {
+    for policy in [ConcurrencyPolicy::Queue, ConcurrencyPolicy::Replace] {
+        for point in 0..12 {
+            let mut world = crowded_or_replacing(policy);
+            world.dies_after = Some(point);
+            for _ in 0..60 {
+                world.now += SignedDuration::from_secs(10);
+                let _ = world.turn();
+            }
+            world.run_until(at("09:59")).unwrap();
+            assert_eq!(
+                fired(&world).iter().filter(|what| *what == "asked").count(),
+                1,
+                "{policy:?}, {point}"
+            );
+            assert_eq!(answered(&world).unwrap().1, Answered::Fired, "{policy:?}, {point}");
+        }
+    }
+}
+
+fn crowded_or_replacing(policy: ConcurrencyPolicy) -> World {
+    let mut world = world("*/10 * * * *", |spec| spec.concurrency = policy);
+    world.run_takes = Span::from_secs(900);
+    world.run_until(at("09:19")).unwrap();
+    world.now = at("09:20");
+    ask(&mut world, "please");
+    world
+}
+
+#[test]
+fn a_value_that_comes_back_says_that_its_run_was_before() {
+    let mut world = world("0 * * * *", |_| {});
+    for (time, value) in [("09:05", "one"), ("09:10", "two"), ("09:15", "one")] {
+        ask(&mut world, value);
+        world.run_until(at(time)).unwrap();
+    }
+    assert_eq!(fired(&world), ["asked", "asked"]);
+    assert_eq!(answered(&world), Some(("one".into(), Answered::AlreadyRun)));
+    assert_eq!(told(&world, "AlreadyRun"), 1);
+    ask(&mut world, "three");
+    world.run_until(at("09:20")).unwrap();
+    assert_eq!((fired(&world).len(), answered(&world).unwrap().1), (3, Answered::Fired));
 }

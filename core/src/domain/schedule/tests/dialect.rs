@@ -268,6 +268,7 @@ fn seconds_years_and_a_zone_prefix_are_refused_and_say_why() {
     assert!(error("2 * *").starts_with("3 of five fields"));
     assert!(error("  ").starts_with("the schedule is empty"));
     assert_eq!(error("TZ=UTC 0 2 * * *"), "TZ= in the schedule: write the zone into timeZone");
+    assert_eq!(error("tz=UTC 0 2 * * *"), "TZ= in the schedule: write the zone into timeZone");
     assert_eq!(error("CRON_TZ=UTC 0 2 * * *"), "CRON_TZ= in the schedule: write the zone into timeZone");
 }
 
