@@ -238,7 +238,9 @@ pub fn child(
     let pending = || unanswered(fire, handled).filter(|value| !value.is_empty());
     let Some(value) = request.map(told_apart).or_else(pending) else { return Child::Newest };
     match handled.filter(|handled| handled.value == value).map(|handled| handled.answer) {
-        Some(answer) if answer != Answered::Fired => Child::Missed(dropped(&value, answer)),
+        Some(answer) if !matches!(answer, Answered::Fired | Answered::AlreadyRun) => {
+            Child::Missed(dropped(&value, answer))
+        }
         made => Child::Named { name: request_name(schedule, uid, &value), value, made: made.is_some() },
     }
 }
@@ -251,6 +253,7 @@ fn dropped(value: &str, answer: Answered) -> String {
 fn why(answer: Answered) -> &'static str {
     match answer {
         Answered::Fired => "its run is no longer in status.history",
+        Answered::AlreadyRun => "it was used before; ask by a value that was not",
         Answered::Recorded => {
             "it stood there when the object was first seen, which fires nothing; ask by a new value"
         }

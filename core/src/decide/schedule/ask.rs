@@ -52,7 +52,7 @@ impl Draft<'_> {
         let created =
             |name: &str| self.ours.iter().find(|child| child.name == name).map(|child| child.created);
         let last = self.seen.schedule.status.last_handled.fire.as_ref();
-        let last = last.and_then(|last| created(&request_name(self.seen.schedule, &last.value)));
+        let last = last.and_then(|last| created(&self.child_of(&last.value)));
         last > created(name)
     }
 
