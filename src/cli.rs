@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pipekick_core::domain::Span;
 
+use crate::commands::check::Check;
 use crate::commands::release::Release;
 use crate::commands::wait::Wait;
 
@@ -41,6 +42,10 @@ pub enum Command {
     /// Show what a PipelineSchedule would fire, skip, queue, replace and miss, and why, without a cluster. It is
     /// taken as created at --from, and decided on by the very code that the operator runs.
     Simulate(Simulate),
+    /// Tell what is missing before anything is fired: the API server, the kinds, the operator's rights, GitLab, tokens. ✔
+    /// stands before what is there, ✗ before what is missing, ! before what cannot be known by looking. Exit code 1:
+    /// something is missing.
+    Check(Check),
     /// Wait for the end of a run. Exit code 0: it came; 1: it comes no more; 2: what was typed cannot be followed; 3: not
     /// within --timeout; 4: nobody can tell, for want of a cluster or of the right to look.
     Wait(Wait),

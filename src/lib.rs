@@ -8,7 +8,7 @@
 //! | [`gitlab`] | the client, and what GitLab's answers mean |
 //! | [`cluster`] | guarded statuses, Secrets, Events |
 //! | [`server`] | health and metrics |
-//! | [`commands`] | `pipekick wait` and `pipekick release` |
+//! | [`commands`] | `pipekick check`, `wait` and `release` |
 //! | [`preview`] | `pipekick next` and `pipekick simulate` |
 //! | [`cli`], [`config`], [`app`], [`log`] | from what was typed to a running operator |
 //! | [`clock`] | the only place that asks what time it is |

@@ -36,6 +36,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let manifest = read(&typed.file).map_err(|error| BadInput(format!("{error:#}")))?;
             say(&preview::simulate(&typed, &manifest)?)?;
         }
+        Command::Check(typed) => return commands::run(commands::check::check(&typed)),
         Command::Wait(typed) => return commands::run(async { Ok(commands::wait::wait(&typed).await?) }),
         Command::Release(typed) => return commands::run(commands::release::release(&typed)),
     }

@@ -600,6 +600,29 @@ async fn a_read_fails_with_what_follows_from_it() {
 }
 
 #[tokio::test]
+async fn a_gitlab_is_told_from_anything_else_without_a_credential() {
+    let unauthorized = r#"{"message":"401 Unauthorized"}"#;
+    let page = "<html>sign in</html>";
+    for (step, reached) in [
+        (say("401 Unauthorized", "", unauthorized), true),
+        (say("200 OK", "", r#"{"version":"18.5.1"}"#), true),
+        (say("401 Unauthorized", "", page), false),
+        (say("200 OK", "", page), false),
+        (say("404 Not Found", "", page), false),
+        (Do::Reset, false),
+    ] {
+        let server = Server::start(vec![step]).await;
+        let answer = client().reach(&http(&server).parse().unwrap(), &Trust::System).await;
+        assert_eq!(answer.is_ok(), reached, "{answer:?}");
+        let [request] = &server.seen()[..] else { panic!("one request") };
+        assert!(
+            request.starts_with("GET /api/v4/version ") && !request.to_lowercase().contains("token"),
+            "{request}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn the_hook_is_told_of_every_request() {
     let server = Server::start(vec![say("200 OK", "", r#"{"version":"18.5.1-ee"}"#), Do::Reset]).await;
     let told = Arc::new(Mutex::new(Vec::new()));

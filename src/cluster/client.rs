@@ -19,7 +19,16 @@ const REQUESTS: usize = 24;
 /// # Errors
 /// When neither is there, or when no CA certificates can be loaded.
 pub async fn connect() -> anyhow::Result<Client> {
+    connect_as(None).await
+}
+
+/// The same; whatever is asked is asked in the name of `user`, for those who may do so.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_as(user: Option<&str>) -> anyhow::Result<Client> {
     let mut config = Config::infer().await?;
+    config.auth_info.impersonate = user.map(str::to_owned);
     // By default kube sends any request again after 429, 503 and 504. A guarded write that took effect before
     // a 504 would then conflict with itself.
     config.default_retry = false;

@@ -1,6 +1,7 @@
 //! Commands beside the operator, for people and scripts. Each talks to the cluster that the kubeconfig names, or as a pod
 //! to its own, with the rights of whoever runs it.
 
+pub mod check;
 pub mod release;
 pub mod wait;
 

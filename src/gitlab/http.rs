@@ -100,12 +100,15 @@ pub(super) enum Token<'a> {
     Header(&'a SecretString, Option<Vec<u8>>),
     /// It stands in this body already.
     Body(&'a SecretString, Vec<u8>),
+    /// None goes anywhere.
+    None,
 }
 
 impl Token<'_> {
-    fn secret(&self) -> &str {
+    fn secret(&self) -> Option<&str> {
         match self {
-            Self::Header(token, _) | Self::Body(token, _) => token.expose_secret(),
+            Self::Header(token, _) | Self::Body(token, _) => Some(token.expose_secret()),
+            Self::None => None,
         }
     }
 }
@@ -246,7 +249,7 @@ impl Http {
                 ),
             });
         }
-        check(token.secret())?;
+        token.secret().map_or(Ok(()), check)?;
         let mut asked = Url::parse(&format!("{url}/api/v4{path}")).map_err(|error| SendError::NotSent {
             reason: Reason::InvalidSpec,
             message: format!("{url} cannot be asked: {error}"),
@@ -261,6 +264,7 @@ impl Http {
                 body.clone()
             }
             Token::Body(_, body) => Some(body.clone()),
+            Token::None => None,
         };
         if let Some(body) = body {
             builder = builder.header("Content-Type", "application/json").body(body);
@@ -270,7 +274,7 @@ impl Http {
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let meta = ResponseMeta::read(status, &headers, clock::now());
-        let hide = hide.iter().map(|secret| secret.expose_secret()).chain([token.secret()]);
+        let hide = hide.iter().map(|secret| secret.expose_secret()).chain(token.secret());
         let body = read(response, want).await;
         let body = match want {
             Want::File(_) if (200..300).contains(&status) => body,

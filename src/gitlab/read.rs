@@ -1,5 +1,6 @@
 //! Looking at pipelines, branches and the instance. Each of these may be asked again at will.
 
+use ::http::Method;
 use jiff::Timestamp;
 use pipekick_core::domain::{GitLabUrl, Pipeline, ProjectRef, Reason, Sighting};
 use secrecy::SecretString;
@@ -8,9 +9,9 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::explain::{About, Call, Meaning, explain, unsent};
-use super::http::{Redirect, Reply, SendError, Want};
+use super::http::{Redirect, Reply, Request, SendError, Token, Want};
 use super::wire::{BranchWire, PipelineVariables, PipelineWire, Project, User, Version};
-use super::{Client, Endpoint, NoAnswer, ResponseMeta};
+use super::{Account, Class, Client, Endpoint, Leave, NoAnswer, ResponseMeta, Trust};
 
 /// GitLab's largest page.
 pub(super) const MAX_PER_PAGE: u8 = 100;
@@ -178,6 +179,32 @@ impl Client {
     pub async fn version(&self, at: &Endpoint, token: &SecretString) -> Result<Version, ReadError> {
         let result = self.get(Call::Version, at, "/version".into(), Vec::new(), token, Want::JSON).await;
         Ok(understand(Call::Version, &at.url, "", result)?.0)
+    }
+
+    /// Whether a GitLab answers there. Nothing is sent that would tell who asks: it says 401, in its own words.
+    ///
+    /// # Errors
+    /// Nothing answers, or something that is no GitLab.
+    pub async fn reach(&self, url: &GitLabUrl, trust: &Trust) -> Result<(), ReadError> {
+        let path = "/version".to_owned();
+        let (token, want) = (Token::None, Want::JSON);
+        let request = Request {
+            method: Method::GET,
+            url,
+            trust,
+            path,
+            query: Vec::new(),
+            token,
+            hide: Vec::new(),
+            want,
+        };
+        let who = Account::address(url);
+        let result = self.call(Call::Version, Leave::Ask(&who, Class::Following), request).await;
+        match understand::<Version>(Call::Version, url, "", result) {
+            Ok(_) => Ok(()),
+            Err(error) if matches!(error.kind, ReadKind::Unauthorized | ReadKind::Forbidden) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whom the token acts for.

@@ -14,6 +14,7 @@ fn answer(line: &[&str], manifest: &str) -> Result<String, BadInput> {
         | Command::Crds(_)
         | Command::Reasons
         | Command::Metrics
+        | Command::Check(_)
         | Command::Wait(_)
         | Command::Release(_)
         | Command::Troubleshooting => {

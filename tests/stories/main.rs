@@ -27,6 +27,7 @@ mod apiserver;
 mod asking;
 mod ca_bundle;
 mod cancelling;
+mod check;
 mod clocks;
 mod crashes;
 mod credentials;

@@ -7,7 +7,7 @@ mod operator;
 pub mod schedules;
 mod seen;
 mod table;
-mod typed;
+pub mod typed;
 mod versions;
 
 use std::cell::{Cell, RefCell};
