@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pipekick_core::domain::Span;
 
@@ -28,6 +29,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the operator. It finds its cluster by KUBECONFIG, or as a pod by its service account.
+    #[command(
+        after_help = "From the environment, flags without a value take true or false (also 1 and 0, yes and no, on and off)."
+    )]
     Run(Run),
     /// Print the CustomResourceDefinitions, ready for `kubectl apply -f -`.
     Crds(Crds),
@@ -160,6 +164,12 @@ impl From<Fold> for pipekick_core::domain::schedule::Fold {
     }
 }
 
+/// `0.0.0.0:8080`, or `:8080`, which means the same.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let whole = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
+    whole.parse().map_err(|_| "write an IP address and a port, such as 0.0.0.0:8080 or [::1]:8080".into())
+}
+
 /// Print the CustomResourceDefinitions.
 #[derive(Debug, Args)]
 pub struct Crds {
@@ -194,20 +204,20 @@ pub struct Run {
     #[arg(long, env = "PIPEKICK_GITLAB_URL", value_name = "URL", default_value = "https://gitlab.com")]
     pub gitlab_url: String,
     /// Allow GitLab URLs that begin http://. Tokens then travel unencrypted: for sandboxes only.
-    #[arg(long, env = "PIPEKICK_ALLOW_HTTP")]
+    #[arg(long, env = "PIPEKICK_ALLOW_HTTP", value_parser = BoolishValueParser::new())]
     pub allow_http: bool,
     /// What to do with triggers seen for the first time.
     #[arg(long, env = "PIPEKICK_FIRST_SIGHT", value_name = "WHAT", default_value = "Fire")]
     pub first_sight: FirstSight,
     /// Fire nothing; pipelines under way are followed to their end.
-    #[arg(long, env = "PIPEKICK_PAUSE")]
+    #[arg(long, env = "PIPEKICK_PAUSE", value_parser = BoolishValueParser::new())]
     pub pause: bool,
     /// Watch this namespace only.
     #[arg(long, env = "PIPEKICK_NAMESPACE", value_name = "NAME")]
     pub namespace: Option<String>,
     /// Of several operators let one work and the others stand by, ready to take over. It is for saving work: that
     /// nothing fires twice does not rest on it.
-    #[arg(long, env = "PIPEKICK_LEADER_ELECT")]
+    #[arg(long, env = "PIPEKICK_LEADER_ELECT", value_parser = BoolishValueParser::new())]
     pub leader_elect: bool,
     /// Namespace of the Lease by which they agree. Unset: the one that this operator runs in.
     #[arg(long, env = "PIPEKICK_LEASE_NAMESPACE", value_name = "NAME", requires = "leader_elect")]
@@ -250,10 +260,10 @@ pub struct Run {
     #[arg(long, env = "PIPEKICK_CONCURRENCY", value_name = "N", default_value = "256", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub concurrency: u16,
     /// Where /livez and /readyz are served. Port 0 takes a free one and logs it.
-    #[arg(long, env = "PIPEKICK_HEALTH_ADDR", value_name = "ADDRESS", default_value = "0.0.0.0:8081")]
+    #[arg(long, env = "PIPEKICK_HEALTH_ADDR", value_name = "ADDRESS", default_value = "0.0.0.0:8081", value_parser = address)]
     pub health_addr: SocketAddr,
     /// Where /metrics is served. Port 0 takes a free one and logs it.
-    #[arg(long, env = "PIPEKICK_METRICS_ADDR", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    #[arg(long, env = "PIPEKICK_METRICS_ADDR", value_name = "ADDRESS", default_value = "0.0.0.0:8080", value_parser = address)]
     pub metrics_addr: SocketAddr,
     /// What is logged, as tracing's filter: info, debug, pipekick=debug,kube=warn.
     #[arg(long, env = "PIPEKICK_LOG_LEVEL", value_name = "FILTER", default_value = "info")]

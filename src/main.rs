@@ -44,8 +44,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 fn operate(flags: &cli::Run) -> anyhow::Result<()> {
-    log::init(&flags.log_level, flags.log_format)?;
-    let config = config::Config::new(flags, app::writer_name())?;
+    let typed = |error: anyhow::Error| BadInput(format!("{error:#}"));
+    log::init(&flags.log_level, flags.log_format).map_err(typed)?;
+    let config = config::Config::new(flags, app::writer_name()).map_err(typed)?;
     // One thread: the operator waits for the network, and a second one costs a megabyte.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(app::run(config))

@@ -101,7 +101,7 @@ pub struct PipelineTriggerSpec {
     #[x_kube(
         validation = Rule::new("self.trim() != ''").message("ref is empty: name a branch or tag"),
         validation = Rule::new("!self.matches('^([0-9a-fA-F]{40}|[0-9a-fA-F]{64})$')").message("ref is a commit id and GitLab starts no pipeline for one: name a branch or tag"),
-        validation = Rule::new(r"self.trim() == '' || !self.matches(r'[[:cntrl:] ~^:?*\[\\]|[.][.]|@[{]|//|^[/-]|[/.]$')").message("ref: git allows no such name for a branch or tag: write it without blanks, control characters, any of ~ ^ : ? * [ \\ and .. // @{, with no / or - at its beginning and no / or . at its end"),
+        validation = Rule::new(r"self.trim() == '' || !self.matches(r'[[:cntrl:] ~^:?*\[\\]|[.][.]|@[{]|//|^[/-]|[/.]$|(^|/)[.]|[.]lock(/|$)|^@$')").message("ref: git allows no such name for a branch or tag: write it without blanks, control characters, any of ~ ^ : ? * [ \\ and .. // @{, with no / or - at its beginning, no / or . at its end, and no part that begins with . or ends with .lock"),
     )]
     pub git_ref: String,
 
@@ -260,19 +260,22 @@ pub struct GitLabSpec {
     /// The project: its full path (shop/checkout) or its numeric id, which survives renames. A change fires.
     #[x_kube(
         validation = Rule::new("type(self) == int ? self > 0 : self.matches('^([1-9][0-9]{0,18}|[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+)$')").message("project: write the full path with its group (shop/checkout) or the numeric id"),
+        validation = Rule::new("type(self) == int || !self.matches('[.](git|atom)(/|$)')").message("project: write the path without .git, as it stands in the address of the project's page"),
         validation = Rule::new("type(self) == int || size(self) <= 512").message("project: a full path has at most 512 characters"),
     )]
     pub project: ProjectName,
 
     /// Secret key with a pipeline trigger token of the project. It fires; it can read nothing, so without
-    /// accessTokenRef the run ends in phase Fired and the pipeline's outcome is not known. The Secret carries
-    /// the label pipekick.dev/credential: "true".
+    /// accessTokenRef the run ends in phase Fired and the pipeline's outcome is not known. The Secret is in the namespace
+    /// of this object and carries the label pipekick.dev/credential: "true"; for a GitLab other than the operator's default
+    /// also the annotation pipekick.dev/gitlab-url with its URL. The annotation pipekick.dev/projects, if there is one, lists
+    /// the projects that its tokens may be sent for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger_token_ref: Option<SecretKeySelector>,
 
     /// Secret key with a personal, project or group access token. It follows the pipeline (scope read_api) and,
-    /// where triggerTokenRef is unset, fires it too (scope api). The Secret carries the label
-    /// pipekick.dev/credential: "true".
+    /// where triggerTokenRef is unset, fires it too (scope api). The Secret is labelled and annotated like that of
+    /// triggerTokenRef.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_token_ref: Option<SecretKeySelector>,
 
@@ -309,10 +312,16 @@ impl schemars::JsonSchema for ProjectName {
 #[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SecretKeySelector {
     /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("name: Kubernetes names have lower-case letters, digits, - and . alone, and begin and end with a letter or digit"),
+    )]
     pub name: String,
     /// Key in its data.
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9._-]+$"))]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[A-Za-z0-9._-]+$')").message("key: keys of Secrets and ConfigMaps have letters, digits, - _ and . alone"),
+    )]
     pub key: String,
 }
 
@@ -322,10 +331,16 @@ pub struct CaBundleSelector {
     /// What holds it: ConfigMap or Secret. A Secret needs no label for this: certificates are sent nowhere.
     pub kind: BundleKind,
     /// Its name.
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("name: Kubernetes names have lower-case letters, digits, - and . alone, and begin and end with a letter or digit"),
+    )]
     pub name: String,
     /// Key in its data.
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9._-]+$"))]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[A-Za-z0-9._-]+$')").message("key: keys of Secrets and ConfigMaps have letters, digits, - _ and . alone"),
+    )]
     pub key: String,
 }
 

@@ -69,10 +69,16 @@ pub struct ValueFromSpec {
 #[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ValueKeySelector {
     /// Name of the Secret or ConfigMap.
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("name: Kubernetes names have lower-case letters, digits, - and . alone, and begin and end with a letter or digit"),
+    )]
     pub name: String,
     /// Key in its data. The value is text of at most 10000 characters; a line end at its end is part of it.
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9._-]+$"))]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[A-Za-z0-9._-]+$')").message("key: keys of Secrets and ConfigMaps have letters, digits, - _ and . alone"),
+    )]
     pub key: String,
     /// true: where object or key do not exist, the variable is left out. Unset: they are waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]

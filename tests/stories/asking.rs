@@ -22,6 +22,7 @@ fn a_new_value_fires_a_second_pipeline_and_a_known_one_does_not() {
         // The same again, an old one, nothing, and an edit that would have been noticed.
         for known in ["two", "one", ""] {
             story.ask("checkout", known).await;
+            story.let_pass().await;
         }
         story.apply(&trigger.with("spec.timeout", "1h")).await;
         story.until_phase("checkout", "Succeeded").await;

@@ -68,21 +68,21 @@ fn an_unreachable_gitlab_is_waited_for_and_slows_nobody() {
 
 #[test]
 fn a_gitlab_that_answers_slowly_does_not_hold_up_another() {
-    slow_answers(20);
+    slow_answers(20, 256);
 }
 
-/// More than the operator works on at the same time (`--concurrency`).
+/// More than the operator works on at the same time, of which one GitLab may take a part.
 #[test]
 fn a_gitlab_that_answers_many_slowly_does_not_hold_up_another() {
-    slow_answers(70);
+    slow_answers(110, 96);
 }
 
-fn slow_answers(many: usize) {
+fn slow_answers(many: usize, concurrency: usize) {
     story(playing(quick()), async |story| {
         let slow = GitlabSim::start(playing(quick())).unwrap();
         slow.latency("trigger", SLOW).unwrap();
         secret_for(story, slow.url()).await;
-        story.operator(&[]);
+        story.operator(&["--concurrency", &concurrency.to_string()]);
         for number in 0..many {
             story.apply(&at(&format!("slow{number}"), slow.url())).await;
         }
@@ -101,7 +101,7 @@ fn slow_looks_do_not_hold_up_those_at_another_gitlab() {
 /// More than there are places for looks.
 #[test]
 fn slow_looks_at_many_projects_do_not_hold_up_those_at_another_gitlab() {
-    slow_looks(10);
+    slow_looks(40);
 }
 
 fn slow_looks(projects: usize) {

@@ -80,6 +80,15 @@ const CASES: &[Case] = &[
            reason: "Unauthorized", words: &["401", "valid one into the Secret"] },
     Case { name: "expired", project: same, trigger: |t| by_access(t).with("spec.gitlab.accessTokenRef.key", "expired"),
            reason: "Unauthorized", words: &["401", "the access token has expired", "new one into the Secret"] },
+    Case { name: "revoked", project: same, trigger: |t| by_access(t).with("spec.gitlab.accessTokenRef.key", "revoked"),
+           reason: "Unauthorized", words: &["401", "revoked", "new one into the Secret"] },
+    Case { name: "blocked", project: same, trigger: |t| by_access(t).with("spec.gitlab.accessTokenRef.key", "blocked"),
+           reason: "Forbidden", words: &["blocked in GitLab", "unblocked"] },
+    Case { name: "ambiguous", project: |p| ProjectSeed { tags: BTreeMap::from([("main".into(), None)]), ..p }, trigger: same,
+           reason: "Refused", words: &["both a branch and a tag", "Write refs/heads/"] },
+    Case { name: "trigger-expired", project: |p| ProjectSeed {
+               triggers: vec![TriggerSeed { expires_at: Some("2020-01-01T00:00:00Z".parse().unwrap()), ..p.triggers[0].clone() }], ..p },
+           trigger: same, reason: "TriggerTokenUnknown", words: &["404", "shop/trigger-expired is there"] },
     Case { name: "unseen-project", project: |p| ProjectSeed { members: BTreeMap::from([("bob".into(), Role::Owner)]), ..p }, trigger: by_access,
            reason: "ProjectNotFound", words: &["may not see it"] },
     Case { name: "bad-yaml-by-access", project: |p| ProjectSeed { ci: Ci::Invalid("jobs:build config contains unknown keys: scirpt".into()), ..p }, trigger: by_access,
@@ -122,6 +131,22 @@ fn seed() -> Seed {
         expires_at: Some("2020-01-01T00:00:00Z".parse().unwrap()),
         ..AccessTokenSeed::default()
     });
+    seed.access_tokens.push(AccessTokenSeed {
+        token: "glpat-taken-back".into(),
+        name: "revoked".into(),
+        user: "alice".into(),
+        scopes: vec![Scope::Api],
+        revoked: true,
+        ..AccessTokenSeed::default()
+    });
+    seed.users.push(UserSeed { username: "carol".into(), blocked: true, ..UserSeed::default() });
+    seed.access_tokens.push(AccessTokenSeed {
+        token: "glpat-of-carol".into(),
+        name: "blocked".into(),
+        user: "carol".into(),
+        scopes: vec![Scope::Api],
+        ..AccessTokenSeed::default()
+    });
     let projects = CASES.iter().map(|case| (case.project)(project(&format!("shop/{}", case.name), quick())));
     seed.projects.extend(projects);
     seed
@@ -134,6 +159,8 @@ fn tokens() -> Secret {
         .key("bob", "glptt-of-bob")
         .key("reader", "glpat-reader")
         .key("expired", "glpat-of-last-year")
+        .key("revoked", "glpat-taken-back")
+        .key("blocked", "glpat-of-carol")
         .key("wrong", "glxxx-of-nobody")
 }
 
@@ -165,7 +192,7 @@ fn each_refusal_is_explained_once_and_not_hammered() {
         let posts = story.ledger().calls.iter().filter(|call| call.method == "POST").count();
         assert_eq!(posts, CASES.len(), "each was sent once");
         let looks = story.ledger().calls.len() - posts;
-        assert!(looks <= 4 + 3 + 1, "{looks} looks into refusals");
+        assert!(looks <= 5 + 3 + 1, "{looks} looks into refusals");
         for case in CASES {
             let seen = story.look(case.name).await;
             let writes = status_writes(&versions.up_to(&seen).await);

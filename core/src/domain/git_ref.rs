@@ -50,6 +50,7 @@ impl FromStr for GitRef {
         // git-check-ref-format(1), as far as it can be told from the name alone.
         let forbidden = |c: char| c.is_control() || " ~^:?*[\\".contains(c);
         let malformed = text.len() > 255
+            || text == "@"
             || text.chars().any(forbidden)
             || text.contains("..")
             || text.contains("@{")
@@ -85,7 +86,7 @@ mod tests {
     fn what_gitlab_refuses_is_refused_here() {
         assert_eq!(" ".parse::<GitRef>(), Err(GitRefError::Empty));
         assert_eq!("0123456789abcdef0123456789abcdef01234567".parse::<GitRef>(), Err(GitRefError::CommitId));
-        for bad in ["a b", "a..b", "/a", "a.lock", "a@{1}", "a\n"] {
+        for bad in ["a b", "a..b", "/a", "a.lock", "a@{1}", "a\n", "@", "a/.b"] {
             assert!(matches!(bad.parse::<GitRef>(), Err(GitRefError::Malformed(_))), "{bad}");
         }
     }

@@ -20,7 +20,12 @@ use super::run::{HistoryEntry, Place, Run, is_zero};
 // Running ─ failed → Retrying ─ new jobs → Retrying ─ → Succeeded | Failed …     (spec.retry, pipekick.dev/retry)
 // Succeeded | Failed | Canceled | Skipped ─ its pipeline runs again → Running
 
-/// Where a trigger, or a run of it, stands.
+/// Where a trigger, or a run of it, stands. Idle: nothing was asked yet. Pending: waits to be sent; the message says for
+/// what. Firing: the request is on its way. Unknown: it was sent, or may have been, and its outcome is being looked for.
+/// Running: the pipeline is followed. Retrying: its failed jobs run again. Succeeded, Failed, Canceled, Skipped: as
+/// the pipeline ended. Fired: the pipeline was created and is not followed, for want of an access token. Rejected: GitLab
+/// refused, or the spec cannot be fired; no pipeline exists. Held: waits for a person. TimedOut: took longer than timeout.
+/// Superseded: replaced by a newer cause. Suspended: spec.suspend is set, or the operator paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Phase {
     /// Waits to be sent.

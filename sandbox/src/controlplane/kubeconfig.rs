@@ -61,6 +61,16 @@ users:
         Ok(Self { path, yaml })
     }
 
+    /// Makes the file name this namespace where `kubectl` is told none.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn set_namespace(&self, namespace: &str) -> Result<(), Error> {
+        let yaml = self.yaml.replace("namespace: default", &format!("namespace: {namespace}"));
+        // Written over, so that it stays readable by this user only.
+        fs::write(&self.path, yaml).map_err(Error::io("write", &self.path))
+    }
+
     /// The file; it goes when the control plane stops.
     pub fn path(&self) -> &Path {
         &self.path

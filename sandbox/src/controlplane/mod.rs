@@ -30,6 +30,8 @@ mod servers;
 
 use std::fmt;
 use std::fs;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -120,6 +122,8 @@ impl ControlPlane {
         let began = Instant::now();
         let dir = tempfile::Builder::new()
             .prefix("pipekick-controlplane-")
+            // Whoever reads these keys is administrator of the cluster.
+            .permissions(Permissions::from_mode(0o700))
             .tempdir()
             .map_err(Error::io("create a directory in", &std::env::temp_dir()))?;
         let certificates = Certificates::make(dir.path())?;

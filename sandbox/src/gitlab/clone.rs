@@ -22,7 +22,8 @@ pub(crate) struct GitCall {
 impl GitCall {
     /// Whether a path leads into a repository.
     pub(crate) fn is_one(path: &str) -> bool {
-        path.contains(".git/")
+        let served_otherwise = path.starts_with("/api/") || path.starts_with("/-/");
+        !served_otherwise && path.contains(".git/")
     }
 
     pub(crate) async fn answer(self, root: &Path) -> Response {

@@ -26,7 +26,8 @@ POST   /-/sim/clock/advance                 {by: 90s}
 GET    /-/sim/faults                        the faults that stand
 POST   /-/sim/faults                        {route: trigger, strike: next, fault: reset}
 DELETE /-/sim/faults                        clears them
-POST   /-/sim/seed                          more users, projects and tokens, in the form of the file given by --seed
+POST   /-/sim/seed                          more users, projects and tokens, in the form of the file given by --seed;
+                                             a project that is there gets what is given: its script, say
 POST   /-/sim/tokens/NAME/ACTION            revoke, expire or rotate
 POST   /-/sim/pipelines/ID/ACTION           retry or cancel, as a person would
 POST   /-/sim/pipelines/ID/ACTION/JOB       retry or play one job

@@ -62,7 +62,7 @@ impl Course {
         let (mut missed, mut underway) = (Vec::new(), Vec::new());
         for (name, verdict) in *verdicts {
             match verdict {
-                Verdict::Reached => {}
+                Verdict::Reached | Verdict::Yours => {}
                 Verdict::Underway(where_) => underway.push(format!("{name}: {where_}")),
                 Verdict::Missed(why) => missed.push(format!("{name}: {why}")),
             }
@@ -141,6 +141,12 @@ mod tests {
     fn a_fire_id_seen_twice_fails_though_every_example_is_at_its_end() {
         let failed = End::Failed("more than one pipeline carries the fire id f1".into());
         assert_eq!(after(&[("a", Verdict::Reached)], &["f1"], &[0]), Some(failed));
+    }
+
+    #[test]
+    fn what_a_person_takes_over_is_not_waited_for() {
+        let all = [("a", Verdict::Reached), ("b", Verdict::Yours)];
+        assert_eq!(after(&all, &[], &[7, 9]), Some(End::Reached(Duration::from_secs(7))));
     }
 
     #[test]

@@ -117,6 +117,8 @@ pub enum Verdict {
     Underway(String),
     /// It ended elsewhere; where, and what was meant.
     Missed(String),
+    /// A person has taken it over; it is judged no more.
+    Yours,
 }
 
 impl Example {

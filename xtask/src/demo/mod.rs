@@ -106,11 +106,19 @@ async fn follow(demo: &Demo, stage: &Stage, operator: &mut Operator, ticks: &str
             let (status, children) = (seen.schedule(schedule.name), seen.children(schedule.name));
             (schedule.name, schedule.judge(status, &children, &seen.made))
         }));
+        for (name, verdict) in &mut verdicts {
+            if seen.is_touched(name) {
+                *verdict = Verdict::Yours;
+            }
+        }
         let twice: Vec<&str> = seen.fired_twice.iter().map(String::as_str).collect();
         course.observe(&Sight { verdicts: &verdicts, fired_twice: &twice }, Instant::now());
         let summary = Summary {
             end: course.end(),
-            reached: verdicts.iter().filter(|(_, verdict)| *verdict == Verdict::Reached).count(),
+            reached: verdicts
+                .iter()
+                .filter(|(_, verdict)| matches!(verdict, Verdict::Reached | Verdict::Yours))
+                .count(),
             examples: verdicts.len(),
             pipelines: seen.made.len(),
             fired_twice: twice.len(),
@@ -202,9 +210,9 @@ fn intro(stage: &Stage, operator: &Operator, ticks: &str) -> String {
 {ticks}
 From another terminal:
   export KUBECONFIG={}
-  kubectl get ptrig,psched -n {NAMESPACE}
-  kubectl annotate ptrig succeeds -n {NAMESPACE} pipekick.dev/fire=$(date +%s) --overwrite
-  kubectl describe ptrig wrong-token -n {NAMESPACE}
+  kubectl get ptrig,psched
+  kubectl annotate ptrig succeeds pipekick.dev/fire=$(date +%s) --overwrite
+  kubectl describe ptrig wrong-token
 ",
         operator.log().display(),
         stage.plane().admin().path().display(),

@@ -71,10 +71,11 @@ impl Live {
         let width = self.size.0.saturating_sub(1);
         let mut lines = table(rows, width, self.paint);
         lines.push(String::new());
-        lines.extend(self.note.lines().map(|line| line.chars().take(width).collect()));
+        let height = self.size.1.saturating_sub(1);
+        lines.extend(note(&self.note, width, height.saturating_sub(lines.len() + 1)));
         lines.push(summary.line(width, self.paint));
-        // One that is too low shows the end.
-        let lines = lines.split_off(lines.len().saturating_sub(self.size.1.saturating_sub(1)));
+        // One that is too low even for the table shows its end.
+        let lines = lines.split_off(lines.len().saturating_sub(height));
         if lines == self.drawn && !afresh {
             return;
         }
@@ -95,6 +96,17 @@ impl Live {
         self.drawn = lines;
         put(&frame);
     }
+}
+
+/// As much of a note as there is room for: the table is what people look at.
+fn note(note: &str, width: usize, room: usize) -> Vec<String> {
+    let all: Vec<String> = note.lines().map(|line| line.chars().take(width).collect()).collect();
+    let Some(cut) = all.len().checked_sub(room).filter(|cut| *cut > 0) else { return all };
+    let mut lines: Vec<String> = all.into_iter().take(room.saturating_sub(1)).collect();
+    if room > 0 {
+        lines.push(format!("… {} more lines: make the window higher", cut + 1));
+    }
+    lines
 }
 
 impl Drop for Live {
@@ -137,4 +149,17 @@ fn put(text: &str) {
 fn size() -> (usize, usize) {
     terminal_size_of(io::stdout())
         .map_or(USUAL_SIZE, |(Width(columns), Height(rows))| (columns.into(), rows.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::note;
+
+    #[test]
+    fn a_note_gives_way_to_the_table() {
+        assert_eq!(note("one\ntwo\nthree", 80, 3), ["one", "two", "three"]);
+        assert_eq!(note("one\ntwo\nthree", 80, 2), ["one", "… 2 more lines: make the window higher"]);
+        assert_eq!(note("one\ntwo\nthree", 80, 0), [""; 0]);
+        assert_eq!(note("one", 2, 1), ["on"]);
+    }
 }

@@ -1,6 +1,6 @@
 //! What the demo plays on: the control plane, the GitLab simulator, and a look at both.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::examples::{EXAMPLES, Made};
-use super::schedules::{SCHEDULES, Timed};
+use super::schedules::{Meant, SCHEDULES, Timed};
 use crate::controlplane::{self, read, root};
 
 /// Of the examples.
@@ -40,6 +40,8 @@ pub struct Stage {
 pub struct Seen {
     statuses: BTreeMap<String, Option<TriggerStatus>>,
     schedules: BTreeMap<String, Option<ScheduleStatus>>,
+    /// Triggers and schedules that somebody edited or asked for something, by their names.
+    touched: BTreeSet<String>,
     /// Schedules by the names of their children.
     schedule_of: BTreeMap<String, String>,
     /// In GitLab, in its order.
@@ -51,6 +53,7 @@ pub struct Seen {
 impl Stage {
     pub async fn build() -> anyhow::Result<Self> {
         let (plane, operator) = controlplane::start().await?;
+        plane.admin().set_namespace(NAMESPACE)?;
         let path = seed_of_gitlab();
         let seed = Seed::from_yaml(&read(&path)?).with_context(|| format!("bad seed {}", path.display()))?;
         let gitlab = GitlabSim::start(seed)?;
@@ -116,7 +119,10 @@ impl Stage {
             Some((object.name_any(), object.labels().get("pipekick.dev/schedule")?.clone()))
         });
         let schedule_of = schedule_of.collect();
-        let schedules = statuses(listed(&self.schedules).await?)?;
+        let schedules = listed(&self.schedules).await?;
+        let touched = triggers.iter().chain(&schedules).filter(|object| is_touched(object));
+        let touched = touched.map(ResourceExt::name_any).collect();
+        let schedules = statuses(schedules)?;
         // Before GitLab is asked: what status knows, GitLab must know.
         let statuses = statuses(triggers)?;
         let ledger = self.gitlab.ledger();
@@ -132,7 +138,7 @@ impl Stage {
                 .and_then(|ours| ours["scheduled_time"].as_str()?.parse().ok()),
         });
         let made = made.collect();
-        Ok(Seen { statuses, schedules, schedule_of, made, fired_twice })
+        Ok(Seen { statuses, schedules, touched, schedule_of, made, fired_twice })
     }
 
     /// What stands in the repository last, as git shows it.
@@ -153,6 +159,21 @@ impl Stage {
     pub async fn clear(self) {
         self.plane.stop().await;
     }
+}
+
+/// Whether somebody edited it, or asked it for something that the demo does not.
+fn is_touched(object: &DynamicObject) -> bool {
+    let name = object.name_any();
+    let asked = EXAMPLES.iter().find(|example| example.name == name).and_then(|example| example.asked);
+    let meant = SCHEDULES.iter().find(|schedule| schedule.name == name).map(|schedule| schedule.meant);
+    let asked = match meant {
+        Some(Meant::Asked { value, .. }) => Some(value),
+        Some(Meant::Ticks) | None => asked,
+    };
+    let annotated = |what: &str| object.annotations().get(&format!("pipekick.dev/{what}"));
+    object.metadata.generation.is_some_and(|generation| generation > 1)
+        || ["resolve", "cancel", "retry"].into_iter().any(|what| annotated(what).is_some())
+        || annotated("fire").is_some_and(|value| Some(value.as_str()) != asked)
 }
 
 async fn listed(api: &Api<DynamicObject>) -> anyhow::Result<Vec<DynamicObject>> {
@@ -191,6 +212,11 @@ impl Seen {
 
     pub fn status(&self, name: &str) -> Option<&TriggerStatus> {
         self.statuses.get(name)?.as_ref()
+    }
+
+    /// Whether a person has taken this example over.
+    pub fn is_touched(&self, name: &str) -> bool {
+        self.touched.contains(name)
     }
 
     /// What is no example of ours, nor a child of one.

@@ -36,6 +36,7 @@ impl From<&Verdict> for Mark {
             Verdict::Reached => Self::Reached,
             Verdict::Underway(_) => Self::Underway,
             Verdict::Missed(_) => Self::Missed,
+            Verdict::Yours => Self::None,
         }
     }
 }
@@ -224,7 +225,7 @@ impl Summary<'_> {
             }
         };
         let colour = if *fired_twice > 0 { RED } else { colour };
-        let line = format!("{state} | {pipelines} pipelines in GitLab, {twice}{hint}");
+        let line = format!("{state}{hint} | {pipelines} pipelines in GitLab, {twice}");
         paint.with(colour, &cut(&line, width))
     }
 }
