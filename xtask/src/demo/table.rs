@@ -332,13 +332,13 @@ mod tests {
         };
         assert_eq!(
             summary.line(120, Paint::Plain),
-            "2 of 6 examples at their ends, 4 s | 3 pipelines in GitLab, none twice | Ctrl-C ends"
+            "2 of 6 examples at their ends, 4 s | Ctrl-C ends | 3 pipelines in GitLab, none twice"
         );
         summary.end = Some(&took);
         summary.fired_twice = 1;
         assert_eq!(
             summary.line(120, Paint::Plain),
-            "all 6 examples at their ends after 14.3 s | 3 pipelines in GitLab, 1 twice | Ctrl-C ends"
+            "all 6 examples at their ends after 14.3 s | Ctrl-C ends | 3 pipelines in GitLab, 1 twice"
         );
     }
 }
