@@ -13,7 +13,7 @@ use pipekick_sandbox::gitlab::{Ledger, Limits, Seed, Throttle};
 use serde_json::{Value, json};
 
 use crate::harness::gitlab::{playing, quick};
-use crate::harness::{Secret, Seen, Story, Trigger, story, story_of_all_namespaces};
+use crate::harness::{Secret, Seen, Story, Trigger, status_writes, story, story_of_all_namespaces};
 
 /// The machine may be busy: what is judged is the number of pipelines, not the time.
 const WITHIN: Duration = Duration::from_secs(300);
@@ -136,6 +136,7 @@ fn one_alone_in_its_namespace_gets_its_turn_at_a_rate_limit_that_a_crowd_has_use
     story_of_all_namespaces(seed, async |story| {
         let quiet = quiet_namespace(story).await;
         crowd(story, CROWD).await;
+        let versions = story.record_versions().await;
         story.operator(&[]);
         let used_up = |ledger: &Ledger| ledger.calls_to("trigger").len() >= A_WINDOW;
         story.until_ledger("show a window used up", used_up).await;
@@ -165,5 +166,14 @@ fn one_alone_in_its_namespace_gets_its_turn_at_a_rate_limit_that_a_crowd_has_use
         let crowd: i64 = all.iter().map(|seen| seen.number("status.run.attempt.count")).sum();
         let calls = ledger.calls_to("trigger").len();
         assert_eq!(usize::try_from(crowd + alone).unwrap(), calls, "each attempt was a call");
+        assert_eq!(ledger.pipelines.len(), CROWD + 1);
+        for seen in &all {
+            let name = seen.text("metadata.name");
+            assert_eq!(story.fired(name), 1, "{name}");
+            // Intent and outcome of each attempt, and that it waits.
+            let writes = status_writes(&versions.up_to(seen).await);
+            let most = 2 * usize::try_from(seen.number("status.run.attempt.count")).unwrap() + 1;
+            assert!(writes <= most, "{name}: {writes} status writes, at most {most} were meant");
+        }
     });
 }

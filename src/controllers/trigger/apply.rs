@@ -289,9 +289,16 @@ impl TriggerController {
         key: &ObjectKey,
         turn: &mut Turn,
         intent: &TriggerStatus,
-        order: FireOrder,
+        mut order: FireOrder,
         events: Vec<Note>,
     ) -> Next {
+        // Whose account it is, the access token tells: read before the intent the first time, and beside it from then on.
+        if self.account(key, &order.spec).is_none()
+            && let Ok(freight) = self.load(&key.namespace, &order.spec).await
+        {
+            turn.freight = Some(freight);
+            order.read_beside = false;
+        }
         let Some(account) = self.account(key, &order.spec) else {
             return self.fire(key, turn, intent, order, events, None).await;
         };
