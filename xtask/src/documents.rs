@@ -81,6 +81,46 @@ fn every_link_leads_to_a_file_and_to_a_heading_of_it() {
 }
 
 #[test]
+fn every_yaml_file_can_be_read() {
+    // Templates are Helm's, and the shapes are odd on purpose.
+    let odd = |file: &Path| {
+        let path = file.strip_prefix(root()).unwrap();
+        path.starts_with("core/tests/yaml/shapes")
+            || path.components().any(|part| part.as_os_str() == "templates")
+    };
+    let mut read_so_far = 0;
+    for file in files(".yaml").into_iter().chain(files(".yml")).filter(|file| !odd(file)) {
+        for document in read(&file).unwrap().split("\n---\n") {
+            let parsed: Result<serde_json::Value, _> = serde_saphyr::from_str(document);
+            assert!(parsed.is_ok(), "{}: {}", file.display(), parsed.unwrap_err());
+            read_so_far += 1;
+        }
+    }
+    assert!(read_so_far > 30, "only {read_so_far} documents were read");
+}
+
+#[test]
+fn workflows_have_few_rights_and_an_end() {
+    for file in files(".yml").into_iter().filter(|file| file.to_string_lossy().contains("/workflows/")) {
+        let name = file.display();
+        let workflow: serde_json::Value = serde_saphyr::from_str(&read(&file).unwrap()).unwrap();
+        // What a job needs beyond reading, it asks for itself.
+        assert_eq!(workflow["permissions"], serde_json::json!({"contents": "read"}), "{name}");
+        for (job, jobs) in workflow["jobs"].as_object().unwrap() {
+            assert!(jobs["timeout-minutes"].is_u64(), "{name}: job {job} has no timeout");
+            for step in jobs["steps"].as_array().unwrap() {
+                let run = step["run"].as_str().unwrap_or_default();
+                // What stands in a tag or a title would be taken for shell.
+                assert!(!run.contains("${{"), "{name}: {run} takes its values from env");
+                if let Some(action) = step["uses"].as_str() {
+                    assert!(action.contains('@'), "{name}: {action} has no version");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn every_test_that_a_document_names_is_there() {
     let code: String = files(".rs").iter().map(|file| read(file).unwrap()).collect();
     let mut missing = Vec::new();

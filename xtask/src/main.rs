@@ -18,6 +18,7 @@ mod measure_operator;
 mod measure_schedules;
 mod soak;
 mod test;
+mod version;
 
 use std::process::ExitCode;
 
@@ -61,6 +62,11 @@ enum Command {
         #[arg(long)]
         write: bool,
     },
+    /// Check that everything names this version, and print what the changelog tells of it.
+    Version {
+        /// Such as 1.2.3.
+        version: String,
+    },
     /// Measure the operator: latency, memory, writes, rate. Builds for release first.
     Measure {
         /// A tenth of everything: to try the tool, not to quote it.
@@ -99,6 +105,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Ci => ci::ci(),
         Command::Generated { check } => generated::generated(check),
         Command::Chart { write } => chart::chart(write),
+        Command::Version { version } => version::version(&version),
         Command::Measure { quick, schedules } => measure::measure(quick, schedules),
         Command::Soak(soak) => soak::run(&soak),
     }
