@@ -9,9 +9,10 @@ mod tokens;
 
 use std::time::{Duration, Instant};
 
-use pipekick_sandbox::gitlab::{CallRecord, Fault, FaultRule, GitlabSim, ProjectSeed, Seed, Strike};
+use pipekick_sandbox::gitlab::{CallRecord, Fault, FaultRule, GitlabSim, ProjectSeed, Seed, Status, Strike};
+use serde_json::json;
 
-use crate::harness::gitlab::{failing, playing, project, quick};
+use crate::harness::gitlab::{failing, flaky, long, playing, project, quick};
 use crate::harness::{Seen, Story, Trigger, story};
 use crate::plan::{Sample, is_settled, is_wanted, side_by_side};
 use crate::{DEADLINE, FLAGS, canary};
@@ -82,6 +83,8 @@ fn seed(group: &Group) -> Seed {
     let play = || match group.course {
         Course::Fails => failing(quick().jobs[0].lasts),
         Course::Succeeds | Course::ByAccessToken => quick(),
+        Course::Retries => flaky(quick().jobs[0].lasts),
+        Course::TimesOut => long(),
     };
     let of_case = |(id, case): (u64, &Case)| ProjectSeed { id: Some(id), ..project(&path(case), play()) };
     Seed { projects: (FIRST_ID..).zip(&group.cases).map(of_case).collect(), ..playing(quick()) }
@@ -149,6 +152,8 @@ fn object(course: Course, case: &Case) -> Trigger {
         Course::Succeeds | Course::Fails => trigger,
         // With a variable beside it, the request carries its mark.
         Course::ByAccessToken => trigger.without("spec.gitlab.triggerTokenRef").variables(&[("A", "1")]),
+        Course::Retries => trigger.with("spec.retry", json!({"limit": 2, "backoff": "1s"})),
+        Course::TimesOut => trigger.with("spec.timeout", "2s").with("spec.cancelOnTimeout", true),
     }
 }
 
@@ -163,12 +168,28 @@ fn judge(story: &Story, course: Course, case: &Case, seen: &Seen) -> Result<(), 
     let expected = match course {
         Course::Succeeds | Course::ByAccessToken => ("Succeeded", 1),
         Course::Fails => ("Failed", 1),
+        Course::Retries => ("Succeeded", 1),
+        Course::TimesOut => ("TimedOut", 1),
     };
     let ended = (seen.phase(), seen.number("status.run.seq"));
-    if ended == expected {
-        Ok(())
-    } else {
-        Err(format!("{ended:?} instead of {expected:?} ({})", seen.reason()))
+    if ended != expected {
+        return Err(format!("{ended:?} instead of {expected:?} ({})", seen.reason()));
+    }
+    judge_deed(story, course, pipeline.id, seen)
+}
+
+/// What was asked of the pipeline was done, and once.
+fn judge_deed(story: &Story, course: Course, id: u64, seen: &Seen) -> Result<(), String> {
+    match course {
+        Course::Succeeds | Course::ByAccessToken | Course::Fails => Ok(()),
+        Course::Retries => match seen.number("status.run.retry.count") {
+            1 => Ok(()),
+            count => Err(format!("{count} retries of a job that failed once")),
+        },
+        Course::TimesOut => match story.gitlab.pipeline_status(id) {
+            Some(Status::Canceled) => Ok(()),
+            status => Err(format!("the pipeline is {status:?}")),
+        },
     }
 }
 

@@ -11,7 +11,7 @@ use pipekick_sandbox::gitlab::{
 };
 use serde_json::json;
 
-use crate::harness::gitlab::{failing, long, playing, quick};
+use crate::harness::gitlab::{self, failing, long, playing, quick};
 use crate::harness::{Seen, Story, Trigger, story};
 
 const RETRY: &str = "pipekick.dev/retry";
@@ -23,7 +23,7 @@ fn job(outcomes: impl IntoIterator<Item = Outcome>) -> Play {
 }
 
 fn flaky() -> Seed {
-    playing(job([Outcome::Failed, Outcome::Success]))
+    playing(gitlab::flaky(SHORT))
 }
 
 fn retried(limit: u32) -> Trigger {

@@ -17,6 +17,10 @@ pub enum Course {
     Fails,
     /// Without a trigger token, and with a variable.
     ByAccessToken,
+    /// A job fails once, and is started again.
+    Retries,
+    /// It takes longer than its timeout, and is cancelled.
+    TimesOut,
 }
 
 /// An object and its project, both of this name.
@@ -35,7 +39,7 @@ enum On {
 }
 
 /// The groups of the ordinary test command.
-const SAMPLE: [&str; 4] = ["post", "list-after-a-lost-reply", "jobs", "pairs-reply-lost"];
+const SAMPLE: [&str; 6] = ["post", "list-after-a-lost-reply", "jobs", "retry", "cancel", "pairs-reply-lost"];
 
 /// Longer than the request's deadline of [`crate::FLAGS`].
 const HANGS: SignedDuration = SignedDuration::from_secs(4);
@@ -69,7 +73,7 @@ fn faults() -> Vec<(&'static str, On, Fault)> {
 fn faults_of(route: &str) -> Vec<(&'static str, Fault)> {
     let fits = |on: On| match on {
         On::All => true,
-        On::Posts => matches!(route, "trigger" | "create"),
+        On::Posts => matches!(route, "trigger" | "create" | "retry" | "cancel"),
         On::Lists => route == "pipelines",
     };
     faults().into_iter().filter(|(_, on, _)| fits(*on)).map(|(name, _, fault)| (name, fault)).collect()
@@ -98,6 +102,10 @@ pub fn singles() -> Vec<Group> {
         ("pipeline-that-was-found", lost(), "pipeline", Course::Succeeds),
         ("pipeline", None, "pipeline", Course::Succeeds),
         ("jobs", None, "jobs", Course::Fails),
+        ("retry", None, "retry", Course::Retries),
+        ("jobs-before-a-retry", None, "jobs", Course::Retries),
+        ("jobs-after-a-lost-retry", Some(("retry", Fault::EffectThenReset)), "jobs", Course::Retries),
+        ("cancel", None, "cancel", Course::TimesOut),
     ];
     let group =
         |(name, before, route, course): (&str, Option<(&'static str, Fault)>, &'static str, Course)| {

@@ -28,6 +28,11 @@ pub fn failing(lasts: SignedDuration) -> Play {
     Play::jobs([JobPlay { lasts, ..JobPlay::ending("unit-tests", 0, [Outcome::Failed]) }])
 }
 
+/// Its job fails, and succeeds when it is started again.
+pub fn flaky(lasts: SignedDuration) -> Play {
+    Play::jobs([JobPlay { lasts, ..JobPlay::ending("unit-tests", 0, [Outcome::Failed, Outcome::Success]) }])
+}
+
 /// One project, [`PROJECT`], with the branches `main` and `next`, of which `alice` is the owner. Its pipelines go
 /// like this.
 pub fn playing(play: Play) -> Seed {
