@@ -7,6 +7,9 @@ use std::process::Command;
 use crate::ci_steps::output;
 use crate::controlplane::{read, root};
 
+/// How a page of the book names what is no page of it.
+const OURS: &str = "https://github.com/pipekick/pipekick/blob/main/";
+
 /// Files of the repository that end so.
 fn files(ending: &str) -> Vec<PathBuf> {
     let mut git = Command::new("git");
@@ -59,6 +62,10 @@ fn every_link_leads_to_a_file_and_to_a_heading_of_it() {
     let mut followed = 0;
     for page in files(".md") {
         for link in links(&read(&page).unwrap()) {
+            let (page, link) = match link.strip_prefix(OURS) {
+                Some(rest) => (root().join("README.md"), rest.to_owned()),
+                None => (page.clone(), link),
+            };
             // Only those within the repository: the others are not ours to keep.
             if link.contains("://") || link.starts_with("mailto:") {
                 continue;
@@ -78,6 +85,28 @@ fn every_link_leads_to_a_file_and_to_a_heading_of_it() {
     }
     assert!(followed > 50, "only {followed} links were found: are these the documents?");
     assert!(broken.is_empty(), "these lead nowhere:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn the_book_has_every_page_once_and_no_page_leads_out_of_it_by_a_path() {
+    let docs = root().join("docs");
+    let summary = links(&read(&docs.join("SUMMARY.md")).unwrap());
+    let mut pages: Vec<String> = files(".md")
+        .iter()
+        .filter_map(|file| Some(file.strip_prefix(&docs).ok()?.display().to_string()))
+        .filter(|page| page != "SUMMARY.md")
+        .collect();
+    pages.sort();
+    let mut listed = summary.clone();
+    listed.sort();
+    assert_eq!(listed, pages);
+    for page in pages {
+        let text = read(&docs.join(&page)).unwrap();
+        // One step up from docs/adr/ is docs/.
+        let out = if page.contains('/') { "../../" } else { "../" };
+        let leads_out: Vec<String> = links(&text).into_iter().filter(|link| link.starts_with(out)).collect();
+        assert!(leads_out.is_empty(), "{page}: {leads_out:?}: write {OURS}…");
+    }
 }
 
 #[test]
