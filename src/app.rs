@@ -1,12 +1,16 @@
 //! The operator, put together: from its settings to a running controller, and down again in order.
 
+use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
+use futures::future::select_all;
 use k8s_openapi::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -22,7 +26,9 @@ use crate::controllers::images::Images;
 use crate::controllers::schedule::{self, Children, ScheduleController};
 use crate::controllers::trigger::{self, Follower, TriggerController};
 use crate::gitlab;
-use crate::runtime::{Election, Handle, Options, Rank, Runtime, Vitals, election, watch as watch_objects};
+use crate::runtime::{
+    Election, Feed, Handle, Options, Rank, Runtime, Scope, Vitals, Worker, election, watch as watch_objects,
+};
 use crate::server::{self, Health, Metrics, Server};
 
 /// Events that still wait at the end get this long.
@@ -142,24 +148,17 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let listed = handle.vitals();
     let triggers = Runtime::new(handle, controller, options);
     let (default_url, default_url_of_schedules) = (config.gitlab_url.clone(), config.gitlab_url.clone());
-    let watch_triggers = watch_objects(
-        objects::<trigger::Object>(&cluster, &config),
-        None,
-        move |object| {
-            children.seen(&object);
-            let record = trigger::Record::new(&object, &default_url);
-            record.tell(&images);
-            record
-        },
-        triggers.feed(),
-    );
+    let scopes = scopes(&config.namespaces);
+    let convert = move |object: trigger::Object| {
+        children.seen(&object);
+        let record = trigger::Record::new(&object, &default_url);
+        record.tell(&images);
+        record
+    };
+    let watch_triggers = watch_all(&cluster, &scopes, convert, |scope| triggers.feed(scope));
     let schedules = Runtime::new(schedules, schedule_controller, options);
-    let watch_schedules = watch_objects(
-        objects::<schedule::Object>(&cluster, &config),
-        None,
-        move |object| schedule::Record::new(object, &default_url_of_schedules),
-        schedules.feed(),
-    );
+    let convert = move |object| schedule::Record::new(object, &default_url_of_schedules);
+    let watch_schedules = watch_all(&cluster, &scopes, convert, |scope| schedules.feed(scope));
     // A schedule that does not know its children would fire beside them.
     let watch_schedules = async move {
         until_ready(&listed).await;
@@ -228,15 +227,41 @@ impl Leadership {
     }
 }
 
-/// The objects of a kind that are watched.
-fn objects<K>(cluster: &Client, config: &Config) -> Api<K>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-{
-    match &config.namespace {
-        Some(namespace) => Api::namespaced(cluster.clone(), namespace),
-        None => Api::all(cluster.clone()),
+/// One for all namespaces, or one for each that is watched.
+fn scopes(namespaces: &BTreeSet<String>) -> Vec<Scope> {
+    if namespaces.is_empty() {
+        return vec![Scope::All];
     }
+    namespaces.iter().map(|namespace| Scope::Namespace(namespace.as_str().into())).collect()
+}
+
+/// Watches the objects of a kind, by a watch for each scope.
+fn watch_all<K, W>(
+    cluster: &Client,
+    scopes: &[Scope],
+    convert: impl Fn(K) -> W::Record + Clone + Send + Sync + 'static,
+    feed: impl Fn(Scope) -> Feed<W>,
+) -> impl Future<Output = Infallible> + Send + 'static
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug
+        + Send
+        + 'static,
+    W: Worker,
+{
+    let watches: Vec<_> = scopes
+        .iter()
+        .map(|scope| {
+            let api: Api<K> = match scope {
+                Scope::All => Api::all(cluster.clone()),
+                Scope::Namespace(namespace) => Api::namespaced(cluster.clone(), namespace),
+            };
+            Box::pin(watch_objects(api, None, convert.clone(), feed(scope.clone())))
+        })
+        .collect();
+    async { select_all(watches).await.0 }
 }
 
 /// Waits until a runtime knows every object.

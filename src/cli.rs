@@ -212,9 +212,10 @@ pub struct Run {
     /// Fire nothing; pipelines under way are followed to their end.
     #[arg(long, env = "PIPEKICK_PAUSE", value_parser = BoolishValueParser::new())]
     pub pause: bool,
-    /// Watch this namespace only.
-    #[arg(long, env = "PIPEKICK_NAMESPACE", value_name = "NAME")]
-    pub namespace: Option<String>,
+    /// Watch these namespaces only, such as shop,billing; rights in them are enough then. May be given several times.
+    /// Unset: all. Schedules with runBy: GitLab need --cluster-id beside it.
+    #[arg(long, env = "PIPEKICK_NAMESPACE", value_name = "NAME", value_delimiter = ',')]
+    pub namespace: Vec<String>,
     /// Of several operators let one work and the others stand by, ready to take over. It is for saving work: that
     /// nothing fires twice does not rest on it.
     #[arg(long, env = "PIPEKICK_LEADER_ELECT", value_parser = BoolishValueParser::new())]

@@ -1,9 +1,10 @@
 //! What is valid: the operator's settings, checked once.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use pipekick_core::decide::lease;
 use pipekick_core::decide::trigger::{FirstSight, Policy};
 use pipekick_core::domain::schedule::ClusterId;
@@ -20,8 +21,8 @@ pub struct Config {
     pub allow_http: bool,
     /// What decisions need to know.
     pub policy: Policy,
-    /// The one namespace to watch; all without it.
-    pub namespace: Option<String>,
+    /// The namespaces to watch, each once; all where none is named.
+    pub namespaces: BTreeSet<String>,
     /// How one of several operators is chosen; without it, this one works in any case.
     pub election: Option<Election>,
     /// Time between two looks at a schedule that GitLab runs.
@@ -76,7 +77,7 @@ impl Config {
                 resolution_delay: resolution_delay(typed)?,
                 cancel_patience: between(typed.cancel_patience, 1, 3600).context("--cancel-patience")?,
             },
-            namespace: typed.namespace.clone(),
+            namespaces: namespaces(&typed.namespace)?,
             election: typed.leader_elect.then(|| election(typed)).transpose()?,
             schedule_interval: between(typed.schedule_interval, 1, 86_400).context("--schedule-interval")?,
             cluster_id: typed.cluster_id.as_deref().map(str::parse).transpose().context("--cluster-id")?,
@@ -86,6 +87,22 @@ impl Config {
             metrics_addr: typed.metrics_addr,
         })
     }
+}
+
+fn namespaces(typed: &[String]) -> anyhow::Result<BTreeSet<String>> {
+    let is_one = |name: &str| {
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        (1..=63).contains(&name.len())
+            && name.bytes().all(allowed)
+            && !name.starts_with('-')
+            && !name.ends_with('-')
+    };
+    if let Some(wrong) = typed.iter().find(|name| !is_one(name)) {
+        bail!(
+            "--namespace {wrong:?}: write the name of a namespace, and several with commas between: shop,billing"
+        );
+    }
+    Ok(typed.iter().cloned().collect())
 }
 
 fn election(typed: &cli::Run) -> anyhow::Result<Election> {

@@ -16,7 +16,7 @@ use super::{
     Worker,
     queue::Rank,
     state::{State, Stats},
-    store::{Entry, Sighted, Version},
+    store::{Entry, Scope, Sighted, Version},
     vitals::Vitals,
 };
 use crate::clock;
@@ -113,11 +113,13 @@ impl<R> Handle<R> {
 pub struct Feed<W: Worker> {
     pub(super) inner: Arc<Inner<W::Record>>,
     pub(super) worker: Arc<W>,
+    /// What its watch covers.
+    pub(super) scope: Scope,
 }
 
 impl<W: Worker> Clone for Feed<W> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), worker: self.worker.clone() }
+        Self { inner: self.inner.clone(), worker: self.worker.clone(), scope: self.scope.clone() }
     }
 }
 
@@ -130,12 +132,12 @@ impl<W: Worker> fmt::Debug for Feed<W> {
 impl<W: Worker> Feed<W> {
     /// The API server was heard of.
     pub fn contact(&self) {
-        self.inner.vitals.contact(clock::instant());
+        self.inner.vitals.contact(&self.scope, clock::instant());
     }
 
     /// A list begins; see [`super::store::Store::begin_list`].
     pub fn begin_list(&self, rewound: bool) {
-        self.inner.lock().begin_list(rewound);
+        self.inner.lock().begin_list(&self.scope, rewound);
     }
 
     /// An object is there, in a list or in an event.
@@ -160,8 +162,8 @@ impl<W: Worker> Feed<W> {
 
     /// The list is complete.
     pub fn end_list(&self, version: Version) {
-        self.inner.lock().end_list(version);
-        self.inner.vitals.listed();
+        self.inner.lock().end_list(&self.scope, version);
+        self.inner.vitals.listed(&self.scope);
         self.inner.wake.notify_one();
     }
 

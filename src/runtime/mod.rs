@@ -50,7 +50,7 @@ pub use handle::{Feed, Handle};
 pub use lenient::Lenient;
 pub use queue::Rank;
 pub use state::Stats;
-pub use store::{Body, Entry, Sighted, Version};
+pub use store::{Body, Entry, Scope, Sighted, Version};
 pub use vitals::Vitals;
 pub use watch::watch;
 
@@ -178,10 +178,12 @@ impl<W: Worker> Runtime<W> {
         Self { handle, worker, options, flights: JoinSet::new(), jobs: HashMap::new() }
     }
 
-    /// Where its watch puts what it hears.
+    /// Where the watch of `scope` puts what it hears. There is one for all namespaces, or one for each that is watched;
+    /// the runtime is ready when all have listed.
     #[must_use]
-    pub fn feed(&self) -> Feed<W> {
-        Feed { inner: self.handle.0.clone(), worker: self.worker.clone() }
+    pub fn feed(&self, scope: Scope) -> Feed<W> {
+        self.handle.0.vitals.expect(scope.clone(), clock::instant());
+        Feed { inner: self.handle.0.clone(), worker: self.worker.clone(), scope }
     }
 
     /// Runs `watch` in a task of its own, and works until `shutdown` is ready. Then nothing more is handed out,

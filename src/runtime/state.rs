@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::{
     Outcome,
     queue::{Queue, Rank},
-    store::{Applied, Entry, Sighted, Store, Version},
+    store::{Applied, Entry, Scope, Sighted, Store, Version},
     timers::Timers,
 };
 
@@ -121,12 +121,12 @@ impl<R> State<R> {
         }
     }
 
-    pub(super) fn begin_list(&mut self, rewound: bool) {
-        self.store.begin_list(rewound);
+    pub(super) fn begin_list(&mut self, scope: &Scope, rewound: bool) {
+        self.store.begin_list(scope, rewound);
     }
 
-    pub(super) fn end_list(&mut self, version: Version) {
-        for (key, uid) in self.store.end_list(version) {
+    pub(super) fn end_list(&mut self, scope: &Scope, version: Version) {
+        for (key, uid) in self.store.end_list(scope, version) {
             self.forget(key, uid);
         }
     }
@@ -377,8 +377,8 @@ mod tests {
     fn a_list_that_no_longer_names_an_object_makes_it_gone() {
         let (mut state, now) = (State::default(), clock::instant());
         state.seen(seen("x", "u", 1), Rank::Firing);
-        state.begin_list(false);
-        state.end_list(Version::parse("5"));
+        state.begin_list(&Scope::All, false);
+        state.end_list(&Scope::All, Version::parse("5"));
         let batch = state.take(now, 9);
         assert_eq!((batch.gone.len(), batch.jobs.len()), (1, 0));
         assert!(!state.poke(&key("x"), Rank::Firing));

@@ -7,11 +7,11 @@
 //! 1.35 on, and etcd's have been numbers all along), so that an own write put in from its response is
 //! not undone by the older event that was under way. Where one is no number, the newest event wins.
 //!
-//! A list is a round: what it names gets the round's number, and what has none when the list is over is gone.
-//! At no moment is the store empty because of it. It does no I/O and tells nobody: the caller acts on
+//! A list is a round: what it names gets the round's number, and what has none when the list is over is gone. Each
+//! watched namespace has rounds of its own. At no moment is the store empty because of it. It does no I/O and tells nobody: the caller acts on
 //! what [`Store::apply`] returns.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use pipekick_core::domain::ObjectKey;
@@ -124,11 +124,44 @@ pub enum Applied {
     Replaced(Arc<ObjectKey>, Arc<str>),
 }
 
+/// What one watch covers. Several that feed one store cover no object together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// All namespaces.
+    All,
+    /// One of them.
+    Namespace(Arc<str>),
+}
+
+impl Scope {
+    fn covers(&self, key: &ObjectKey) -> bool {
+        match self {
+            Self::All => true,
+            Self::Namespace(namespace) => **namespace == *key.namespace,
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all namespaces"),
+            Self::Namespace(namespace) => write!(f, "namespace {namespace}"),
+        }
+    }
+}
+
 /// See the module's head.
 #[derive(Debug)]
 pub struct Store<R> {
     slots: HashMap<Arc<ObjectKey>, Slot<R>>,
-    round: u32,
+    /// Of each watch, as soon as it lists: one, or as many as there are namespaces to watch.
+    rounds: Vec<(Scope, Round)>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Round {
+    number: u32,
     rewound: bool,
     listing: bool,
 }
@@ -141,7 +174,7 @@ struct Slot<R> {
 
 impl<R> Default for Store<R> {
     fn default() -> Self {
-        Self { slots: HashMap::new(), round: 0, rewound: false, listing: false }
+        Self { slots: HashMap::new(), rounds: Vec::new() }
     }
 }
 
@@ -150,15 +183,17 @@ impl<R> Store<R> {
     pub fn apply(&mut self, seen: Sighted<R>) -> Applied {
         let Sighted { key, uid, version, record } = seen;
         let entry = Entry { uid, version, body: Body::Whole(record) };
+        let round = self.rounds.iter().find(|(scope, _)| scope.covers(&key));
+        let round = round.map_or_else(Round::default, |(_, round)| *round);
         let Some(slot) = self.slots.get_mut(&key) else {
             let key = Arc::new(key);
-            self.slots.insert(key.clone(), Slot { entry, round: self.round });
+            self.slots.insert(key.clone(), Slot { entry, round: round.number });
             return Applied::Changed(key);
         };
-        slot.round = self.round;
+        slot.round = round.number;
         let (same, known) = (slot.entry.uid == entry.uid, slot.entry.version);
         // After a restore of etcd lower numbers are the newer ones; only an equal one is still the same.
-        let rewound = self.listing && self.rewound && !(same && version == known && version.0.is_some());
+        let rewound = round.listing && round.rewound && !(same && version == known && version.0.is_some());
         if !rewound && !version.supersedes(known) {
             return Applied::Stale;
         }
@@ -198,20 +233,28 @@ impl<R> Store<R> {
         }
     }
 
-    /// A list begins. `rewound`: it is older than what was known before it was asked for, which
+    /// A list of `scope` begins. `rewound`: it is older than what was known before it was asked for, which
     /// happens when etcd was restored from a backup; then it is right and the store is wrong.
-    pub fn begin_list(&mut self, rewound: bool) {
-        self.round = self.round.wrapping_add(1);
-        (self.listing, self.rewound) = (true, rewound);
+    pub fn begin_list(&mut self, scope: &Scope, rewound: bool) {
+        let round = match self.rounds.iter().position(|(known, _)| known == scope) {
+            Some(at) => &mut self.rounds[at].1,
+            None => &mut self.rounds.push_mut((scope.clone(), Round::default())).1,
+        };
+        *round = Round { number: round.number.wrapping_add(1), rewound, listing: true };
     }
 
-    /// The list, taken at `version`, is complete: takes out what it did not name, and returns it.
-    pub fn end_list(&mut self, version: Version) -> Vec<(Arc<ObjectKey>, Arc<str>)> {
-        self.listing = false;
-        let round = self.round;
-        let rewound = self.rewound;
+    /// The list of `scope`, taken at `version`, is complete: takes out what it did not name, and returns it.
+    pub fn end_list(&mut self, scope: &Scope, version: Version) -> Vec<(Arc<ObjectKey>, Arc<str>)> {
+        let Some((_, round)) = self.rounds.iter_mut().find(|(known, _)| known == scope) else {
+            return Vec::new();
+        };
+        round.listing = false;
+        let Round { number, rewound, listing: _ } = *round;
         self.slots
-            .extract_if(|_, slot| slot.round != round && (rewound || !slot.entry.version.is_after(version)))
+            .extract_if(|key, slot| {
+                let unnamed = slot.round != number && scope.covers(key);
+                unnamed && (rewound || !slot.entry.version.is_after(version))
+            })
             .map(|(key, slot)| (key, slot.entry.uid))
             .collect()
     }
@@ -319,10 +362,13 @@ mod tests {
             store.apply(seen(name, name, "5"));
         }
         store.apply(seen("newer", "newer", "30"));
-        store.begin_list(false);
+        store.begin_list(&Scope::All, false);
         assert_eq!(store.len(), 3);
         assert_eq!(store.apply(seen("kept", "kept", "5")), Applied::Stale);
-        assert_eq!(store.end_list(Version::parse("20")), [(Arc::new(key("gone")), "gone".into())]);
+        assert_eq!(
+            store.end_list(&Scope::All, Version::parse("20")),
+            [(Arc::new(key("gone")), "gone".into())]
+        );
         assert_eq!(store.len(), 2);
     }
 
@@ -331,11 +377,34 @@ mod tests {
         let mut store = Store::default();
         store.apply(seen("a", "a", "1"));
         store.apply(seen("b", "b", "2"));
-        store.begin_list(false);
+        store.begin_list(&Scope::All, false);
         store.apply(seen("a", "a", "1"));
-        store.begin_list(false);
+        store.begin_list(&Scope::All, false);
         store.apply(seen("b", "b", "2"));
-        assert_eq!(store.end_list(Version::parse("9")), [(Arc::new(key("a")), "a".into())]);
+        assert_eq!(store.end_list(&Scope::All, Version::parse("9")), [(Arc::new(key("a")), "a".into())]);
+    }
+
+    #[test]
+    fn a_list_of_one_namespace_says_nothing_of_another() {
+        let scope = |name: &str| Scope::Namespace(name.into());
+        let of = |namespace: &str, version| {
+            let seen = seen("x", namespace, version);
+            Sighted { key: ObjectKey { namespace: namespace.into(), name: "x".into() }, ..seen }
+        };
+        let mut store = Store::default();
+        for namespace in ["one", "two"] {
+            store.begin_list(&scope(namespace), false);
+            store.apply(of(namespace, "5"));
+            assert_eq!(store.end_list(&scope(namespace), Version::parse("5")), []);
+        }
+        // The one is rewound, empty now; the other goes on as it was.
+        store.begin_list(&scope("one"), true);
+        assert_eq!(store.apply(of("two", "4")), Applied::Stale);
+        let gone = store.end_list(&scope("one"), Version::parse("3"));
+        assert_eq!(gone.iter().map(|(key, _)| &*key.namespace).collect::<Vec<_>>(), ["one"]);
+        assert_eq!(store.len(), 1);
+        store.begin_list(&scope("two"), false);
+        assert_eq!(store.end_list(&scope("two"), Version::parse("9")).len(), 1);
     }
 
     #[test]
@@ -344,10 +413,10 @@ mod tests {
         store.apply(seen("x", "u", "50"));
         store.apply(seen("same", "s", "3"));
         store.apply(seen("lost", "l", "60"));
-        store.begin_list(true);
+        store.begin_list(&Scope::All, true);
         assert_eq!(store.apply(seen("x", "u", "7")), Applied::Changed(Arc::new(key("x"))));
         assert_eq!(store.apply(seen("same", "s", "3")), Applied::Stale);
-        assert_eq!(store.end_list(Version::parse("8")), [(Arc::new(key("lost")), "l".into())]);
+        assert_eq!(store.end_list(&Scope::All, Version::parse("8")), [(Arc::new(key("lost")), "l".into())]);
         assert_eq!(whole(&store, "x").as_deref(), Some("7"));
         assert_eq!(store.apply(seen("x", "u", "6")), Applied::Stale);
     }

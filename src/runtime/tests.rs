@@ -102,7 +102,7 @@ fn start(concurrency: usize) -> Running {
     });
     let concurrency = NonZeroUsize::new(concurrency).unwrap();
     let runtime = Runtime::new(handle, worker.clone(), Options { concurrency, ..Options::default() });
-    let feed = runtime.feed();
+    let feed = runtime.feed(Scope::All);
     let (stop, mut stopped) = tokio::sync::watch::channel(false);
     let task = tokio::spawn(runtime.run(pending(), async move {
         let _ = stopped.wait_for(|stop| *stop).await;

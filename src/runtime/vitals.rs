@@ -10,6 +10,8 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::store::Scope;
+
 /// The runtime turns at least every 10 s; six of them missed means that its task hangs.
 const BEAT_MAX: Duration = Duration::from_secs(60);
 /// A watch says something every minute (a bookmark) and is ended by the server after less than five.
@@ -23,6 +25,12 @@ pub struct Vitals(Mutex<Signs>);
 struct Signs {
     phase: Phase,
     beat: Instant,
+    watches: Vec<Watch>,
+}
+
+#[derive(Debug)]
+struct Watch {
+    scope: Scope,
     contact: Instant,
     listed: bool,
 }
@@ -36,7 +44,7 @@ enum Phase {
 
 impl Vitals {
     pub(super) fn new(now: Instant) -> Self {
-        Self(Mutex::new(Signs { phase: Phase::Starting, beat: now, contact: now, listed: false }))
+        Self(Mutex::new(Signs { phase: Phase::Starting, beat: now, watches: Vec::new() }))
     }
 
     /// This process waits for its turn to lead: it is ready to take over, and nothing beats yet.
@@ -44,45 +52,62 @@ impl Vitals {
         self.with(|signs| signs.phase = Phase::StandingBy);
     }
 
+    /// There is a watch of `scope`.
+    pub(super) fn expect(&self, scope: Scope, now: Instant) {
+        self.with(|signs| {
+            if signs.watches.iter().all(|watch| watch.scope != scope) {
+                signs.watches.push(Watch { scope, contact: now, listed: false });
+            }
+        });
+    }
+
     /// From now on there has to be a heartbeat, and contact with the API server.
     pub(super) fn start(&self, now: Instant) {
-        self.with(|signs| (signs.phase, signs.beat, signs.contact) = (Phase::Running, now, now));
+        self.with(|signs| {
+            (signs.phase, signs.beat) = (Phase::Running, now);
+            signs.watches.iter_mut().for_each(|watch| watch.contact = now);
+        });
     }
 
     pub(super) fn beat(&self, now: Instant) {
         self.with(|signs| signs.beat = now);
     }
 
-    pub(super) fn contact(&self, now: Instant) {
-        self.with(|signs| signs.contact = now);
+    pub(super) fn contact(&self, scope: &Scope, now: Instant) {
+        self.of(scope, |watch| watch.contact = now);
     }
 
-    pub(super) fn listed(&self) {
-        self.with(|signs| signs.listed = true);
+    pub(super) fn listed(&self, scope: &Scope) {
+        self.of(scope, |watch| watch.listed = true);
     }
 
-    /// How long ago the API server was last heard of.
-    #[must_use]
-    pub fn silence(&self, now: Instant) -> Duration {
-        self.with(|signs| now.saturating_duration_since(signs.contact))
+    fn of(&self, scope: &Scope, note: impl FnOnce(&mut Watch)) {
+        self.with(|signs| {
+            if let Some(watch) = signs.watches.iter_mut().find(|watch| watch.scope == *scope) {
+                note(watch);
+            }
+        });
     }
 
     /// Whether it lives, or what speaks against it.
     ///
     /// # Errors
-    /// A sentence, if the heart stopped for 60 s or the watch heard nothing for 6 minutes.
+    /// A sentence, if the heart stopped for 60 s or a watch heard nothing for 6 minutes.
     pub fn live(&self, now: Instant) -> Result<(), String> {
         self.with(|signs| {
             if signs.phase != Phase::Running {
                 return Ok(());
             }
-            let (beat, contact) =
-                (now.saturating_duration_since(signs.beat), now.saturating_duration_since(signs.contact));
+            for Watch { scope, contact, listed: _ } in &signs.watches {
+                let silence = now.saturating_duration_since(*contact);
+                if silence > CONTACT_MAX {
+                    let seconds = silence.as_secs();
+                    return Err(format!("the watch of {scope} has heard nothing for {seconds} s"));
+                }
+            }
+            let beat = now.saturating_duration_since(signs.beat);
             if beat > BEAT_MAX {
                 return Err(format!("the runtime has not turned for {} s", beat.as_secs()));
-            }
-            if contact > CONTACT_MAX {
-                return Err(format!("the watch has heard nothing for {} s", contact.as_secs()));
             }
             Ok(())
         })
@@ -95,8 +120,10 @@ impl Vitals {
     pub fn ready(&self) -> Result<(), String> {
         self.with(|signs| match signs.phase {
             Phase::StandingBy => Ok(()),
-            Phase::Running if signs.listed => Ok(()),
-            Phase::Running => Err("the first list is not complete".into()),
+            Phase::Running => match signs.watches.iter().find(|watch| !watch.listed) {
+                None => Ok(()),
+                Some(watch) => Err(format!("the first list of {} is not complete", watch.scope)),
+            },
             Phase::Starting => Err("it has not started".into()),
         })
     }
@@ -116,6 +143,8 @@ mod tests {
         let start = clock::instant();
         let after = |seconds| start + Duration::from_secs(seconds);
         let vitals = Vitals::new(start);
+        let scopes = ["one", "two"].map(|name| Scope::Namespace(name.into()));
+        scopes.iter().for_each(|scope| vitals.expect(scope.clone(), start));
         assert!(vitals.live(after(1000)).is_ok() && vitals.ready().is_err());
         vitals.stand_by();
         assert!(vitals.live(after(1000)).is_ok() && vitals.ready().is_ok());
@@ -123,9 +152,13 @@ mod tests {
         assert!(vitals.live(after(1060)).is_ok() && vitals.ready().is_err());
         assert!(vitals.live(after(1061)).unwrap_err().contains("61 s"));
         vitals.beat(after(1361));
-        assert!(vitals.live(after(1361)).unwrap_err().contains("watch"));
-        vitals.contact(after(1361));
-        vitals.listed();
+        for scope in &scopes {
+            let silent = format!("the watch of {scope} has heard nothing for 361 s");
+            assert_eq!(vitals.live(after(1361)).unwrap_err(), silent);
+            assert_eq!(vitals.ready().unwrap_err(), format!("the first list of {scope} is not complete"));
+            vitals.contact(scope, after(1361));
+            vitals.listed(scope);
+        }
         assert!(vitals.live(after(1361)).is_ok() && vitals.ready().is_ok());
     }
 }

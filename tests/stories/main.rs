@@ -45,6 +45,7 @@ mod late;
 mod leading;
 mod leaving;
 mod modes;
+mod namespaces;
 mod neighbours;
 mod not_gitlab;
 mod quiet;

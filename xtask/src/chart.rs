@@ -15,8 +15,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DynamicObject, PostParams};
+use kube::api::{DynamicObject, ListParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use pipekick_sandbox::controlplane::{ControlPlane, Options, Printer};
@@ -29,12 +30,13 @@ const CHART: &str = "charts/pipekick";
 const NAMESPACE: &str = "pipekick-system";
 const INSTALL: &str = "deploy/install.yaml";
 /// Everything that is off by default and needs no kind that the API server lacks.
-const MORE: [&str; 6] = [
+const MORE: [&str; 7] = [
     "networkPolicy.enabled=true",
     "podDisruptionBudget.enabled=true",
     "metrics.dashboard.enabled=true",
     "replicaCount=2",
-    "watchNamespace=shop",
+    "watchNamespaces={shop,billing}",
+    "clusterId=production-1",
     "pause=true",
 ];
 
@@ -111,6 +113,8 @@ fn refused_values(helm: &Helm) -> anyhow::Result<()> {
         ("gitlab.url=https://user@host", "url"),
         ("firstSight=hold", "firstSight"),
         ("extraArgs[0]=concurrency=3", "extraArgs"),
+        ("watchNamespaces=shop", "watchNamespaces"),
+        ("watchNamespaces={shop}", "clusterId"),
     ] {
         let why = helm.refused(&["template", "pipekick", CHART, "--set", value])?;
         ensure!(why.contains(named), "--set {value} was refused without naming {named}: {why}");
@@ -156,7 +160,9 @@ fn rendered(helm: &Helm, write: bool) -> anyhow::Result<()> {
 /// Install, upgrade and uninstall, as a user would, with objects that must live on.
 async fn walk(plane: &ControlPlane, helm: Helm) -> anyhow::Result<()> {
     let client = plane.admin().client().await?;
-    plane.apply("{apiVersion: v1, kind: Namespace, metadata: {name: shop}}").await?;
+    for namespace in ["shop", "billing"] {
+        plane.apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}")).await?;
+    }
     let restricted = json!({
         "apiVersion": "v1", "kind": "Namespace",
         "metadata": {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
@@ -189,6 +195,7 @@ async fn walk(plane: &ControlPlane, helm: Helm) -> anyhow::Result<()> {
     ensure!(columns.is_some_and(|columns| !columns.is_empty()), "helm upgrade did not upgrade the CRD");
     lives(&client, "helm upgrade").await?;
     pods_are_admitted(&client).await?;
+    rights_are_in("shop billing", &client).await?;
 
     helm.run(&["uninstall", "pipekick", "--namespace", NAMESPACE])?;
     lives(&client, "helm uninstall").await?;
@@ -223,6 +230,24 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
             std::fs::copy(entry.path(), into)?;
         }
     }
+    Ok(())
+}
+
+/// With `watchNamespaces` the operator has a Role in each, and none in the cluster.
+async fn rights_are_in(namespaces: &str, client: &Client) -> anyhow::Result<()> {
+    for namespace in namespaces.split(' ') {
+        let roles: Api<Role> = Api::namespaced(client.clone(), namespace);
+        let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
+        roles.get("pipekick").await.with_context(|| format!("no Role in {namespace}"))?;
+        bindings.get("pipekick").await.with_context(|| format!("no RoleBinding in {namespace}"))?;
+    }
+    let bindings: Api<ClusterRoleBinding> = Api::all(client.clone());
+    let (account, all) = ("pipekick", bindings.list(&ListParams::default()).await?);
+    let bound = all.items.iter().find(|binding| {
+        let subjects = binding.subjects.iter().flatten();
+        subjects.into_iter().any(|s| s.kind == "ServiceAccount" && s.name == account)
+    });
+    ensure!(bound.is_none(), "with watchNamespaces the operator still has rights in the cluster: {bound:?}");
     Ok(())
 }
 

@@ -39,3 +39,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
 {{- end }}
 {{- end }}
+
+{{/* Where the operator may not look for one, somebody has to give it. */}}
+{{- define "pipekick.clusterId" -}}
+{{- if and .Values.watchNamespaces (not .Values.clusterId) }}
+{{- fail "clusterId: with watchNamespaces write a name of this cluster that no other has, such as clusterId: production-1; it is in the descriptions of schedules inside GitLab (runBy: GitLab), and must stay what it is" }}
+{{- end }}
+{{- .Values.clusterId }}
+{{- end }}

@@ -26,9 +26,9 @@ pub struct Check {
     /// Allow GitLab URLs that begin http://.
     #[arg(long, env = "PIPEKICK_ALLOW_HTTP")]
     pub allow_http: bool,
-    /// The operator is to watch this namespace only. Unset: all.
-    #[arg(short, long, env = "PIPEKICK_NAMESPACE", value_name = "NAME")]
-    pub namespace: Option<String>,
+    /// The operator is to watch these namespaces only, such as shop,billing. Unset: all.
+    #[arg(short, long, env = "PIPEKICK_NAMESPACE", value_name = "NAME", value_delimiter = ',')]
+    pub namespace: Vec<String>,
     /// The operator is to agree with others on a Lease.
     #[arg(long, env = "PIPEKICK_LEADER_ELECT")]
     pub leader_elect: bool,
@@ -146,8 +146,13 @@ async fn check_rights(report: &mut Report, typed: &Check, cluster: &Client) -> a
         Some(user) => client::connect_as(Some(user)).await.context("cannot connect to the Kubernetes API")?,
         None => cluster.clone(),
     };
-    let scope = Scope { namespace: typed.namespace.as_deref() };
-    rights::check(report, &theirs, &rights::of_operator(), &scope).await?;
+    let scopes = match &typed.namespace[..] {
+        [] => vec![Scope { namespace: None }],
+        some => some.iter().map(|name| Scope { namespace: Some(name) }).collect(),
+    };
+    for scope in scopes {
+        rights::check(report, &theirs, &rights::of_operator(), &scope).await?;
+    }
     if typed.leader_elect {
         let scope = Scope { namespace: Some(&typed.lease_namespace) };
         rights::check(report, &theirs, &rights::of_elections(&typed.lease_name), &scope).await?;

@@ -20,7 +20,7 @@ use super::{
     super::{
         Handle, Lenient, Options, Outcome, Rank, Runtime,
         lenient::tests::Probe,
-        store::{Body, Entry},
+        store::{Body, Entry, Scope},
     },
     *,
 };
@@ -160,7 +160,7 @@ async fn run(script: Vec<Answer>, seconds: u64) -> (Vec<String>, Vec<String>, Ha
         Ok(spec) => Ok(spec.size),
         Err(error) => Err(error),
     };
-    let watching = watch(api, None, convert, runtime.feed());
+    let watching = watch(api, None, convert, runtime.feed(Scope::All));
     runtime.run(watching, sleep(Duration::from_secs(seconds))).await.unwrap();
     let saw = worker.0.lock().unwrap().clone();
     let asked = server.0.lock().unwrap().1.clone();
@@ -220,7 +220,10 @@ async fn a_frozen_watch_is_left_and_a_frozen_server_is_seen() {
     let watches = |n: usize| asked.get(n).is_some_and(|query| query.contains("watch=true"));
     assert!(watches(1) && watches(2) && !watches(3) && asked.len() == 4, "{asked:?}");
     let later = clock::instant() + Duration::from_secs(300);
-    assert!(handle.vitals().silence(later) > Duration::from_secs(400));
+    assert_eq!(
+        handle.vitals().live(later).unwrap_err(),
+        "the watch of all namespaces has heard nothing for 459 s"
+    );
 }
 
 #[tokio::test(start_paused = true)]

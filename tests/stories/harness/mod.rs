@@ -152,6 +152,11 @@ impl Story {
         self.operator_with(&self.operator_kubeconfig, gitlab_url, flags);
     }
 
+    /// Starts an operator with other rights.
+    pub fn operator_as(&self, kubeconfig: &Path, flags: &[&str]) {
+        self.operator_with(kubeconfig, self.gitlab.url(), flags);
+    }
+
     /// What the operator has.
     pub fn operator_kubeconfig(&self) -> &Path {
         &self.operator_kubeconfig
@@ -220,6 +225,14 @@ impl Story {
     pub async fn metrics(&self) -> String {
         let newest = self.operators.borrow().len();
         self.metrics_of(newest).await
+    }
+
+    /// Status and body of the newest operator's /readyz.
+    pub async fn readyz(&self) -> (u16, String) {
+        let address = self.operators.borrow().last().unwrap().health_address();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let answer = client.get(format!("http://{address}/readyz")).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
     /// What the /metrics of one operator says; the first has number 1.

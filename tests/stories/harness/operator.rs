@@ -112,8 +112,17 @@ impl Operator {
 
     /// Where it serves /metrics: it took a free port and logged it.
     pub fn metrics_address(&self) -> String {
-        let log = self.log();
-        let line = log.lines().find(|line| line.contains("metrics server listened")).unwrap();
+        self.address("metrics")
+    }
+
+    /// Where it serves /livez and /readyz.
+    pub fn health_address(&self) -> String {
+        self.address("health")
+    }
+
+    fn address(&self, server: &str) -> String {
+        let (log, listened) = (self.log(), format!("{server} server listened"));
+        let line = log.lines().find(|line| line.contains(&listened)).unwrap();
         line.rsplit_once("address=").unwrap().1.trim().to_owned()
     }
 
