@@ -2,10 +2,11 @@
 
 use kube::KubeSchema;
 use pipekick_core::domain::image_update::{EditTarget, EditTemplate, Part, When};
-use pipekick_core::domain::{ImageUpdate, Output, Pick, SpecProblem, Template};
+use pipekick_core::domain::{ImageUpdate, Output, Pick, SpecProblem, Template, Via};
 use pipekick_core::yaml::DocumentSelector;
 use serde::{Deserialize, Serialize};
 
+use super::merge_request::MergeRequestSpec;
 use super::trigger::{SecretKeySelector, problem};
 
 /// One value that image updates may write, read from the artifacts of a job of the pipeline.
@@ -38,6 +39,9 @@ pub struct OutputSpec {
 /// What is written into one branch of one repository: all of its edits in one commit, or none.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.mergeRequest) || (has(self.via) && self.via == 'MergeRequest')").message("mergeRequest says what the merge request is: write via: MergeRequest beside it, or leave it out"),
+)]
 pub struct ImageUpdateSpec {
     /// The project that is written to, in the same GitLab: its full path (platform/gitops), or its numeric id in quotes.
     /// Unset: gitlab.project.
@@ -51,7 +55,7 @@ pub struct ImageUpdateSpec {
     /// carries the label pipekick.dev/credential: "true". Unset: gitlab.accessTokenRef.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_token_ref: Option<SecretKeySelector>,
-    /// The branch that is written to. It must exist.
+    /// The branch that is written to, or that the merge request goes to. It must exist.
     #[schemars(length(min = 1, max = 255))]
     pub branch: String,
     /// What is written, 1 to 20.
@@ -62,6 +66,12 @@ pub struct ImageUpdateSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub message: Option<String>,
+    /// `kubectl explain` shows what stands at [`Via`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Via>,
+    /// What the merge request is, with via: MergeRequest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge_request: Option<MergeRequestSpec>,
     /// `kubectl explain` shows what stands at [`When`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<When>,
@@ -179,9 +189,28 @@ impl OutputSpec {
 impl ImageUpdateSpec {
     /// The entry of this number, from 0.
     pub(super) fn parse(&self, number: usize) -> Result<ImageUpdate, SpecProblem> {
-        let Self { project, access_token_ref, branch, edits, message, when, allow_shared, dry_run } = self;
+        let Self {
+            project,
+            access_token_ref,
+            branch,
+            edits,
+            message,
+            via,
+            merge_request,
+            when,
+            allow_shared,
+            dry_run,
+        } = self;
         let at = |field: &str| format!("imageUpdates[{number}].{field}");
         let project = project.as_deref().map(str::parse).transpose();
+        let merge_request = match (via.unwrap_or_default(), merge_request) {
+            (Via::Commit, None) => None,
+            (Via::MergeRequest, None) => Some(MergeRequestSpec::default().parse(&at("mergeRequest"))?),
+            (Via::MergeRequest, Some(written)) => Some(written.parse(&at("mergeRequest"))?),
+            (Via::Commit, Some(_)) => {
+                return Err(SpecProblem(at("mergeRequest: write via: MergeRequest beside it")));
+            }
+        };
         let edits = edits.iter().enumerate().map(|(i, edit)| edit.parse(&at(&format!("edits[{i}]"))));
         Ok(ImageUpdate {
             project: project.map_err(|e| problem(&at("project"), &e))?,
@@ -189,6 +218,7 @@ impl ImageUpdateSpec {
             branch: branch.parse().map_err(|e| problem(&at("branch"), &e))?,
             edits: edits.collect::<Result<_, SpecProblem>>()?,
             message: template(message.as_ref(), &at("message"))?,
+            merge_request: merge_request.map(Box::new),
             when: when.unwrap_or_default(),
             allow_shared: allow_shared.unwrap_or(false),
             dry_run: dry_run.unwrap_or(false),

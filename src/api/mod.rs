@@ -4,6 +4,7 @@ pub mod crd;
 mod image_updates;
 pub mod in_gitlab;
 pub mod json;
+mod merge_request;
 pub mod schedule;
 mod size;
 pub mod trigger;

@@ -4,7 +4,8 @@
 //! else may be asked again at will.
 
 use http::Method;
-use pipekick_core::domain::{GitRef, Pipeline};
+use pipekick_core::domain::trailers::written;
+use pipekick_core::domain::{GitRef, Label, MergeRequest, MergeRequestFields, MergeRequestState, Username};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -13,89 +14,49 @@ use super::act::Deed;
 use super::explain::Call;
 use super::fire::json;
 use super::http::Reply;
-use super::read::{MAX_PER_PAGE, ReadError, value};
-use super::wire::{PipelineWire, bounded, lenient, page};
+use super::read::{ReadError, value};
+use super::wire::{bounded, lenient, page};
 use super::{Class, Client, Endpoint, User};
 
-/// A merge request as GitLab tells it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MergeRequest {
-    /// Its number in the project.
-    pub iid: u64,
-    /// Where it stands.
-    pub state: MergeRequestState,
-    /// Its page.
-    pub web_url: Option<String>,
-    /// The head of its source branch.
-    pub sha: Option<String>,
-    /// What brought it to the target branch: the merge commit, or the squashed one.
-    pub merged_as: Option<String>,
-    /// It is merged by itself once nothing stands in the way.
-    pub auto_merge: bool,
-    /// GitLab's word for what stands in the way, such as `conflict`, `checking`, `mergeable`.
-    pub detailed_status: Option<String>,
-    /// Of its newest commit; not in lists.
-    pub head_pipeline: Option<Pipeline>,
-}
+/// Of all that ever came from a branch, the newest tell how the last change of it ended.
+const NEWEST: u8 = 20;
 
-/// Where a merge request stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MergeRequestState {
-    /// It waits; `locked` is one that is being merged just now.
-    #[serde(alias = "locked")]
-    Opened,
-    /// Its changes are on the target branch.
-    Merged,
-    /// Given up.
-    Closed,
-}
-
-/// What a merge request is to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MergeRequestFields {
-    /// At most 255 characters.
-    pub title: String,
-    /// Markdown.
-    pub description: String,
-    /// All of them; those that people added go.
-    pub labels: Vec<String>,
-    /// By id.
-    pub assignees: Vec<u64>,
-    /// By id.
-    pub reviewers: Vec<u64>,
-    /// When it is merged, by whomever.
-    pub remove_source_branch: bool,
-}
-
+/// `POST /projects/:id/merge_requests`, and the same by `PUT`, where what is left out stays.
 #[derive(Serialize)]
 struct FieldsBody<'a> {
     title: &'a str,
     description: &'a str,
-    labels: String,
-    assignee_ids: &'a [u64],
-    reviewer_ids: &'a [u64],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    add_labels: Option<String>,
     remove_source_branch: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    source_branch: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target_branch: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none", flatten)]
+    opened: Option<OpenedBody<'a>>,
 }
 
-impl MergeRequestFields {
-    fn body<'a>(&'a self, branches: Option<(&'a GitRef, &'a GitRef)>) -> FieldsBody<'a> {
-        let Self { title, description, labels, assignees, reviewers, remove_source_branch } = self;
-        FieldsBody {
-            title,
-            description,
-            labels: labels.join(","),
-            assignee_ids: assignees,
-            reviewer_ids: reviewers,
-            remove_source_branch: *remove_source_branch,
-            source_branch: branches.map(|(source, _)| source.short()),
-            target_branch: branches.map(|(_, target)| target.short()),
-        }
-    }
+/// What is said only when it is opened: afterwards it is for people to change.
+#[derive(Serialize)]
+struct OpenedBody<'a> {
+    source_branch: &'a str,
+    target_branch: &'a str,
+    assignee_ids: &'a [u64],
+    reviewer_ids: &'a [u64],
+}
+
+fn body(fields: &MergeRequestFields, opened: Option<OpenedBody<'_>>) -> Vec<u8> {
+    let MergeRequestFields { title, description, labels, remove_source_branch } = fields;
+    let labels: Vec<String> = labels.iter().map(Label::to_string).collect();
+    let labels = Some(labels.join(",")).filter(|labels| !labels.is_empty());
+    let (labels, add_labels) = if opened.is_some() { (labels, None) } else { (None, labels) };
+    json(&FieldsBody {
+        title,
+        description,
+        labels,
+        add_labels,
+        remove_source_branch: *remove_source_branch,
+        opened,
+    })
 }
 
 #[derive(Deserialize)]
@@ -114,8 +75,10 @@ struct MergeRequestWire {
     merge_when_pipeline_succeeds: Option<bool>,
     #[serde(default, deserialize_with = "lenient")]
     detailed_merge_status: Option<String>,
-    #[serde(default)]
-    head_pipeline: Option<PipelineWire>,
+    #[serde(default, deserialize_with = "lenient")]
+    target_branch: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    description: Option<String>,
 }
 
 impl From<MergeRequestWire> for MergeRequest {
@@ -129,7 +92,8 @@ impl From<MergeRequestWire> for MergeRequest {
             merged_as: word(wire.merge_commit_sha).or_else(|| word(wire.squash_commit_sha)),
             auto_merge: wire.merge_when_pipeline_succeeds == Some(true),
             detailed_status: word(wire.detailed_merge_status),
-            head_pipeline: wire.head_pipeline.map(Pipeline::from),
+            target: wire.target_branch.and_then(|name| bounded(name, 255)),
+            written: wire.description.as_deref().map(written).unwrap_or_default(),
         }
     }
 }
@@ -150,50 +114,29 @@ impl Client {
         Ok(self.read_at::<MergeRequestWire>(call, at, path, Vec::new(), token).await?.0.into())
     }
 
-    /// The open merge requests from a branch to another; there is one at most, as GitLab keeps it.
+    /// The merge requests from a branch, newest first, whatever became of them; 20 at most.
     ///
     /// # Errors
     /// See [`ReadKind`](super::ReadKind).
-    pub async fn open_merge_requests(
+    pub async fn merge_requests_from(
         &self,
         at: &Endpoint,
         source: &GitRef,
-        target: &GitRef,
         token: &SecretString,
     ) -> Result<Vec<MergeRequest>, ReadError> {
         let call = Call::MergeRequests;
         let query = vec![
-            ("state", "opened".to_owned()),
             ("source_branch", source.short().to_owned()),
-            ("target_branch", target.short().to_owned()),
-            ("per_page", MAX_PER_PAGE.to_string()),
+            ("order_by", "created_at".to_owned()),
+            ("sort", "desc".to_owned()),
+            ("per_page", NEWEST.to_string()),
         ];
         let path = path(call, at, None);
         let (wires, _) = self.read_at::<Vec<MergeRequestWire>>(call, at, path, query, token).await?;
         Ok(wires.into_iter().map(MergeRequest::from).collect())
     }
 
-    /// The merge requests of these numbers, 100 at most; one call for all whose end is waited for. Without their
-    /// pipelines.
-    ///
-    /// # Errors
-    /// See [`ReadKind`](super::ReadKind).
-    pub async fn merge_requests(
-        &self,
-        at: &Endpoint,
-        iids: &[u64],
-        token: &SecretString,
-    ) -> Result<Vec<MergeRequest>, ReadError> {
-        let call = Call::MergeRequests;
-        let wanted = iids.iter().take(usize::from(MAX_PER_PAGE));
-        let mut query: Vec<(&'static str, String)> = wanted.map(|iid| ("iids[]", iid.to_string())).collect();
-        query.push(("per_page", MAX_PER_PAGE.to_string()));
-        let path = path(call, at, None);
-        let (wires, _) = self.read_at::<Vec<MergeRequestWire>>(call, at, path, query, token).await?;
-        Ok(wires.into_iter().map(MergeRequest::from).collect())
-    }
-
-    /// Opens a merge request.
+    /// Opens a merge request, with these users by their ids.
     ///
     /// # Errors
     /// See [`ReadKind`](super::ReadKind). `Refused`, among others, if one of these branches is open. After `Trouble` it
@@ -201,29 +144,33 @@ impl Client {
     pub async fn open_merge_request(
         &self,
         at: &Endpoint,
-        source: &GitRef,
-        target: &GitRef,
+        (source, target): (&GitRef, &GitRef),
         fields: &MergeRequestFields,
+        (assignees, reviewers): (&[u64], &[u64]),
         token: &SecretString,
     ) -> Result<MergeRequest, ReadError> {
-        let body = json(&fields.body(Some((source, target))));
-        let deed = deed(Call::OpenMergeRequest, Method::POST, at, None, body);
+        let opened = OpenedBody {
+            source_branch: source.short(),
+            target_branch: target.short(),
+            assignee_ids: assignees,
+            reviewer_ids: reviewers,
+        };
+        let deed = deed(Call::OpenMergeRequest, Method::POST, at, None, body(fields, Some(opened)));
         shown(&self.act(deed, at, token).await?)
     }
 
-    /// Sets what a merge request is.
+    /// Has a merge request say this. Labels are added to those that it has.
     ///
     /// # Errors
-    /// See [`ReadKind`](super::ReadKind). After `Trouble` it may be set all the same.
-    pub async fn change_merge_request(
+    /// See [`ReadKind`](super::ReadKind). After `Trouble` it may say so all the same.
+    pub async fn describe_merge_request(
         &self,
         at: &Endpoint,
         iid: u64,
         fields: &MergeRequestFields,
         token: &SecretString,
     ) -> Result<MergeRequest, ReadError> {
-        let body = json(&fields.body(None));
-        let deed = deed(Call::ChangeMergeRequest, Method::PUT, at, Some(iid), body);
+        let deed = deed(Call::ChangeMergeRequest, Method::PUT, at, Some(iid), body(fields, None));
         shown(&self.act(deed, at, token).await?)
     }
 
@@ -257,31 +204,6 @@ impl Client {
     ) -> Result<MergeRequest, ReadError> {
         // Each version drops the parameter it does not know.
         let body = json!({ "auto_merge": true, "merge_when_pipeline_succeeds": true, "sha": sha });
-        self.merge_as(at, iid, &body, token).await
-    }
-
-    /// Merges a merge request now, if it is still at this commit.
-    ///
-    /// # Errors
-    /// See [`ReadKind`](super::ReadKind). `Refused`, among others, for a draft, a conflict, approvals that are missing.
-    /// After `Trouble` it may be merged all the same.
-    pub async fn merge(
-        &self,
-        at: &Endpoint,
-        iid: u64,
-        sha: &str,
-        token: &SecretString,
-    ) -> Result<MergeRequest, ReadError> {
-        self.merge_as(at, iid, &json!({ "sha": sha }), token).await
-    }
-
-    async fn merge_as(
-        &self,
-        at: &Endpoint,
-        iid: u64,
-        body: &serde_json::Value,
-        token: &SecretString,
-    ) -> Result<MergeRequest, ReadError> {
         let deed = deed(Call::Merge, Method::PUT, at, Some(iid), body.to_string().into_bytes());
         shown(&self.act(deed, at, token).await?)
     }
@@ -293,12 +215,13 @@ impl Client {
     pub async fn user_named(
         &self,
         at: &Endpoint,
-        username: &str,
+        username: &Username,
         token: &SecretString,
     ) -> Result<Option<User>, ReadError> {
-        let query = vec![("username", username.to_owned())];
+        let username = username.to_string();
+        let query = vec![("username", username.clone())];
         let read = self.read_at::<Vec<User>>(Call::Users, at, "/users".into(), query, token);
-        let found = read.await?.0.into_iter().find(|user| user.username.eq_ignore_ascii_case(username));
+        let found = read.await?.0.into_iter().find(|user| user.username.eq_ignore_ascii_case(&username));
         Ok(found)
     }
 }

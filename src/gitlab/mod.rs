@@ -46,7 +46,6 @@ pub use explain::troubleshooting;
 pub use fire::{FireOrder, SentVariable};
 pub use http::{BuildError, DEFAULT_DEADLINE, Options};
 pub use jobs::{Job, JobFilter, JobPage};
-pub use merge_requests::{MergeRequest, MergeRequestFields, MergeRequestState};
 pub use meta::{Rate, ResponseMeta};
 pub use read::{Page, PipelineFilter, ReadError, ReadKind, Source};
 pub use repository::{Branch, Commit, HISTORY};

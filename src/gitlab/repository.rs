@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use http::Method;
 use jiff::{SignedDuration, Timestamp};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use pipekick_core::decide::image_update::{CommitSeen, FileSeen, Snapshot, written};
@@ -15,11 +16,12 @@ use pipekick_core::yaml::MAX_FILE;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::act::{Deed, gone_is_done};
 use super::explain::{About, Call};
 use super::http::{Reply, Unreadable, Want};
 use super::read::{ReadError, ReadKind, accept_about, next_page, value};
 use super::wire::{BranchWire, time};
-use super::{Client, Endpoint};
+use super::{Class, Client, Endpoint};
 
 /// Commits of each file that are read at least, if there are as many.
 pub const HISTORY: usize = 50;
@@ -45,6 +47,8 @@ pub struct Branch {
     pub protected: Option<bool>,
     /// Whether the token's user may push to it; unknown if GitLab does not tell.
     pub can_push: Option<bool>,
+    /// Its last commit was made to go by a merge request from this very branch.
+    pub is_of_request: bool,
 }
 
 /// A commit, as far as it concerns us.
@@ -86,6 +90,22 @@ impl Client {
         let reply = self.look(Call::Branch, at, name, path, Vec::new(), token, Want::JSON).await?;
         let wire: BranchWire = value(&reply)?;
         wire.branch().ok_or_else(|| super::read::trouble("200 with a branch that has no head".into()))
+    }
+
+    /// Deletes a branch; one that is gone already is no error.
+    ///
+    /// # Errors
+    /// See [`ReadKind`]. After `Trouble` it may be gone all the same.
+    pub async fn delete_branch(
+        &self,
+        at: &Endpoint,
+        name: &GitRef,
+        token: &SecretString,
+    ) -> Result<(), ReadError> {
+        let call = Call::DeleteBranch;
+        let path = path(call, at, ":branch", name.short());
+        let deed = Deed { call, method: Method::DELETE, class: Class::Following, path, body: None };
+        gone_is_done(self.act(deed, at, token).await)
     }
 
     /// A file at a commit, its first 2 MiB and one byte; `Source::read` refuses what is larger.
@@ -176,6 +196,22 @@ impl Client {
         token: &SecretString,
     ) -> Result<Snapshot, ReadError> {
         let Branch { head, .. } = self.branch(at, branch, token).await?;
+        self.snapshot_at(at, branch, head, files, since, token).await
+    }
+
+    /// The same at a commit of the branch.
+    ///
+    /// # Errors
+    /// See [`ReadKind`]; the first that was met.
+    pub async fn snapshot_at(
+        &self,
+        at: &Endpoint,
+        branch: &GitRef,
+        head: String,
+        files: &BTreeSet<RepoPath>,
+        since: Option<Timestamp>,
+        token: &SecretString,
+    ) -> Result<Snapshot, ReadError> {
         let read = |file: RepoPath| {
             let head = &head;
             async move {

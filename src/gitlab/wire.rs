@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
+use pipekick_core::domain::trailers::made_for;
 use pipekick_core::domain::variable::FIRE_ID_VARIABLE;
 use pipekick_core::domain::{FailedJob, FireId, Pipeline, PipelineStatus};
 use serde::de::DeserializeOwned;
@@ -214,6 +215,8 @@ pub(super) struct BranchWire {
 #[derive(Deserialize)]
 struct HeadWire {
     id: String,
+    #[serde(default, deserialize_with = "lenient")]
+    message: Option<String>,
 }
 
 impl BranchWire {
@@ -225,8 +228,10 @@ impl BranchWire {
     /// All of it; none if the commit it is at is not told.
     pub(super) fn branch(self) -> Option<Branch> {
         let Self { name, commit, protected, can_push } = self;
-        let head = bounded(commit?.id, MAX_SHA)?;
-        Some(Branch { name: bounded(name, MAX_NAME)?, head, protected, can_push })
+        let HeadWire { id, message } = commit?;
+        let is_of_request = message.is_some_and(|message| made_for(&message) == Some(&*name));
+        let head = bounded(id, MAX_SHA)?;
+        Some(Branch { name: bounded(name, MAX_NAME)?, head, protected, can_push, is_of_request })
     }
 }
 

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use pipekick_sandbox::gitlab::{Ledger, PipelineRecord, Schedule, Seed};
+use pipekick_sandbox::gitlab::{Ledger, MergeRequestState, PipelineRecord, Schedule, Seed};
 
 use crate::FLAGS;
 use crate::harness::gitlab::{GITOPS, PROJECT};
@@ -64,8 +64,10 @@ struct End {
     pipelines: Vec<(String, BTreeMap<String, String>)>,
     /// What GitLab was left to run by itself: cron, whether it is active, variables.
     schedules: Vec<(String, bool, BTreeMap<String, String>)>,
-    /// What was committed, by git: first lines and differences, the newest first.
+    /// What was committed, by git: first lines and differences, the newest first; on all branches.
     commits: String,
+    /// Merge requests: title, and how each stands.
+    requests: Vec<(String, MergeRequestState)>,
 }
 
 /// One play of a story.
@@ -176,16 +178,24 @@ async fn end_of(story: &Story) -> End {
         let end = (seen.phase().to_owned(), seen.reason().to_owned(), seen.number("status.run.seq"));
         (name_of(seen), end)
     };
+    let requests = story.gitlab.merge_requests(GITOPS);
     End {
         objects: objects.iter().map(said).collect(),
         pipelines: contents(&story.ledger()),
         schedules: story.gitlab.schedules(PROJECT).iter().map(held).collect(),
-        commits: story.gitlab.repository(GITOPS).map(|repository| committed(&repository)).unwrap_or_default(),
+        commits: story
+            .gitlab
+            .repository(GITOPS)
+            .map(|repository| committed(&repository))
+            .unwrap_or_default()
+            // It stands in the names of branches.
+            .replace(&story.namespace, "shop"),
+        requests: requests.into_iter().map(|request| (request.title, request.state)).collect(),
     }
 }
 
 fn committed(repository: &Path) -> String {
-    let log = ["log", "--patch", "--format=%s", "main"];
+    let log = ["log", "--patch", "--format=%s", "--branches"];
     let output = Command::new("git").current_dir(repository).args(log).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
@@ -244,8 +254,13 @@ fn judge(undisturbed: &End, end: &End, sight: Sight) -> Verdict {
     // Both are sorted.
     let mut expected = undisturbed.pipelines.iter();
     let none_too_many = end.pipelines.iter().all(|pipeline| expected.any(|known| known == pipeline));
-    let same_schedules = end.schedules == undisturbed.schedules && end.commits == undisturbed.commits;
-    if fits && undecided && none_too_many && same_schedules { Verdict::Undecided } else { Verdict::Other }
+    let same_schedules = end.schedules == undisturbed.schedules;
+    let same_commits = (&end.commits, &end.requests) == (&undisturbed.commits, &undisturbed.requests);
+    if fits && undecided && none_too_many && same_schedules && same_commits {
+        Verdict::Undecided
+    } else {
+        Verdict::Other
+    }
 }
 
 /// The figures.

@@ -7,9 +7,13 @@ mod groups;
 mod redirects;
 mod tokens;
 
+use std::collections::BTreeMap;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use pipekick_sandbox::gitlab::{CallRecord, Fault, FaultRule, GitlabSim, ProjectSeed, Seed, Status, Strike};
+use pipekick_sandbox::gitlab::{
+    CallRecord, Fault, FaultRule, GitlabSim, ProjectSeed, RepositorySeed, Seed, Status, Strike,
+};
 use serde_json::json;
 
 use crate::harness::gitlab::{failing, flaky, long, playing, project, quick};
@@ -23,6 +27,7 @@ const FIRST_ID: u64 = 201;
 /// After the end: whatever was still to come may come.
 const AFTERMATH: Duration = Duration::from_millis(1500);
 const CALLS: usize = 12;
+const VALUES: &str = "image: {tag: v1} # ours\n";
 
 /// How the cases of a group went.
 #[derive(Debug, Default)]
@@ -82,11 +87,24 @@ fn play(group: &Group) -> Figures {
 fn seed(group: &Group) -> Seed {
     let play = || match group.course {
         Course::Fails => failing(quick().jobs[0].lasts),
-        Course::Succeeds | Course::ByAccessToken => quick(),
+        Course::Succeeds | Course::ByAccessToken | Course::Commits | Course::Proposes => quick(),
         Course::Retries => flaky(quick().jobs[0].lasts),
         Course::TimesOut => long(),
     };
-    let of_case = |(id, case): (u64, &Case)| ProjectSeed { id: Some(id), ..project(&path(case), play()) };
+    let files = [("values.yaml".to_owned(), VALUES.to_owned())];
+    let of_case = |(id, case): (u64, &Case)| {
+        let plain = ProjectSeed { id: Some(id), ..project(&path(case), play()) };
+        match group.course {
+            Course::Commits | Course::Proposes => ProjectSeed {
+                repository: Some(RepositorySeed { files: files.clone().into() }),
+                branches: BTreeMap::new(),
+                ..plain
+            },
+            Course::Succeeds | Course::Fails | Course::ByAccessToken | Course::Retries | Course::TimesOut => {
+                plain
+            }
+        }
+    };
     Seed { projects: (FIRST_ID..).zip(&group.cases).map(of_case).collect(), ..playing(quick()) }
 }
 
@@ -154,6 +172,11 @@ fn object(course: Course, case: &Case) -> Trigger {
         Course::ByAccessToken => trigger.without("spec.gitlab.triggerTokenRef").variables(&[("A", "1")]),
         Course::Retries => trigger.with("spec.retry", json!({"limit": 2, "backoff": "1s"})),
         Course::TimesOut => trigger.with("spec.timeout", "2s").with("spec.cancelOnTimeout", true),
+        Course::Commits | Course::Proposes => {
+            let via = if course == Course::Commits { "Commit" } else { "MergeRequest" };
+            let edit = json!({"file": "values.yaml", "path": "image.tag", "value": "v2"});
+            trigger.with("spec.imageUpdates", json!([{"branch": "main", "via": via, "edits": [edit]}]))
+        }
     }
 }
 
@@ -166,7 +189,7 @@ fn judge(story: &Story, course: Course, case: &Case, seen: &Seen) -> Result<(), 
         return Err("the pipeline is not the run's".into());
     }
     let expected = match course {
-        Course::Succeeds | Course::ByAccessToken => ("Succeeded", 1),
+        Course::Succeeds | Course::ByAccessToken | Course::Commits | Course::Proposes => ("Succeeded", 1),
         Course::Fails => ("Failed", 1),
         Course::Retries => ("Succeeded", 1),
         Course::TimesOut => ("TimedOut", 1),
@@ -175,21 +198,44 @@ fn judge(story: &Story, course: Course, case: &Case, seen: &Seen) -> Result<(), 
     if ended != expected {
         return Err(format!("{ended:?} instead of {expected:?} ({})", seen.reason()));
     }
-    judge_deed(story, course, pipeline.id, seen)
-}
-
-/// What was asked of the pipeline was done, and once.
-fn judge_deed(story: &Story, course: Course, id: u64, seen: &Seen) -> Result<(), String> {
     match course {
         Course::Succeeds | Course::ByAccessToken | Course::Fails => Ok(()),
+        Course::Commits => written(story, case, seen, "main", "ImagesUpdated"),
+        Course::Proposes => {
+            let requests = story.gitlab.merge_requests(&path(case));
+            let [request] = requests.as_slice() else {
+                return Err(format!("{} merge requests", requests.len()));
+            };
+            written(story, case, seen, &request.source_branch, "MergeRequestOpen")
+        }
         Course::Retries => match seen.number("status.run.retry.count") {
             1 => Ok(()),
             count => Err(format!("{count} retries of a job that failed once")),
         },
-        Course::TimesOut => match story.gitlab.pipeline_status(id) {
+        Course::TimesOut => match story.gitlab.pipeline_status(pipeline.id) {
             Some(Status::Canceled) => Ok(()),
             status => Err(format!("the pipeline is {status:?}")),
         },
+    }
+}
+
+/// One commit of ours on this branch, and what the object says of it; git tells.
+fn written(story: &Story, case: &Case, seen: &Seen, branch: &str, says: &str) -> Result<(), String> {
+    let told = seen.reason_of("ImagesUpdated");
+    if told != says {
+        return Err(format!("ImagesUpdated says {told}"));
+    }
+    let repository = story.gitlab.repository(&path(case)).ok_or("no repository")?;
+    let git = |args: [&str; 3]| {
+        let output = Command::new("git").current_dir(&repository).args(args).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let commits = git(["rev-list", "--count", branch]);
+    let text = git(["show", "--format=", &format!("{branch}:values.yaml")]);
+    if commits.trim() == "2" && text == VALUES.replace("v1", "v2") {
+        Ok(())
+    } else {
+        Err(format!("{} commits on {branch}, and {text:?}", commits.trim()))
     }
 }
 

@@ -5,12 +5,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use pipekick::gitlab::{
-    Author, Client, Endpoint, MergeRequestFields, MergeRequestState, Options, Place, ReadKind,
-};
+use pipekick::gitlab::{Author, Client, Endpoint, Options, Place, ReadKind};
 use pipekick_core::decide::image_update::{CommitAnswer, CommitOrder, FileChange, FileSeen};
 use pipekick_core::domain::output::MAX_OUTPUT_FILE;
-use pipekick_core::domain::{GitRef, Reason, RepoPath};
+use pipekick_core::domain::{
+    GitRef, Label, MergeRequestFields, MergeRequestState, Reason, RepoPath, Username,
+};
 use pipekick_core::yaml::MAX_FILE;
 use pipekick_sandbox::gitlab::{
     AccessTokenSeed, ClockSeed, Fault, FaultRule, GitlabSim, Handle, JobPlay, Play, ProjectSeed, Protection,
@@ -297,30 +297,34 @@ async fn a_merge_request_is_opened_changed_armed_and_followed() {
     let made = client.commit(at, &Place::NewBranch(source.clone()), &order, None, token).await;
     let CommitAnswer::Committed { commit } = made else { panic!("{made:?}") };
 
-    let alice = client.user_named(at, "Alice", token).await.unwrap().unwrap();
-    assert_eq!(client.user_named(at, "nobody", token).await, Ok(None));
+    let name = |name: &str| name.parse::<Username>().unwrap();
+    let alice = client.user_named(at, &name("Alice"), token).await.unwrap().unwrap();
+    assert_eq!(client.user_named(at, &name("nobody"), token).await, Ok(None));
+    let trailers = "```text\nPipekick-Fire-Id: f5\nPipekick-Pipeline: 705\nPipekick-Wrote: v.yaml:tag\n```";
+    let label = |text: &str| text.parse::<Label>().unwrap();
     let fields = MergeRequestFields {
         title: "Use v2".into(),
-        description: "From pipeline 705".into(),
-        labels: vec!["image".into(), "bot".into()],
-        assignees: vec![alice.id],
-        reviewers: vec![],
+        description: format!("From pipeline 705\n\n{trailers}\n"),
+        labels: vec![label("image"), label("bot")],
         remove_source_branch: true,
     };
-    let opened = client.open_merge_request(at, &source, main, &fields, token).await.unwrap();
+    let (between, people) = ((&source, main), (&[alice.id][..], &[][..]));
+    let opened = client.open_merge_request(at, between, &fields, people, token).await.unwrap();
     assert_eq!(
         (opened.iid, opened.state, opened.sha.as_ref()),
         (1, MergeRequestState::Opened, Some(&commit))
     );
-    let twice = client.open_merge_request(at, &source, main, &fields, token).await.unwrap_err();
-    assert_eq!(twice.kind, ReadKind::Refused, "{twice}");
+    assert_eq!((opened.written[0].pipeline, opened.target.as_deref()), (705, Some("main")));
+    let twice = client.open_merge_request(at, between, &fields, people, token).await.unwrap_err();
+    assert_eq!(twice.kind, ReadKind::Trouble, "it is looked for: {twice}");
     assert!(twice.message.contains("is open in project shop/gitops"), "{twice}");
-    let open = client.open_merge_requests(at, &source, main, token).await.unwrap();
-    assert_eq!(open.iter().map(|request| request.iid).collect::<Vec<_>>(), [1]);
-    let fields = MergeRequestFields { title: "Use v2.1".into(), labels: vec![], ..fields };
-    client.change_merge_request(at, 1, &fields, token).await.unwrap();
+    let fields = MergeRequestFields { title: "Use v2.1".into(), labels: vec![label("late")], ..fields };
+    client.describe_merge_request(at, 1, &fields, token).await.unwrap();
     let [request] = &sim.merge_requests(GITOPS)[..] else { panic!("one was opened") };
-    assert_eq!((request.title.as_str(), &request.labels[..]), ("Use v2.1", &[][..]));
+    assert_eq!(
+        (request.title.as_str(), &request.labels[..]),
+        ("Use v2.1", &["image", "bot", "late"].map(String::from)[..])
+    );
     assert!(request.remove_source_branch && request.assignees == [alice.id]);
 
     let stale = client.auto_merge(at, 1, &head, token).await.unwrap_err();
@@ -331,7 +335,7 @@ async fn a_merge_request_is_opened_changed_armed_and_followed() {
     let merged = client.merge_request(at, 1, token).await.unwrap();
     assert_eq!(merged.state, MergeRequestState::Merged);
     assert_eq!(shop.git(&["rev-parse", "main"]).trim(), merged.merged_as.unwrap());
-    let all = client.merge_requests(at, &[1, 2], token).await.unwrap();
+    let all = client.merge_requests_from(at, &source, token).await.unwrap();
     assert_eq!(all.iter().map(|request| request.state).collect::<Vec<_>>(), [MergeRequestState::Merged]);
     let history = client.history(at, main, &shop.head().await, &file("app/values.yaml"), None, token).await;
     assert_eq!(history.unwrap()[0].seen.id, commit, "the trailers are found behind the merge");
@@ -346,26 +350,27 @@ async fn a_merge_request_that_cannot_be_merged_says_why() {
     let order = order(&shop.head().await, "app/values.yaml", "b\n");
     client.commit(at, &Place::NewBranch(source.clone()), &order, None, token).await;
     let (title, prod) = ("x".to_owned(), "prod/eu".parse().unwrap());
-    let fields = MergeRequestFields {
-        title,
-        description: String::new(),
-        labels: vec![],
-        assignees: vec![],
-        reviewers: vec![],
-        remove_source_branch: false,
-    };
-    let opened = client.open_merge_request(at, &source, &prod, &fields, token).await.unwrap();
+    let (description, labels) = (String::new(), vec![]);
+    let fields = MergeRequestFields { title, description, labels, remove_source_branch: false };
+    let (between, nobody) = ((&source, &prod), (&[][..], &[][..]));
+    let opened = client.open_merge_request(at, between, &fields, nobody, token).await.unwrap();
     let sha = opened.sha.unwrap();
-    let told = async |token: &SecretString| client.merge(at, 1, &sha, token).await.unwrap_err();
+    let told = async |token: &SecretString| client.auto_merge(at, 1, &sha, token).await.unwrap_err();
     assert!(told(&secret("dora")).await.message.contains("may not merge to the target branch"));
-    assert!(told(token).await.message.contains("conflicts with its target branch"));
-    let pipeline = client.auto_merge(at, 1, &sha, token).await.unwrap_err();
+    let pipeline = told(token).await;
     assert!(pipeline.message.contains("its pipeline is not there yet"), "{pipeline}");
     assert_eq!(client.close_merge_request(at, 1, token).await.unwrap().state, MergeRequestState::Closed);
-    let nowhere = client.open_merge_request(at, &"nope".parse().unwrap(), main, &fields, token).await;
+    let nope = "nope".parse().unwrap();
+    let nowhere = client.open_merge_request(at, (&nope, main), &fields, nobody, token).await;
     let nowhere = nowhere.unwrap_err();
     assert_eq!(nowhere.kind, ReadKind::Refused);
     assert!(nowhere.message.contains("does not exist"), "{nowhere}");
     assert!(client.merge_request(at, 99, token).await.unwrap_err().is_gone());
     assert!(sim.merge_requests(GITOPS)[0].merge_commit.is_none());
+    for _ in 0..2 {
+        assert_eq!(client.delete_branch(at, &source, token).await, Ok(()), "it may be gone already");
+    }
+    assert_eq!(client.branch(at, &source, token).await.unwrap_err().reason, Reason::RefNotFound);
+    let kept = client.delete_branch(at, main, token).await.unwrap_err();
+    assert!(kept.message.contains("the default branch"), "{kept}");
 }

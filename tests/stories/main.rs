@@ -44,6 +44,7 @@ mod inputs;
 mod late;
 mod leading;
 mod leaving;
+mod merge_requests;
 mod modes;
 mod namespaces;
 mod neighbours;

@@ -18,6 +18,16 @@ fn images(trigger: Trigger, mut edit: Value) -> Trigger {
     trigger.with("spec.imageUpdates", json!([{"branch": "main", "edits": [edit]}]))
 }
 
+/// With an image update that goes by this merge request.
+fn requests(trigger: Trigger, request: &Value, via: Option<&str>) -> Trigger {
+    let edit = json!({"file": "a.yaml", "path": "a", "value": "v"});
+    let mut update = json!({"branch": "main", "edits": [edit], "mergeRequest": request});
+    if let Some(via) = via {
+        update["via"] = via.into();
+    }
+    trigger.with("spec.imageUpdates", json!([update]))
+}
+
 fn output() -> Value {
     json!({"name": "tag", "job": "build", "artifact": "build.env", "key": "TAG"})
 }
@@ -103,6 +113,13 @@ const REFUSED: &[Case] = &[
     ("an unknown part", |t| images(t, json!({"path": "a", "value": "v", "part": "Version"})), "supported values"),
     ("a path of 513 characters", |t| images(t, json!({"path": "x".repeat(513), "value": "v"})), "512"),
     ("a file by an absolute path", |t| t.with("spec.imageUpdates", json!([{"branch": "main", "edits": [{"file": "/a", "path": "a", "value": "v"}]}])), "edits[0].file"),
+    ("a merge request beside a commit", |t| requests(t, &json!({"labels": ["bot"]}), None), "write via: MergeRequest beside it"),
+    ("the same in words", |t| requests(t, &json!({}), Some("Commit")), "write via: MergeRequest beside it"),
+    ("an unknown way", |t| requests(t, &json!({}), Some("Push")), "supported values"),
+    ("a label with a comma", |t| requests(t, &json!({"labels": ["a,b"]}), Some("MergeRequest")), "mergeRequest.labels[0]"),
+    ("an assignee with an @", |t| requests(t, &json!({"assignees": ["@alice"]}), Some("MergeRequest")), "mergeRequest.assignees[0]"),
+    ("eleven reviewers", |t| requests(t, &json!({"reviewers": vec!["alice"; 11]}), Some("MergeRequest")), "at most 10 items"),
+    ("a title of 1025 characters", |t| requests(t, &json!({"title": "x".repeat(1025)}), Some("MergeRequest")), "1024"),
     ("a name without an access token", |t| t.without("spec.gitlab.accessTokenRef").with("spec.name", "x"), "name needs gitlab.accessTokenRef"),
     ("a blank name", |t| t.with("spec.name", " "), "name is empty"),
     ("a name of two lines", |t| t.with("spec.name", "a\nb"), "write it in one line"),

@@ -13,6 +13,9 @@
 //!         ── refused ──────────▶ Refused
 //! ```
 //!
+//! A change that goes by a merge request has a queue for the branch it comes from, and is a batch of its own; what is
+//! done for it is decided on in `merge_request.rs`.
+//!
 //! What arrives meanwhile waits and joins the next batch. A batch is of one credential: a trigger's token
 //! never carries another's change, who might not be allowed to push.
 //!
@@ -24,6 +27,7 @@
 
 pub mod contention;
 mod draft;
+mod merge_request;
 mod message;
 #[cfg(test)]
 mod tests;
@@ -36,10 +40,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use draft::on_branch_already;
 pub use draft::{Draft, draft};
-pub use message::{Written, written};
+pub use merge_request::{MergeRequestDeed, RequestAnswer, RequestSeen, SourceSeen, default_source};
 
 use crate::domain::image_update::FileEdit;
-use crate::domain::{CaBundleRef, FireId, ObjectKey, Reason, RepoPath, SecretKeyRef};
+pub use crate::domain::trailers::{Written, written};
+use crate::domain::{
+    CaBundleRef, FireId, GitRef, MergeRequest, ObjectKey, Proposal, Reason, RepoPath, SecretKeyRef, Username,
+};
 
 /// Bounds of the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,6 +132,8 @@ pub struct Change {
     pub edits: Vec<FileEdit>,
     /// Its first line in the commit's message, if the trigger says so.
     pub title: Option<String>,
+    /// The merge request that it goes by; none: a commit on the branch.
+    pub proposal: Option<Box<Proposal>>,
     /// Others may write the same scalars.
     pub allow_shared: bool,
     /// Only tell what would be written.
@@ -199,6 +208,17 @@ pub struct FileChange {
     pub content: String,
 }
 
+/// Where a commit goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Onto {
+    /// On top of the branch of the queue.
+    Branch,
+    /// On top of the branch that a merge request comes from.
+    Source(GitRef),
+    /// The same branch, which is not there yet and begins at the commit that was read.
+    NewSource(GitRef),
+}
+
 /// What became of a commit that was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommitAnswer {
@@ -242,6 +262,8 @@ pub enum CommitAnswer {
 pub enum Seen {
     /// The branch was read.
     Branch(Snapshot),
+    /// All that concerns a merge request was read.
+    Request(Box<RequestSeen>),
     /// The branch can never be read so: no such branch or project, or a token that may not.
     Unreadable {
         /// Why, and what to do.
@@ -265,6 +287,8 @@ pub enum Seen {
     },
     /// The commit was sent.
     Answer(CommitAnswer),
+    /// Something was asked of a merge request.
+    Asked(RequestAnswer),
 }
 
 /// The batch under way.
@@ -337,10 +361,32 @@ pub enum Effect {
         /// The token.
         credential: CredentialKey,
     },
+    /// Read the same, at the branch that a merge request comes from as well, and which merge requests do.
+    ReadRequest {
+        /// The files.
+        files: BTreeSet<RepoPath>,
+        /// As of [`Effect::Read`].
+        since: Option<Timestamp>,
+        /// The branch it comes from.
+        source: GitRef,
+        /// Users whose ids are needed.
+        people: BTreeSet<Username>,
+        /// The token.
+        credential: CredentialKey,
+    },
+    /// Ask this of a merge request, with this token.
+    Request {
+        /// What to ask.
+        deed: Box<MergeRequestDeed>,
+        /// The token.
+        credential: CredentialKey,
+    },
     /// Send the commit, once, with this token.
     Commit {
         /// What to send.
         order: Box<CommitOrder>,
+        /// Where to.
+        onto: Onto,
         /// The token.
         credential: CredentialKey,
     },
@@ -353,6 +399,17 @@ pub enum Verdict {
     Committed {
         /// The commit's id.
         commit: String,
+    },
+    /// It is in a merge request.
+    Proposed {
+        /// As that was seen.
+        request: Box<MergeRequest>,
+        /// The branch it comes from.
+        source: GitRef,
+        /// The commit with it, on that branch; unknown if that is gone.
+        commit: Option<String>,
+        /// It is to be merged when its pipeline succeeds.
+        auto_merge: bool,
     },
     /// The files said so already.
     UpToDate,
@@ -403,6 +460,9 @@ pub fn decide(observed: &Observed<'_>) -> Plan {
 /// No batch is under way: is one to begin?
 fn begin(observed: &Observed<'_>) -> Plan {
     let Observed { now, policy, waiting, coming, flight: _, seen: _ } = *observed;
+    if waiting.iter().any(|change| change.proposal.is_some()) {
+        return merge_request::begin(observed);
+    }
     let is_due = |change: &&Change| change.not_before.is_none_or(|until| until <= now);
     let Some(first) = waiting.iter().find(is_due) else {
         let wake = waiting.iter().filter_map(|change| change.not_before).min();
@@ -434,9 +494,11 @@ fn go_on(observed: &Observed<'_>, flight: &Flight) -> Plan {
 fn read(changes: &[Change]) -> Effect {
     let files = changes.iter().flat_map(|change| &change.edits).map(|edit| edit.file.clone()).collect();
     let since = changes.iter().flat_map(|change| [change.sent_at, change.since]).flatten().min();
-    match changes.first() {
-        Some(first) => Effect::Read { files, since, credential: first.credential.clone() },
-        None => Effect::Nothing,
+    let Some(first) = changes.first() else { return Effect::Nothing };
+    let credential = first.credential.clone();
+    match first.proposal.as_deref() {
+        None => Effect::Read { files, since, credential },
+        Some(proposal) => merge_request::read(first, proposal, files, since),
     }
 }
 
@@ -445,6 +507,8 @@ fn absorb(observed: &Observed<'_>, flight: &Flight, seen: &Seen) -> Plan {
     let mut changes = flight.changes.clone();
     match seen {
         Seen::Branch(snapshot) => on_branch(observed, flight, snapshot),
+        Seen::Request(seen) => merge_request::on_seen(observed, flight, seen),
+        Seen::Asked(answer) => merge_request::on_answer(observed, flight, answer),
         Seen::Unreadable { message } => settle(&changes, |_| Verdict::Refused { message: message.clone() }),
         Seen::Missing { reason, message, until } => settle(&changes, |change| Verdict::PutBack {
             reason: *reason,
@@ -454,6 +518,11 @@ fn absorb(observed: &Observed<'_>, flight: &Flight, seen: &Seen) -> Plan {
         }),
         Seen::Trouble { message, until } => again(observed, flight.tries, changes, message, *until),
         Seen::Answer(answer) => match answer {
+            // It is on the branch that a merge request comes from, or is to.
+            CommitAnswer::Committed { commit: _ } if changes.iter().any(|c| c.proposal.is_some()) => {
+                not_sent(&mut changes);
+                read_now(observed, flight, changes)
+            }
             CommitAnswer::Committed { commit } => {
                 settle(&changes, |_| Verdict::Committed { commit: commit.clone() })
             }
@@ -476,6 +545,12 @@ fn absorb(observed: &Observed<'_>, flight: &Flight, seen: &Seen) -> Plan {
             }
         },
     }
+}
+
+/// What is there now is looked at, at once.
+fn read_now(observed: &Observed<'_>, flight: &Flight, changes: Vec<Change>) -> Plan {
+    let stage = Stage::Read { not_before: observed.now };
+    go_on(observed, &Flight { changes, tries: flight.tries, stage })
 }
 
 /// An answer that says for certain that nothing was written.
@@ -504,30 +579,24 @@ fn on_branch(observed: &Observed<'_>, flight: &Flight, snapshot: &Snapshot) -> P
     let doubt =
         rest.iter().filter_map(|change| change.sent_at).map(|at| later(at, policy.resolution_delay)).max();
     if let Some(until) = doubt.filter(|until| *until > now) {
-        // Not found yet, and it may still arrive: look again, often at first.
-        let wait = backoff(policy, flight.tries);
-        let not_before = later(now, wait).min(until);
-        let flight = Flight {
-            changes: rest,
-            tries: flight.tries.saturating_add(1),
-            stage: Stage::Read { not_before },
-        };
-        return Plan {
-            taken: Vec::new(),
-            settled,
-            flight: Some(flight),
-            effect: Effect::Nothing,
-            wake: Some(not_before),
-        };
+        return Plan { settled, ..look_again(observed, flight.tries, rest, until) };
     }
     let credential = first.credential.clone();
     for change in &mut rest {
         // Should the process lose track of it, somebody looks first.
         change.sent_at = Some(now);
     }
-    let effect = Effect::Commit { order: Box::new(order), credential };
+    let effect = Effect::Commit { order: Box::new(order), onto: Onto::Branch, credential };
     let flight = Flight { changes: rest, tries: flight.tries, stage: Stage::Sent };
     Plan { taken: Vec::new(), settled, flight: Some(flight), effect, wake: None }
+}
+
+/// Not found yet, and it may still arrive, up to `until`: looked for again, often at first.
+fn look_again(observed: &Observed<'_>, tries: u32, changes: Vec<Change>, until: Timestamp) -> Plan {
+    let not_before = later(observed.now, backoff(observed.policy, tries)).min(until);
+    let flight = Flight { changes, tries: tries.saturating_add(1), stage: Stage::Read { not_before } };
+    let (effect, wake) = (Effect::Nothing, Some(not_before));
+    Plan { taken: Vec::new(), settled: Vec::new(), flight: Some(flight), effect, wake }
 }
 
 /// What a lost commit may still write goes back to be looked for, where others need not wait for that, or it is given

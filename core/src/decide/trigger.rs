@@ -40,10 +40,12 @@ use jiff::{SignedDuration, Timestamp};
 pub use cancel::cancel_again;
 pub use leaving::FINALIZER;
 pub use look::LOOK_INTERVAL;
-pub use observed::{CancelSent, Credentials, Facts, FirstSight, Observed, OutputsRead, Policy, UpdateSeen};
+pub use observed::{
+    CancelSent, Credentials, Facts, FirstSight, Observed, OutputsRead, Policy, RequestSight, UpdateSeen,
+};
 pub use plan::{
     CancelOrder, Effect, FireOrder, Follow, LookAt, LookInto, LookUp, NameOrder, Note, OutputsOrder, Plan,
-    Question, RetryOrder, UpdateEntry, UpdateKey, UpdateOrder,
+    Question, RequestLook, RetryOrder, UpdateEntry, UpdateKey, UpdateOrder,
 };
 pub use retry::RETRY_TRIES;
 pub use tidy::{DELETION_TRIES, MAX_DELETIONS};
@@ -88,6 +90,7 @@ pub fn decide(observed: &Observed<'_>) -> Plan {
         draft.line_up_updates();
         draft.resolve();
         draft.absorb();
+        draft.absorb_requests();
         draft.heed_cancel();
         draft.cancel_unsent();
         draft.asked_to_retry();
@@ -103,6 +106,7 @@ pub fn decide(observed: &Observed<'_>) -> Plan {
         draft.leave_updates();
         draft.pursue_cancel();
         draft.watch_for_duplicates();
+        draft.follow_requests();
         draft.tidy();
     }
     draft.finish()
@@ -257,6 +261,7 @@ impl<'a> Draft<'a> {
             | Effect::LookAt(_)
             | Effect::LookAtOwn(_)
             | Effect::LookInto(_)
+            | Effect::LookAtRequests(_)
             | Effect::ReadOutputs(_) => true,
             Effect::Nothing
             | Effect::Fire(_)

@@ -8,8 +8,9 @@ use thiserror::Error;
 
 use super::image::ImageError;
 use super::{
-    Context, GitRef, ImageDigest, ImageName, ImageRef, ImageTag, Phase, ProjectRef, Reason, RepoPath,
-    SecretKeyRef, Template, TemplateError,
+    Context, GitRef, ImageDigest, ImageName, ImageRef, ImageTag, MergeRequest, MergeRequestRecord,
+    MergeRequestState, MergeRequestTemplate, Phase, ProjectRef, Reason, RepoPath, SecretKeyRef, Template,
+    TemplateError, Via,
 };
 use crate::yaml::{
     DocumentSelector, Edit, EnvKey, ImageFields, MarkedValue, Marker, Path, Replacement, Text, TextError,
@@ -28,6 +29,8 @@ pub struct ImageUpdate {
     pub edits: Vec<EditTemplate>,
     /// The first line of the commit, and of its entry in a commit of many; unset: what was edited.
     pub message: Option<Template>,
+    /// The merge request that it is written by; unset: by a commit on the branch.
+    pub merge_request: Option<Box<MergeRequestTemplate>>,
     /// After which ends of the pipeline.
     pub when: When,
     /// Other triggers may write the same scalars.
@@ -239,7 +242,8 @@ fn marked(value: &str, kind: MarkedValue) -> Result<Replacement, ValueError> {
 
 //                        ┌── no change ──────────────▶ UpToDate
 // Pending → Committing ──┼── 201, or found by name ──▶ Committed
-//    ▲          │        ├── a later pipeline wrote ─▶ Superseded
+//    ▲          │        ├── by a merge request ─────▶ Open ──▶ Merged, Closed, Superseded
+//    │          │        ├── a later pipeline wrote ─▶ Superseded
 //    └─ stopped ┘        └── cannot be done ─────────▶ Refused
 
 /// Where one image update of a run stands.
@@ -251,6 +255,12 @@ pub enum UpdateState {
     Committing,
     /// The commit is on the branch.
     Committed,
+    /// It is in a merge request, which waits. The run waits no longer.
+    Open,
+    /// Its merge request was merged.
+    Merged,
+    /// Its merge request was closed, and not merged.
+    Closed,
     /// The file already said so.
     UpToDate,
     /// A later pipeline wrote the same scalar.
@@ -270,6 +280,9 @@ impl UpdateState {
         match self {
             Self::Pending | Self::Committing => true,
             Self::Committed
+            | Self::Open
+            | Self::Merged
+            | Self::Closed
             | Self::UpToDate
             | Self::Superseded
             | Self::Refused
@@ -297,6 +310,9 @@ pub struct UpdateRecord {
     /// After which ends of the pipeline it is made.
     #[serde(default, skip_serializing_if = "is_default")]
     pub when: When,
+    /// How it is written.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub via: Via,
     /// Where it stands.
     pub state: UpdateState,
     /// Why it waits, where something is missing or failed.
@@ -305,9 +321,12 @@ pub struct UpdateRecord {
     /// Why it stands there, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The commit that wrote it.
+    /// The commit that wrote it, on the branch or on the merge request's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+    /// The merge request that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge_request: Option<MergeRequestRecord>,
     /// With dryRun: what would be written, a line for each value; at most 2 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diff: Option<String>,
@@ -341,10 +360,12 @@ impl UpdateRecord {
             branch: update.branch.to_string(),
             files,
             when: update.when,
+            via: if update.merge_request.is_some() { Via::MergeRequest } else { Via::Commit },
             state: UpdateState::Pending,
             reason: None,
             message: None,
             commit: None,
+            merge_request: None,
             diff: None,
             at: None,
             by: None,
@@ -362,6 +383,27 @@ impl UpdateRecord {
     pub fn settle(&mut self, state: UpdateState, message: Option<String>) {
         (self.state, self.message, self.reason) = (state, message, None);
         (self.at, self.by, self.since) = (None, None, None);
+    }
+
+    /// Its merge request was seen.
+    pub fn see(&mut self, request: &MergeRequest) {
+        let (state, message) = match request.state {
+            MergeRequestState::Opened => (UpdateState::Open, Some(request.waits_for())),
+            MergeRequestState::Merged => (UpdateState::Merged, None),
+            MergeRequestState::Closed => {
+                (UpdateState::Closed, Some("it was closed and not merged".to_owned()))
+            }
+        };
+        self.settle(state, message);
+        if let Some(record) = &mut self.merge_request {
+            record.merge_commit.clone_from(&request.merged_as);
+        }
+    }
+
+    /// The merge request that it waits for.
+    #[must_use]
+    pub fn open_request(&self) -> Option<&MergeRequestRecord> {
+        self.merge_request.as_ref().filter(|_| self.state == UpdateState::Open)
     }
 }
 

@@ -10,6 +10,7 @@ pub mod gitlab_url;
 pub mod gitlab_version;
 pub mod image;
 pub mod image_update;
+pub mod merge_request;
 pub mod output;
 pub mod pipeline;
 pub mod project;
@@ -20,6 +21,7 @@ pub mod schedule;
 pub mod size;
 pub mod status;
 pub mod template;
+pub mod trailers;
 pub mod trigger;
 pub mod value_source;
 pub mod variable;
@@ -34,6 +36,10 @@ pub use gitlab_url::GitLabUrl;
 pub use gitlab_version::GitLabVersion;
 pub use image::{ImageDigest, ImageError, ImageName, ImageRef, ImageTag};
 pub use image_update::{ImageUpdate, UpdateState};
+pub use merge_request::{
+    Label, MergeRequest, MergeRequestFields, MergeRequestRecord, MergeRequestState, MergeRequestTemplate,
+    Proposal, Username, Via,
+};
 pub use output::{Output, OutputError, OutputName, Pick};
 pub use pipeline::{FailedJob, Pipeline, PipelineStatus, Report, Tests};
 pub use project::ProjectRef;

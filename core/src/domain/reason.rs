@@ -68,6 +68,8 @@ reasons! {
     ImagesUpdated: "An image update is done, or all of a run are; the message says what was written, or why nothing had to be.",
     UpdateRefused: "An image update cannot be made; the message names file and line where it can, and says what to do. `pipekick.dev/retry` tries it again.",
     UpdateDelayed: "An image update could not be made just now; the message says why. It is tried again.",
+    MergeRequestOpen: "An image update is in a merge request that waits; the message names it and says what for. The run waits no longer.",
+    MergeRequestClosed: "The merge request of an image update was closed and not merged. The next run opens another.",
     UpdateCanceled: "An image update was given up before anything was written; the message says why. `pipekick.dev/retry` tries it again.",
     Superseded: "The firing fields changed before the request could be sent; the change is fired instead.",
     Undecided: "Held: nobody can tell whether the lost request made a pipeline. Free it with `pipekick.dev/resolve`.",

@@ -367,6 +367,8 @@ impl Lab {
             deleted: vec![],
             outputs: None,
             updates: vec![],
+            requests: Vec::new(),
+            requests_look_age: None,
             contended: BTreeMap::new(),
         }
     }
@@ -407,6 +409,7 @@ impl Lab {
                 | Effect::DeleteObject
                 | Effect::ReadOutputs(_)
                 | Effect::Update(_)
+                | Effect::LookAtRequests(_)
                 | Effect::GiveUp(_),
                 _,
             ) => {

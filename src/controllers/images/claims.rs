@@ -78,7 +78,8 @@ fn claimed(spec: &Spec, owner: &Owner) -> Vec<Vec<Claim>> {
         let project = update.project.as_ref().unwrap_or(&spec.project);
         let branch = Branch {
             url: spec.url.to_string(),
-            project: project.to_string(),
+            // GitLab tells no two projects apart by the case of their paths.
+            project: project.to_string().to_lowercase(),
             name: update.branch.short().to_owned(),
         };
         claims(&branch, owner, update)

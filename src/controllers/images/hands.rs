@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use pipekick_core::decide::image_update::{CommitAnswer, CommitOrder, CredentialKey, Seen};
+use pipekick_core::decide::image_update::{CommitAnswer, CommitOrder, CredentialKey, Onto, Seen};
 use pipekick_core::domain::{CredentialUse, RepoPath};
 use secrecy::SecretString;
 
@@ -35,13 +35,7 @@ impl Images {
         };
         match read {
             Ok(snapshot) => Seen::Branch(snapshot),
-            Err(ReadError { kind, reason: _, message, moved_to: _ }) => match kind {
-                ReadKind::NotFound | ReadKind::Unauthorized | ReadKind::Forbidden | ReadKind::Refused => {
-                    Seen::Unreadable { message }
-                }
-                ReadKind::Throttled { wait } => Seen::Trouble { message, until: Some(clock::after(wait)) },
-                ReadKind::Unreachable | ReadKind::Trouble => Seen::Trouble { message, until: None },
-            },
+            Err(error) => not_read(error),
         }
     }
 
@@ -50,6 +44,7 @@ impl Images {
         &self,
         branch: &BranchKey,
         order: &CommitOrder,
+        onto: Onto,
         credential: &CredentialKey,
         changes: usize,
     ) -> Seen {
@@ -57,10 +52,14 @@ impl Images {
             Ok(reached) => reached,
             Err(missing) => return missing,
         };
-        let place = Place::Branch(branch.branch.clone());
+        let place = match onto {
+            Onto::Branch => Place::Branch(branch.branch.clone()),
+            Onto::Source(source) => Place::Branch(source),
+            Onto::NewSource(source) => Place::NewBranch(source),
+        };
         let answer = self.gitlab.commit(&at, &place, order, None, &token).await;
         self.metrics.committed(&answer, changes);
-        let (project, branch) = (&branch.project, &branch.branch);
+        let (project, branch) = (&branch.project, branch.source.as_ref().unwrap_or(&branch.branch));
         match &answer {
             CommitAnswer::Committed { commit } => {
                 tracing::info!(%project, %branch, commit, changes, "commit was made");
@@ -81,17 +80,27 @@ impl Images {
     }
 
     /// The project and the token for it; or what is missing.
-    async fn reach(
+    pub(super) async fn reach(
         &self,
         branch: &BranchKey,
         credential: &CredentialKey,
     ) -> Result<(Endpoint, SecretString), Seen> {
-        let BranchKey { url, project, branch: _ } = branch;
+        let BranchKey { url, project, branch: _, source: _ } = branch;
         let CredentialKey { namespace, secret, ca_bundle } = credential;
         let to = CredentialUse { url, default_url: &self.default_url, project };
         let token = self.secrets.token(namespace, secret, to).await.map_err(missing)?;
         let trust = self.secrets.trust(namespace, ca_bundle.as_ref()).await.map_err(missing)?;
         Ok((Endpoint { url: url.clone(), project: project.clone(), trust }, token))
+    }
+}
+
+pub(super) fn not_read(ReadError { kind, reason: _, message, moved_to: _ }: ReadError) -> Seen {
+    match kind {
+        ReadKind::NotFound | ReadKind::Unauthorized | ReadKind::Forbidden | ReadKind::Refused => {
+            Seen::Unreadable { message }
+        }
+        ReadKind::Throttled { wait } => Seen::Trouble { message, until: Some(clock::after(wait)) },
+        ReadKind::Unreachable | ReadKind::Trouble => Seen::Trouble { message, until: None },
     }
 }
 

@@ -1,5 +1,5 @@
-//! Image updates on their way to a branch: one queue per (host, project, branch), each with a task of its own while it
-//! has something to do.
+//! Image updates on their way to a branch: one queue per (host, project, branch), and one for each branch that merge
+//! requests to it come from. Each has a task of its own while it has something to do.
 //!
 //! ```text
 //! trigger's decision ── hand_in ──▶ waiting ──▶ decide (core) ──▶ read, commit (hands.rs)
@@ -12,6 +12,7 @@
 
 mod claims;
 mod hands;
+mod requests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use pipekick_core::decide::image_update::{
     Change, ChangeKey, CredentialKey, Effect, Flight, Observed, Owner, Plan, Policy, Seen, Verdict, decide,
+    default_source,
 };
 use pipekick_core::decide::trigger::{UpdateEntry, UpdateKey, UpdateOrder, UpdateSeen};
 use pipekick_core::domain::{Access, GitLabUrl, GitRef, ObjectKey, ProjectRef, Trigger, TriggerStatus};
@@ -34,6 +36,7 @@ use crate::gitlab;
 use crate::runtime::{Handle, Rank};
 use crate::server::Metrics;
 use claims::Claims;
+use requests::Look;
 
 /// Should a wake be lost, a queue with something in it looks again this soon.
 const IDLE: Duration = Duration::from_secs(60);
@@ -44,6 +47,8 @@ pub struct BranchKey {
     url: GitLabUrl,
     project: ProjectRef,
     branch: GitRef,
+    /// The branch that a merge request to it comes from.
+    source: Option<GitRef>,
 }
 
 #[derive(Default)]
@@ -171,8 +176,11 @@ impl Images {
         // It was one when the run was fired.
         let Ok(url) = url.parse::<GitLabUrl>() else { return };
         for entry in entries {
-            let branch =
-                BranchKey { url: url.clone(), project: entry.project.clone(), branch: entry.branch.clone() };
+            let source = entry.proposal.as_ref().map(|proposal| {
+                proposal.source.clone().unwrap_or_else(|| default_source(&owner, entry.key.entry))
+            });
+            let (url, project) = (url.clone(), entry.project.clone());
+            let branch = BranchKey { url, project, branch: entry.branch.clone(), source };
             self.put(object, branch, change(object, &owner, pipeline, entry));
         }
         self.expect(object, HashSet::new());
@@ -307,20 +315,31 @@ impl Images {
             Effect::Read { files, since, credential } => {
                 Some(self.read(branch, &files, since, &credential).await)
             }
-            Effect::Commit { order, credential } => {
+            Effect::ReadRequest { files, since, source, people, credential } => {
+                let look = Look { files: &files, since, source: &source, people: &people };
+                Some(Box::pin(self.read_request(branch, look, &credential)).await)
+            }
+            Effect::Request { deed, credential } => {
+                Some(Box::pin(self.ask(branch, &deed, &credential)).await)
+            }
+            Effect::Commit { order, onto, credential } => {
                 let changes = plan.flight.map_or(0, |flight| flight.changes.len());
-                Some(self.commit(branch, &order, &credential, changes).await)
+                Some(self.commit(branch, &order, onto, &credential, changes).await)
             }
         }
     }
 }
 
 fn log(branch: &BranchKey, key: &ChangeKey, verdict: &Verdict) {
-    let BranchKey { url: _, project, branch } = branch;
+    let BranchKey { url: _, project, branch, source: _ } = branch;
     let (fire_id, entry) = (&key.fire_id, key.entry);
     match verdict {
         Verdict::Committed { commit } => {
             tracing::info!(%fire_id, entry, %project, %branch, commit, "image update was committed");
+        }
+        Verdict::Proposed { request, source, commit: _, auto_merge: _ } => {
+            let (iid, state) = (request.iid, request.state);
+            tracing::info!(%fire_id, entry, %project, %branch, %source, iid, ?state, "image update is in a merge request");
         }
         Verdict::UpToDate => {
             tracing::info!(%fire_id, entry, %project, %branch, "image update had nothing to write");
@@ -350,10 +369,13 @@ impl BranchKey {
             return HashSet::new();
         };
         let Ok(url) = run.target.url.parse::<GitLabUrl>() else { return HashSet::new() };
-        let each = spec.image_updates.iter().map(|update| Self {
+        // One that goes by a merge request waits for nobody.
+        let commits = spec.image_updates.iter().filter(|update| update.merge_request.is_none());
+        let each = commits.map(|update| Self {
             url: url.clone(),
             project: update.project.clone().unwrap_or_else(|| spec.project.clone()),
             branch: update.branch.clone(),
+            source: None,
         });
         each.collect()
     }
@@ -377,6 +399,7 @@ fn change(object: &ObjectKey, owner: &Owner, pipeline: u64, entry: UpdateEntry) 
         access: Access { token, ca_bundle },
         edits,
         title,
+        proposal,
         allow_shared,
         dry_run,
         since,
@@ -390,6 +413,7 @@ fn change(object: &ObjectKey, owner: &Owner, pipeline: u64, entry: UpdateEntry) 
         pipeline,
         edits,
         title,
+        proposal,
         allow_shared,
         dry_run,
         arrived_at: now,

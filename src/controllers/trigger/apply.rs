@@ -45,6 +45,7 @@ fn host_of(effect: &Effect) -> Option<(&str, Rank)> {
         | Effect::Update(_)
         | Effect::GiveUp(_) => None,
         Effect::ReadOutputs(order) => Some((&order.at.target.url, Rank::Following)),
+        Effect::LookAtRequests(looks) => looks.first().map(|look| (&*look.url, Rank::Bookkeeping)),
         Effect::LookUp(look) => Some((&look.target.url, Rank::Following)),
         Effect::LookAt(look) | Effect::LookAtOwn(look) => Some((&look.target.url, Rank::Following)),
         Effect::Fire(order) => Some((&order.target.url, Rank::Firing)),
@@ -194,6 +195,12 @@ impl TriggerController {
                         Next::Decide
                     }
                 }
+            }
+            Effect::LookAtRequests(looks) => {
+                let (sights, wait) = Box::pin(self.looker.look_at_requests(&key.namespace, &looks)).await;
+                self.memories.looked_at_requests(key, wait);
+                turn.requests = sights;
+                Next::Decide
             }
             Effect::GiveUp(keys) => match self.write_first(key, turn, &mut plan).await {
                 Some(next) => next,

@@ -155,9 +155,20 @@ impl Looker {
         target: &Target,
         access: &Access,
     ) -> Result<(Endpoint, SecretString), (Reason, String)> {
-        let nonsense = |e: &dyn Display| (Reason::CannotFollow, format!("status.run.target: {e}"));
-        let url: GitLabUrl = target.url.parse().map_err(|e| nonsense(&e))?;
-        let project: ProjectRef = target.project.parse().map_err(|e| nonsense(&e))?;
+        self.reach_project(namespace, &target.url, &target.project, access).await
+    }
+
+    /// The same for a project of this GitLab.
+    pub(super) async fn reach_project(
+        &self,
+        namespace: &str,
+        url: &str,
+        project: &str,
+        access: &Access,
+    ) -> Result<(Endpoint, SecretString), (Reason, String)> {
+        let nonsense = |e: &dyn Display| (Reason::CannotFollow, format!("status.run: {e}"));
+        let url: GitLabUrl = url.parse().map_err(|e| nonsense(&e))?;
+        let project: ProjectRef = project.parse().map_err(|e| nonsense(&e))?;
         let to = CredentialUse { url: &url, default_url: &self.default_url, project: &project };
         let Access { token, ca_bundle } = access;
         let unavailable = |e: Unavailable| (e.reason, e.message);

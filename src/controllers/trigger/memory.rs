@@ -53,6 +53,8 @@ struct Memory {
     /// When to look again for a pipeline that was lost, and how many looks in a row met trouble.
     look_again: Option<Instant>,
     troubles: u32,
+    /// When merge requests were looked at, or GitLab asks to leave them alone until.
+    requests_looked: Option<Instant>,
     /// The last request to cancel the run's pipeline, and how many in a row brought the like.
     cancel: Option<(Sent, u32)>,
     /// Writes in a row that the API server did not confirm.
@@ -131,6 +133,17 @@ impl Memories {
         memory.troubles = if trouble { memory.troubles.saturating_add(1) } else { 0 };
         let backed_off = LOOK_INTERVAL.saturating_mul(1 << memory.troubles.saturating_sub(1).min(3));
         memory.look_again = Some(clock::instant() + backed_off.min(LOOK_INTERVAL_MAX).max(at_least));
+    }
+
+    /// Merge requests were looked at; none are for so long beside.
+    pub(super) fn looked_at_requests(&self, key: &ObjectKey, at_least: Duration) {
+        self.lock().entry(key.clone()).or_default().requests_looked = Some(clock::instant() + at_least);
+    }
+
+    /// How long ago merge requests were looked at last.
+    pub(super) fn requests_look_age(&self, key: &ObjectKey) -> Option<Duration> {
+        let looked = self.lock().get(key)?.requests_looked?;
+        Some(clock::instant().saturating_duration_since(looked))
     }
 
     /// A write was not confirmed; how long to leave it: 1 s growing to 60 s, spread by up to a half, so that objects

@@ -18,13 +18,14 @@ mod memory;
 mod observe;
 mod outputs;
 mod report;
+mod requests;
 
 use std::sync::Arc;
 
 use kube::Client;
 use pipekick_core::decide::summary::tell_bug;
 use pipekick_core::decide::trigger::{
-    Credentials, FirstSight, OutputsOrder, OutputsRead, Plan, Policy, decide,
+    Credentials, FirstSight, OutputsOrder, OutputsRead, Plan, Policy, RequestSight, decide,
 };
 use pipekick_core::domain::{AttemptKey, Finding, Lookup, Named, ObjectKey, Phase, Sighting, Trigger};
 
@@ -123,6 +124,8 @@ struct Turn {
     looked_at: Option<(u64, Sighting)>,
     finding: Option<(AttemptKey, Finding)>,
     outputs: Option<(OutputsOrder, OutputsRead)>,
+    /// What looks at merge requests brought, by entry and number.
+    requests: Vec<(usize, u64, RequestSight)>,
     /// The schedule that made it, if one did.
     schedule: Option<ScheduleRef>,
 }
@@ -285,6 +288,7 @@ impl Worker for TriggerController {
             looked_at: None,
             finding: None,
             outputs: None,
+            requests: Vec::new(),
             schedule: record.schedule.clone(),
         };
         let outcome = self.steps(key, &mut turn).await;

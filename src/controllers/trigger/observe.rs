@@ -108,6 +108,8 @@ impl TriggerController {
             deleted,
             outputs: turn.outputs.clone(),
             updates: if updates { self.images.seen(key) } else { Vec::new() },
+            requests: turn.requests.clone(),
+            requests_look_age: self.memories.requests_look_age(key),
             contended: if updates { self.images.contended(key) } else { BTreeMap::new() },
         }
     }

@@ -69,6 +69,9 @@ pub(super) const STORIES: &[CrashStory] = &[
     CrashStory { name: "image-updated", seed: writes_a_tag, flags: &[], sight: Looks, tale: |s| Box::pin(image_updated(s)) },
     CrashStory { name: "image-reply-lost", seed: writes_a_tag, flags: &[], sight: Looks, tale: |s| Box::pin(image_reply_lost(s)) },
     CrashStory { name: "image-request-lost", seed: writes_a_tag, flags: &[], sight: Looks, tale: |s| Box::pin(image_request_lost(s)) },
+    CrashStory { name: "image-proposed", seed: writes_a_tag, flags: &[], sight: Looks, tale: |s| Box::pin(image_proposed(s)) },
+    CrashStory { name: "image-proposed-again", seed: writes_a_tag, flags: &[], sight: Looks, tale: |s| Box::pin(image_proposed_again(s)) },
+    CrashStory { name: "image-merge-request-lost", seed: writes_a_tag, flags: &[], sight: Looks, tale: |s| Box::pin(image_merge_request_lost(s)) },
 ];
 
 fn all_well() -> Seed {
@@ -463,4 +466,39 @@ async fn image_reply_lost(story: &Story) {
 async fn image_request_lost(story: &Story) {
     story.gitlab.fault(FaultRule::next("commit_create", Fault::Reset)).unwrap();
     image_updated(story).await;
+}
+
+fn proposing(value: &str) -> Trigger {
+    let edit = json!({"file": "values.yaml", "path": "image.tag", "value": value});
+    let update = json!({"project": GITOPS, "branch": "main", "via": "MergeRequest", "edits": [edit]});
+    checkout().with("spec.imageUpdates", json!([update]))
+}
+
+/// Opened; then somebody merges it.
+async fn image_proposed(story: &Story) {
+    story.apply(&proposing("v2")).await;
+    let told = |reason: &'static str| {
+        move |seen: &Seen| seen.is_current() && seen.reason_of("ImagesUpdated") == reason
+    };
+    story.until("checkout", "be proposed", told("MergeRequestOpen")).await;
+    assert!(story.gitlab.merge(GITOPS, 1).unwrap());
+    story.until("checkout", "be merged", told("ImagesUpdated")).await;
+}
+
+/// A second run goes on with the one that is open.
+async fn image_proposed_again(story: &Story) {
+    story.apply(&proposing("{{ variables.TAG }}").variables(&[("TAG", "v2")])).await;
+    let told = |seq: i64| {
+        move |seen: &Seen| {
+            seen.number("status.run.seq") == seq && seen.reason_of("ImagesUpdated") == "MergeRequestOpen"
+        }
+    };
+    story.until("checkout", "be proposed", told(1)).await;
+    story.apply(&proposing("{{ variables.TAG }}").variables(&[("TAG", "v3")])).await;
+    story.until("checkout", "be proposed again", told(2)).await;
+}
+
+async fn image_merge_request_lost(story: &Story) {
+    story.gitlab.fault(FaultRule::next("merge_request_create", Fault::EffectThenReset)).unwrap();
+    image_proposed(story).await;
 }

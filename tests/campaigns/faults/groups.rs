@@ -21,6 +21,10 @@ pub enum Course {
     Retries,
     /// It takes longer than its timeout, and is cancelled.
     TimesOut,
+    /// Succeeds, and a tag is committed to the project's own branch.
+    Commits,
+    /// The same by merge request.
+    Proposes,
 }
 
 /// An object and its project, both of this name.
@@ -73,7 +77,10 @@ fn faults() -> Vec<(&'static str, On, Fault)> {
 fn faults_of(route: &str) -> Vec<(&'static str, Fault)> {
     let fits = |on: On| match on {
         On::All => true,
-        On::Posts => matches!(route, "trigger" | "create" | "retry" | "cancel"),
+        On::Posts => matches!(
+            route,
+            "trigger" | "create" | "retry" | "cancel" | "commit_create" | "merge_request_create"
+        ),
         On::Lists => route == "pipelines",
     };
     faults().into_iter().filter(|(_, on, _)| fits(*on)).map(|(name, _, fault)| (name, fault)).collect()
@@ -106,6 +113,13 @@ pub fn singles() -> Vec<Group> {
         ("jobs-before-a-retry", None, "jobs", Course::Retries),
         ("jobs-after-a-lost-retry", Some(("retry", Fault::EffectThenReset)), "jobs", Course::Retries),
         ("cancel", None, "cancel", Course::TimesOut),
+        ("commit", None, "commit_create", Course::Commits),
+        ("branch", None, "branch", Course::Commits),
+        ("file", None, "file_raw", Course::Commits),
+        ("history", None, "commits", Course::Commits),
+        ("commit-to-propose", None, "commit_create", Course::Proposes),
+        ("merge-request", None, "merge_request_create", Course::Proposes),
+        ("merge-requests", None, "merge_requests", Course::Proposes),
     ];
     let group =
         |(name, before, route, course): (&str, Option<(&'static str, Fault)>, &'static str, Course)| {

@@ -54,7 +54,11 @@ impl Seen {
 
     /// The reason of condition Ready.
     pub fn reason(&self) -> &str {
-        self.condition("Ready").map(|condition| condition.reason).unwrap_or_default()
+        self.reason_of("Ready")
+    }
+
+    pub fn reason_of(&self, kind: &str) -> &str {
+        self.condition(kind).map(|condition| condition.reason).unwrap_or_default()
     }
 
     pub fn message(&self) -> &str {

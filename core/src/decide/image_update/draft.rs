@@ -139,6 +139,16 @@ pub(super) fn on_branch_already(change: &Change, snapshot: &Snapshot) -> Option<
     on_branch(change, sites.as_deref(), snapshot)
 }
 
+/// The scalars that a change means to write, as trailers name them; none if one of its edits cannot be made.
+pub(super) fn scalars(change: &Change, snapshot: &Snapshot) -> BTreeSet<String> {
+    let mut sources = BTreeMap::new();
+    for file in change.edits.iter().map(|edit| &edit.file) {
+        sources.entry(file).or_insert_with(|| read(file, snapshot));
+    }
+    let sites = locate(change, &sources).unwrap_or_default();
+    sites.iter().map(|(file, site)| message::wrote(file, &site.address)).collect()
+}
+
 /// The commit that carries this change: its run's name, and one of the scalars it means, since another entry
 /// of the same run may have been committed before it.
 fn on_branch(change: &Change, sites: Option<&[(&RepoPath, Site)]>, snapshot: &Snapshot) -> Option<String> {

@@ -1,4 +1,4 @@
-//! The message of a commit, and what can be read back from one.
+//! The message of a commit. `domain/trailers.rs` reads back what it tells.
 //!
 //! ```text
 //! checkout: v1.4.0                                     one change: its own first line
@@ -8,8 +8,7 @@
 //! Pipekick-Wrote: apps/checkout/values.yaml:image.tag  which scalars of which files
 //! ```
 //!
-//! Several changes have a list above and one such group each. Trailers are read from the last paragraph alone,
-//! so that nothing a title says can pass for one.
+//! Several changes have a list above and one such group each.
 
 use std::fmt::Write as _;
 
@@ -20,17 +19,6 @@ use crate::domain::{FireId, RepoPath};
 const MAX_TITLE: usize = 200;
 /// Longest address in a trailer, in characters; a longer one is cut and gets a hash.
 const MAX_ADDRESS: usize = 200;
-
-/// What one change wrote, as a commit's trailers tell.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
-    /// The run.
-    pub fire_id: FireId,
-    /// Its pipeline.
-    pub pipeline: u64,
-    /// The scalars, as [`wrote`] writes them.
-    pub wrote: Vec<String>,
-}
 
 /// A change that goes into a commit, with the scalars it changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,32 +80,4 @@ pub(super) fn wrote(file: &RepoPath, address: &str) -> String {
     }
     let start: String = line.chars().take(MAX_ADDRESS / 2).collect();
     format!("{file}:{}…{}", start.trim_start(), FireId::hash(&[address]))
-}
-
-/// What the trailers of a commit's message tell; nothing, if it has none of ours.
-#[must_use]
-pub fn written(message: &str) -> Vec<Written> {
-    let mut found: Vec<Written> = Vec::new();
-    let mut fire_id: Option<&str> = None;
-    let text = message.trim_end();
-    let last = text.rfind("\n\n").map_or("", |at| &text[at + 2..]);
-    for line in last.lines() {
-        let Some((key, value)) = line.split_once(':') else { continue };
-        let value = value.trim();
-        match key {
-            "Pipekick-Fire-Id" => fire_id = Some(value),
-            "Pipekick-Pipeline" => {
-                if let (Some(id), Ok(pipeline)) = (fire_id.take(), value.parse()) {
-                    found.push(Written { fire_id: FireId::from(id), pipeline, wrote: Vec::new() });
-                }
-            }
-            "Pipekick-Wrote" => {
-                if let Some(last) = found.last_mut().filter(|_| fire_id.is_none()) {
-                    last.wrote.push(value.to_owned());
-                }
-            }
-            _ => {}
-        }
-    }
-    found
 }

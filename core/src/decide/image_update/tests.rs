@@ -1,5 +1,6 @@
 //! Rules by example, and random walks against a branch that behaves as GitLab's does.
 
+mod merge_requests;
 mod rules;
 mod walks;
 
@@ -36,6 +37,7 @@ fn change(name: &str, id: &str, pipeline: u64, edits: Vec<FileEdit>) -> Change {
         pipeline,
         edits,
         title: None,
+        proposal: None,
         allow_shared: false,
         dry_run: false,
         arrived_at: at(0.0),

@@ -10,6 +10,8 @@ use crate::domain::{Phase, Reason, Run, UpdateState};
 pub(super) struct Updates {
     /// Whether all are done.
     pub(super) done: Truth,
+    /// The run waits for them.
+    pub(super) under_way: bool,
     /// Why.
     pub(super) reason: Reason,
     /// In a sentence.
@@ -40,6 +42,7 @@ pub(super) fn told(run: &Run) -> Option<Updates> {
         };
         return Some(Updates {
             done: Truth::Unknown,
+            under_way: true,
             reason: waits.unwrap_or(Reason::UpdatingImages),
             message,
         });
@@ -49,28 +52,31 @@ pub(super) fn told(run: &Run) -> Option<Updates> {
         (Truth::False, Reason::UpdateRefused)
     } else if due.iter().any(is(UpdateState::Canceled)) {
         (Truth::False, Reason::UpdateCanceled)
+    } else if due.iter().any(is(UpdateState::Closed)) {
+        (Truth::False, Reason::MergeRequestClosed)
+    } else if due.iter().any(is(UpdateState::Open)) {
+        // For a person, perhaps for days: the run is over.
+        (Truth::Unknown, Reason::MergeRequestOpen)
     } else {
         (Truth::True, Reason::ImagesUpdated)
     };
-    Some(Updates { done, reason, message: all(&due) })
+    Some(Updates { done, under_way: false, reason, message: all(&due) })
 }
 
 /// What an object stands for, with what is said of its updates beside it.
 pub(super) fn beside(own: Standing, updates: Updates) -> Standing {
     let Standing { phase, reason, message } = own;
-    let Updates { done, reason: why, message: told } = updates;
+    let Updates { done, under_way, reason: why, message: told } = updates;
     let message = format!("{message}; {told}");
+    if under_way {
+        let reason = if names_something_missing(why) { why } else { Reason::UpdatingImages };
+        return Standing { phase: Phase::Running, reason, message };
+    }
     match done {
-        // The run is under way until they are done.
-        Truth::Unknown => Standing {
-            phase: Phase::Running,
-            reason: if names_something_missing(why) { why } else { Reason::UpdatingImages },
-            message,
-        },
         Truth::False if phase == Phase::Succeeded && why == Reason::UpdateRefused => {
             Standing { phase, reason: why, message }
         }
-        Truth::True | Truth::False => Standing { phase, reason, message },
+        Truth::True | Truth::False | Truth::Unknown => Standing { phase, reason, message },
     }
 }
 
@@ -83,10 +89,17 @@ fn one(run: &Run, number: usize, record: &UpdateRecord) -> String {
             let commit = record.commit.as_deref().unwrap_or_default();
             format!("commit {} on {place}", commit.get(..8).unwrap_or(commit))
         }
+        UpdateState::Open => format!("merge request {} to {place} waits: {why}", number_of(record)),
+        UpdateState::Merged => format!("merge request {} to {place} was merged", number_of(record)),
+        UpdateState::Closed => format!("merge request {} to {place} was closed", number_of(record)),
         UpdateState::UpToDate => format!("{place} said so already"),
         UpdateState::Superseded => format!("{place} was left alone: {why}"),
         UpdateState::Refused => format!("{place} was not written: {why}"),
         UpdateState::DryRun => format!("dry run: nothing was written to {place}"),
         UpdateState::Canceled => format!("{place} was not written: {why}"),
     }
+}
+
+fn number_of(record: &UpdateRecord) -> String {
+    record.merge_request.as_ref().map_or_else(String::new, |request| format!("!{}", request.iid))
 }

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use super::plan::{OutputsOrder, UpdateKey};
 use crate::decide::image_update::Verdict;
 use crate::domain::{
-    Answer, AttemptKey, Cancelled, Changed, Finding, Lookup, Named, Reason, RetryKey, Sighting, Stretch,
-    Trigger,
+    Answer, AttemptKey, Cancelled, Changed, Finding, Lookup, MergeRequest, Named, Reason, RetryKey, Sighting,
+    Stretch, Trigger,
 };
 
 /// What to do with an object seen for the first time.
@@ -79,6 +79,23 @@ pub enum UpdateSeen {
     Settled(Verdict),
 }
 
+/// What a look at a merge request brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestSight {
+    /// It was seen.
+    Seen {
+        /// As it is.
+        request: Box<MergeRequest>,
+        /// Why GitLab does not merge it by itself although it is to.
+        unarmed: Option<String>,
+    },
+    /// It could not be seen.
+    Trouble {
+        /// Why.
+        message: String,
+    },
+}
+
 /// Whether what the next POST needs is at hand: credentials, values of variables, the CA bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Credentials {
@@ -138,6 +155,11 @@ pub struct Facts {
     pub outputs: Option<(OutputsOrder, OutputsRead)>,
     /// How far the queues are with the image updates of the run that were handed to them.
     pub updates: Vec<(UpdateKey, UpdateSeen)>,
+    /// What a look at the merge requests of the run's image updates brought, just now, by the number of the entry and of
+    /// the merge request.
+    pub requests: Vec<(usize, u64, RequestSight)>,
+    /// How long ago this process last looked at them, by its monotonic clock.
+    pub requests_look_age: Option<Duration>,
     /// For entries of `spec.imageUpdates`: who else means to write one of the same scalars, in a sentence.
     pub contended: BTreeMap<usize, String>,
     /// What became of the last request to start failed jobs again.

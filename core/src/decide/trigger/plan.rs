@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use crate::domain::image_update::FileEdit;
 use crate::domain::{
-    Access, AttemptKey, Deletion, FireId, GitRef, Output, PipelineStatus, ProjectRef, Reason, RetryKey, Spec,
-    Stretch, Target, TriggerStatus,
+    Access, AttemptKey, Deletion, FireId, GitRef, Output, PipelineStatus, ProjectRef, Proposal, Reason,
+    RetryKey, Spec, Stretch, Target, TriggerStatus,
 };
 
 /// What to do.
@@ -69,6 +69,8 @@ pub enum Effect {
     ReadOutputs(Box<OutputsOrder>),
     /// Hand image updates to the queues of their branches, each recorded as `Committing`.
     Update(Box<UpdateOrder>),
+    /// Look at merge requests of image updates, have those merged that are to be, then decide again.
+    LookAtRequests(Vec<RequestLook>),
     /// Have the queues send no commit of these any more. What one has sent already is still looked for.
     GiveUp(Vec<UpdateKey>),
 }
@@ -119,6 +121,8 @@ pub struct UpdateEntry {
     pub edits: Vec<FileEdit>,
     /// Its first line in the commit's message, if spec says so.
     pub title: Option<String>,
+    /// The merge request that it goes by; none: a commit on the branch.
+    pub proposal: Option<Box<Proposal>>,
     /// Others may write the same scalars.
     pub allow_shared: bool,
     /// Only tell what would be written.
@@ -127,6 +131,23 @@ pub struct UpdateEntry {
     pub since: Option<Timestamp>,
     /// Nothing is sent: it is only looked for.
     pub give_up: bool,
+}
+
+/// A look at a merge request that an image update is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestLook {
+    /// The entry's place in `spec.imageUpdates`, from 0.
+    pub entry: usize,
+    /// Its number.
+    pub iid: u64,
+    /// The GitLab instance.
+    pub url: String,
+    /// The project that it is in.
+    pub project: String,
+    /// What to look with.
+    pub access: Access,
+    /// It is to be merged when its pipeline succeeds, as long as its branch is at this commit.
+    pub arm: Option<String>,
 }
 
 /// A request to cancel a pipeline.

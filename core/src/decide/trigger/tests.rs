@@ -11,6 +11,7 @@ mod leaving;
 mod looked_into;
 mod nonsense;
 mod rejected;
+mod requests;
 mod retrying;
 mod scene;
 mod stopped;

@@ -15,8 +15,11 @@
 //! decided on in `decide/image_update.rs`.
 
 mod fill;
+mod requests;
 
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::{
     Draft, Effect, INTENT_MAX_AGE, OutputsOrder, OutputsRead, UpdateEntry, UpdateKey, UpdateOrder, UpdateSeen,
@@ -26,7 +29,7 @@ use crate::decide::summary::Standing;
 use crate::domain::image_update::UpdateRecord;
 use crate::domain::size::shorten;
 use crate::domain::status::Answered;
-use crate::domain::{Phase, Reason, Run, Spec, UpdateState};
+use crate::domain::{MergeRequestRecord, Phase, Reason, Run, Spec, UpdateState};
 
 /// Should no queue call, the run is looked at again this soon.
 const CALL: Duration = Duration::from_secs(60);
@@ -88,11 +91,12 @@ impl Draft<'_> {
 
     /// Takes in how updates ended, by their numbers, and tells it.
     fn settle_updates(&mut self, verdicts: Vec<(usize, Verdict)>) {
+        let now = self.seen.now;
         for (number, verdict) in verdicts {
             let Some(run) = self.status.run.as_deref_mut() else { return };
             let place = place_of(run, number);
             let Some(record) = run.image_updates.get_mut(number) else { continue };
-            if let Some((warning, reason, message)) = take_verdict(record, &place, verdict) {
+            if let Some((warning, reason, message)) = take_verdict(record, &place, verdict, now) {
                 self.tell(warning, reason, &message);
             }
         }
@@ -223,6 +227,10 @@ impl Draft<'_> {
                 None => filler.fill(number, seen.now),
             };
             match filled {
+                Ok(entry) if entries.iter().any(|other| share_a_source(other, &entry)) => {
+                    let message = "mergeRequest.branch: an entry before it goes from the same branch: name another, or put the edits into one entry";
+                    refused.push((number, Verdict::Refused { message: message.into() }));
+                }
                 Ok(entry) => entries.push(UpdateEntry {
                     since: run.image_updates.get(number).filter(|_| is_lost).and_then(|r| r.since.or(r.at)),
                     give_up: gives_up,
@@ -290,6 +298,12 @@ impl Draft<'_> {
     }
 }
 
+/// Whether both would go by merge requests from one branch, which are one.
+fn share_a_source(one: &UpdateEntry, other: &UpdateEntry) -> bool {
+    let source = |entry: &UpdateEntry| entry.proposal.as_ref()?.source.clone();
+    one.project == other.project && source(one).is_some() && source(one) == source(other)
+}
+
 fn committing(run: &Run) -> Vec<usize> {
     let committing = |(_, record): &(usize, &UpdateRecord)| record.state == UpdateState::Committing;
     run.image_updates.iter().enumerate().filter(committing).map(|(number, _)| number).collect()
@@ -341,7 +355,12 @@ fn wait(record: &mut UpdateRecord, reason: Reason, message: &str) {
 }
 
 /// Takes in how an update ended, and says what is to be told of it: whether it is a warning, why, and what.
-fn take_verdict(record: &mut UpdateRecord, place: &str, verdict: Verdict) -> Option<(bool, Reason, String)> {
+fn take_verdict(
+    record: &mut UpdateRecord,
+    place: &str,
+    verdict: Verdict,
+    now: Timestamp,
+) -> Option<(bool, Reason, String)> {
     let files = record.files.join(", ");
     match verdict {
         Verdict::Committed { commit } => {
@@ -349,6 +368,19 @@ fn take_verdict(record: &mut UpdateRecord, place: &str, verdict: Verdict) -> Opt
             let told = format!("commit {} on {place}: {files}", commit.get(..8).unwrap_or(&commit));
             record.commit = Some(commit);
             Some((false, Reason::ImagesUpdated, told))
+        }
+        Verdict::Proposed { request, source, commit, auto_merge } => {
+            record.commit = commit;
+            record.merge_request = Some(MergeRequestRecord {
+                iid: request.iid,
+                web_url: request.web_url.clone(),
+                branch: source.short().to_owned(),
+                since: now,
+                auto_merge,
+                merge_commit: None,
+            });
+            record.see(&request);
+            Some(requests::told(request.iid, request.state, place, &files))
         }
         Verdict::UpToDate => {
             record.settle(UpdateState::UpToDate, None);

@@ -249,7 +249,11 @@ fn write(world: &World, request: &Request<'_>, to: &mut MergeRequest) {
         to.description = Some(text.to_owned());
     }
     to.labels = words(request.params.get("labels")).unwrap_or_else(|| std::mem::take(&mut to.labels));
-    to.labels.extend(words(request.params.get("add_labels")).unwrap_or_default());
+    for label in words(request.params.get("add_labels")).unwrap_or_default() {
+        if !to.labels.contains(&label) {
+            to.labels.push(label);
+        }
+    }
     let gone = words(request.params.get("remove_labels")).unwrap_or_default();
     to.labels.retain(|label| !gone.contains(label));
     let users = |name: &str| {

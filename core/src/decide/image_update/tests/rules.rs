@@ -339,6 +339,7 @@ fn specs_that_mean_one_scalar_are_found_before_they_fire() {
         branch: "main".parse().unwrap(),
         edits: vec![EditTemplate { file: "values.yaml".parse().unwrap(), target: target(path) }],
         message: None,
+        merge_request: None,
         when: When::Success,
         allow_shared,
         dry_run: false,

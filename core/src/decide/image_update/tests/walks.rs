@@ -167,7 +167,12 @@ impl Walk {
                 self.now = next;
             }
             Effect::Read { .. } => self.seen = Some(Seen::Branch(self.repository.look())),
-            Effect::Commit { order, credential: _ } => self.send(&order, fates.next().unwrap_or(Fate::Works)),
+            Effect::Commit { order, onto: _, credential: _ } => {
+                self.send(&order, fates.next().unwrap_or(Fate::Works));
+            }
+            Effect::ReadRequest { .. } | Effect::Request { .. } => {
+                prop_assert!(false, "no merge request was asked for");
+            }
         }
         Ok(true)
     }
@@ -294,7 +299,7 @@ fn a_hundred_at_once_are_one_commit() {
         seen = match plan.effect {
             Effect::Read { .. } => Some(Seen::Branch(repository.look())),
             Effect::Commit { order, .. } => Some(Seen::Answer(repository.commit(&order))),
-            Effect::Nothing => None,
+            Effect::Nothing | Effect::ReadRequest { .. } | Effect::Request { .. } => None,
         };
         flight = plan.flight;
     }

@@ -32,6 +32,7 @@ fn order(plan: &Plan) -> Option<&CancelOrder> {
         | Effect::DeleteObject
         | Effect::ReadOutputs(_)
         | Effect::Update(_)
+        | Effect::LookAtRequests(_)
         | Effect::GiveUp(_) => None,
     }
 }

@@ -28,6 +28,7 @@ fn finalizers(plan: &Plan) -> Option<&[String]> {
         | Effect::DeleteObject
         | Effect::ReadOutputs(_)
         | Effect::Update(_)
+        | Effect::LookAtRequests(_)
         | Effect::GiveUp(_)
         | Effect::Cancel(_) => None,
     }

@@ -33,6 +33,7 @@ fn asks(plan: &Plan) -> Option<Question> {
         | Effect::DeleteObject
         | Effect::ReadOutputs(_)
         | Effect::Update(_)
+        | Effect::LookAtRequests(_)
         | Effect::GiveUp(_) => None,
     }
 }

@@ -7,16 +7,20 @@ use std::time::Duration;
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::scene::{Scene, accepted, failed, image_update, not_sent, pipeline, refused, seen, unknown};
+use super::scene::{
+    Scene, accepted, failed, image_update, merge_request, not_sent, pipeline, refused, seen, unknown,
+};
 use crate::decide::image_update::Verdict;
-use crate::decide::trigger::{Credentials, Effect, FINALIZER, Facts, FirstSight, UpdateKey, UpdateSeen};
+use crate::decide::trigger::{
+    Credentials, Effect, FINALIZER, Facts, FirstSight, RequestSight, UpdateKey, UpdateSeen,
+};
 use crate::domain::image_update::{UpdateRecord, When};
 use crate::domain::run::{CancelCause, HistoryEntry};
 use crate::domain::status::{Answered, Handled, LastHandled, Waiting};
 use crate::domain::{
     Answer, Attempt, AttemptKey, Changed, ConcurrencyPolicy, Deletion, DeletionPolicy, Digest, FireOn,
-    LastAttempt, Phase, PipelineStatus, Reason, Retry, RetryKey, RetryPolicy, RetryState, Run, Sighting,
-    Span, Stretch, TriggerStatus, UpdateState,
+    LastAttempt, MergeRequestRecord, MergeRequestState, Phase, PipelineStatus, Reason, Retry, RetryKey,
+    RetryPolicy, RetryState, Run, Sighting, Span, Stretch, TriggerStatus, UpdateState,
 };
 
 const PHASES: [Phase; 16] = [
@@ -184,6 +188,9 @@ fn update() -> impl Strategy<Value = UpdateRecord> {
         UpdateState::Pending,
         UpdateState::Committing,
         UpdateState::Committed,
+        UpdateState::Open,
+        UpdateState::Merged,
+        UpdateState::Closed,
         UpdateState::UpToDate,
         UpdateState::Superseded,
         UpdateState::Refused,
@@ -199,6 +206,14 @@ fn update() -> impl Strategy<Value = UpdateRecord> {
             since,
             by: own.then(|| "first".into()),
             reason: own.then_some(Reason::UpdateDelayed),
+            merge_request: since.map(|since| MergeRequestRecord {
+                iid: 7,
+                web_url: None,
+                branch: "bump".into(),
+                since,
+                auto_merge: own,
+                merge_commit: None,
+            }),
             ..UpdateRecord::of(&image_update(when, "v1"))
         },
     )
@@ -329,6 +344,8 @@ fn facts() -> BoxedStrategy<(Facts, Option<Answer>)> {
                     deleted: (0..3).map(|id| (id, 0, changed.clone())).collect(),
                     outputs: None,
                     updates: vec![],
+                    requests: vec![],
+                    requests_look_age: intent_age,
                     contended: BTreeMap::new(),
                 };
                 (facts, answer)
@@ -344,6 +361,12 @@ fn queue() -> impl Strategy<Value = UpdateSeen> {
         UpdateSeen::Settled(Verdict::Committed { commit: "c".into() }),
         UpdateSeen::Settled(Verdict::Refused { message: "no".into() }),
         UpdateSeen::Settled(Verdict::Absent),
+        UpdateSeen::Settled(Verdict::Proposed {
+            request: Box::new(merge_request(MergeRequestState::Opened)),
+            source: "bump".parse().unwrap(),
+            commit: None,
+            auto_merge: true,
+        }),
     ])
 }
 
@@ -351,7 +374,9 @@ fn scene() -> impl Strategy<Value = Scene> {
     let mode = prop::sample::select(super::scene::MODES.to_vec());
     let switches = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
     let queue = (queue(), queue());
-    (mode, status(), facts(), value(), switches, 0..3_usize, (time(), time(), queue)).prop_map(
+    let states = [MergeRequestState::Opened, MergeRequestState::Merged, MergeRequestState::Closed];
+    let request = prop::option::of(prop::sample::select(states.to_vec()));
+    (mode, status(), facts(), value(), switches, 0..3_usize, (time(), time(), queue, request)).prop_map(
         |(
             mode,
             status,
@@ -359,7 +384,7 @@ fn scene() -> impl Strategy<Value = Scene> {
             fire,
             (hold, paused, suspend, broken, deleted, cancels),
             limit,
-            (now, deleted_at, (first, second)),
+            (now, deleted_at, (first, second), request),
         )| {
             let seen_of_updates = [first, second];
             let mut scene = Scene::new(mode);
@@ -403,6 +428,13 @@ fn scene() -> impl Strategy<Value = Scene> {
                     let key = UpdateKey { fire_id: run.as_deref()?.fire_id.clone(), entry, at };
                     Some((key, seen_of_updates[entry].clone()))
                 })
+                .collect();
+            scene.facts.requests = request
+                .map(|state| {
+                    let request = Box::new(merge_request(state));
+                    (0, 7, RequestSight::Seen { request, unarmed: Some("no".into()) })
+                })
+                .into_iter()
                 .collect();
             let retry_key = run.as_deref().and_then(Run::retry_key);
             scene.facts.retried = scene.facts.retried.take().zip(retry_key).map(|((_, c), key)| (key, c));

@@ -14,8 +14,8 @@ use crate::domain::run::CauseKind;
 use crate::domain::status::Answered;
 use crate::domain::{
     Answer, Cancelled, ConcurrencyPolicy, DeletionPolicy, FailedJob, Finding, FireOn, FiringFields,
-    ImageUpdate, Lookup, ObjectKey, OnUnknown, Phase, Pipeline, PipelineStatus, Reason, Report, Run,
-    SecretKeyRef, Sighting, Spec, SpecProblem, Trigger, TriggerStatus,
+    ImageUpdate, Lookup, MergeRequest, MergeRequestState, ObjectKey, OnUnknown, Phase, Pipeline,
+    PipelineStatus, Reason, Report, Run, SecretKeyRef, Sighting, Spec, SpecProblem, Trigger, TriggerStatus,
 };
 
 /// Longest a request may take, in seconds.
@@ -185,6 +185,7 @@ impl Scene {
         let span = Duration::from_secs(seconds);
         self.now = self.now.checked_add(SignedDuration::try_from(span).unwrap()).unwrap();
         self.facts.intent_age = self.facts.intent_age.map(|age| age + span);
+        self.facts.requests_look_age = self.facts.requests_look_age.map(|age| age + span);
         self
     }
 
@@ -369,9 +370,25 @@ pub(super) fn image_update(when: When, value: &str) -> ImageUpdate {
             },
         }],
         message: None,
+        merge_request: None,
         when,
         allow_shared: false,
         dry_run: false,
+    }
+}
+
+/// As GitLab shows one.
+pub(super) fn merge_request(state: MergeRequestState) -> MergeRequest {
+    MergeRequest {
+        iid: 7,
+        state,
+        web_url: Some("https://gitlab.example.com/platform/gitops/-/merge_requests/7".into()),
+        target: Some("main".into()),
+        sha: Some("1a2b3c4d5e6f".into()),
+        merged_as: (state == MergeRequestState::Merged).then(|| "6f5e4d3c2b1a".into()),
+        auto_merge: false,
+        detailed_status: Some("mergeable".into()),
+        written: Vec::new(),
     }
 }
 

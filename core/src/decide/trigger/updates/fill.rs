@@ -7,10 +7,12 @@ use jiff::Timestamp;
 use crate::decide::trigger::{UpdateEntry, UpdateKey, access_of};
 use crate::domain::digest::Compared;
 use crate::domain::image_update::{EditError, FileEdit, ValueError};
+use crate::domain::merge_request::ProposalError;
 use crate::domain::template::{PipelineFacts, RunFacts};
 use crate::domain::variable::VariableValue;
 use crate::domain::{
-    Access, Context, ImageUpdate, ProjectRef, Run, Spec, Template, TemplateError, Trigger, ValueSource,
+    Access, Context, GitRef, ImageUpdate, MergeRequestTemplate, ProjectRef, Proposal, Run, Spec, Template,
+    TemplateError, Trigger, ValueSource,
 };
 
 /// Each output by name: its value, or why there is none.
@@ -39,8 +41,17 @@ impl<'a> Filler<'a> {
         let Some(update) = self.spec.image_updates.get(number) else {
             return Err("the entry was taken out of spec".into());
         };
-        let ImageUpdate { project, access_token, branch, edits, message, when: _, allow_shared, dry_run } =
-            update;
+        let ImageUpdate {
+            project,
+            access_token,
+            branch,
+            edits,
+            message,
+            merge_request,
+            when: _,
+            allow_shared,
+            dry_run,
+        } = update;
         let own = access_of(self.run, self.trigger);
         let bundle = own.as_ref().and_then(|access| access.ca_bundle.clone());
         let token = access_token.clone().or(own.map(|access| access.token));
@@ -61,6 +72,8 @@ impl<'a> Filler<'a> {
             };
             format!("{file}, {field}: {why}")
         })?;
+        let proposal =
+            merge_request.as_deref().map(|template| self.proposal(template, branch)).transpose()?;
         Ok(UpdateEntry {
             key: UpdateKey { fire_id: self.run.fire_id.clone(), entry: number, at: now },
             project,
@@ -68,6 +81,7 @@ impl<'a> Filler<'a> {
             access: Access { token, ca_bundle: bundle },
             edits,
             title: message.as_ref().map(|template| self.title(template)).transpose()?,
+            proposal,
             allow_shared: *allow_shared,
             dry_run: *dry_run,
             since: None,
@@ -77,6 +91,14 @@ impl<'a> Filler<'a> {
 
     fn title(&self, template: &Template) -> Result<String, String> {
         template.render(&self.context).map_err(|error| format!("message: {}", self.explained(&error)))
+    }
+
+    fn proposal(&self, template: &MergeRequestTemplate, target: &GitRef) -> Result<Box<Proposal>, String> {
+        let proposal = template.render(target, &self.context).map_err(|error| match &error {
+            ProposalError::Template(field, why) => format!("mergeRequest.{field}: {}", self.explained(why)),
+            ProposalError::Branch(_) | ProposalError::Title(_) => error.to_string(),
+        })?;
+        Ok(Box::new(proposal))
     }
 
     /// What is not defined, and why it is not.
