@@ -47,6 +47,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     let metrics = Arc::new(Metrics::new());
     let gitlab = Arc::new(gitlab_client(&config, &metrics)?);
+    let (asked, default_url) = (Arc::downgrade(&gitlab), config.gitlab_url.clone());
+    metrics
+        .observe_budget(move || asked.upgrade().map(|it| it.budget_left(&default_url)).unwrap_or_default());
     let secrets = Arc::new(Secrets::new(cluster.clone()));
     let handle: Handle<trigger::Record> = Handle::new();
     let schedules: Handle<schedule::Record> = Handle::new();

@@ -143,6 +143,15 @@ impl State {
     }
 }
 
+/// What is left of rate limits: of the account that has least. `None` where nothing is known of any.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BudgetLeft {
+    /// At the GitLab that was asked about.
+    pub own: Option<usize>,
+    /// At all others.
+    pub others: Option<usize>,
+}
+
 /// From what a request was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Taken {
@@ -193,6 +202,21 @@ impl Budget {
         {
             window.remaining = window.remaining.saturating_add(1);
         }
+    }
+
+    /// What is left, at the GitLab of this host and at the others.
+    pub(super) fn left(&self, host: &str, now: Instant) -> BudgetLeft {
+        let mut left = BudgetLeft::default();
+        for (account, state) in &self.accounts {
+            let mut state = *state;
+            state.forget_the_past(now);
+            let closed = state.closed_until.map(|_| 0);
+            let Some(here) = closed.or_else(|| state.window.map(|window| window.remaining)) else { continue };
+            let here = usize::try_from(here).unwrap_or(usize::MAX);
+            let least = if account.host == host { &mut left.own } else { &mut left.others };
+            *least = Some(least.map_or(here, |least| least.min(here)));
+        }
+        left
     }
 
     /// Learns from an answer.
@@ -478,5 +502,22 @@ mod tests {
         assert_eq!(budget.accounts.len(), 100);
         budget.observe(&account("https://gitlab.example.com"), &rate(1, 60), now + secs(61));
         assert_eq!(budget.accounts.len(), 1);
+    }
+    #[test]
+    fn what_is_left_is_that_of_the_account_with_least() {
+        let now = clock::instant();
+        let url: GitLabUrl = "https://gitlab.example.com".parse().unwrap();
+        let token = Account::access(&url, Fingerprints::default().of(&"glpat-x".into()));
+        let mut budget = Budget::default();
+        let left = |budget: &Budget, at| budget.left("gitlab.example.com", now + secs(at));
+        assert_eq!(left(&budget, 0), BudgetLeft::default());
+        budget.observe(&token, &rate(100, 60), now);
+        budget.observe(&account("https://gitlab.example.com"), &rate(7, 30), now);
+        budget.observe(&account("https://other.example.com"), &rate(50, 60), now);
+        assert_eq!(left(&budget, 0), BudgetLeft { own: Some(7), others: Some(50) });
+        assert_eq!(left(&budget, 30), BudgetLeft { own: Some(100), others: Some(50) });
+        budget.observe(&account("https://other.example.com"), &status(429, Some(90)), now);
+        assert_eq!(left(&budget, 60), BudgetLeft { own: None, others: Some(0) });
+        assert_eq!(left(&budget, 90), BudgetLeft::default());
     }
 }

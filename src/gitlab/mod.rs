@@ -39,7 +39,7 @@ use pipekick_core::domain::{GitLabUrl, ProjectRef};
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-pub use budget::{Account, Class, Fingerprint};
+pub use budget::{Account, BudgetLeft, Class, Fingerprint};
 use budget::{Budget, Taken};
 pub use commit::{Author, Place};
 pub use explain::troubleshooting;
@@ -167,6 +167,12 @@ impl Client {
     pub fn permit(&self, who: &Account, class: Class) -> Result<Permit, Duration> {
         let taken = self.budget().take(who, class, clock::instant())?;
         Ok(Permit { who: who.clone(), taken, spent: false, budget: Arc::clone(&self.budget) })
+    }
+
+    /// What is left of the rate limits of this GitLab, and of all others.
+    #[must_use]
+    pub fn budget_left(&self, url: &GitLabUrl) -> BudgetLeft {
+        self.budget().left(url.authority(), clock::instant())
     }
 
     /// The host's clock as it stands now: what its last answer told, and the time since by our monotonic clock. It is

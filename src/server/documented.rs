@@ -7,6 +7,7 @@ use pipekick_core::decide::image_update::CommitAnswer;
 use pipekick_core::domain::Answer;
 
 use super::Metrics;
+use crate::gitlab::BudgetLeft;
 use crate::runtime::Handle;
 
 /// The metrics as a Markdown table.
@@ -29,6 +30,7 @@ fn exposition() -> String {
     metrics.gitlab_request("/projects/:id/pipeline", Some(201));
     metrics.cause_to_post(Duration::ZERO);
     metrics.tick_fired(Duration::ZERO);
+    metrics.observe_budget(|| BudgetLeft { own: Some(0), others: Some(0) });
     metrics.committed(&CommitAnswer::Committed { commit: String::new() }, 1);
     metrics.encode()
 }

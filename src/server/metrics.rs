@@ -3,32 +3,23 @@
 //! A metric is a method here, so that its name and its labels are written once. Labels come from closed sets: no
 //! object, project or user text ever becomes a label. Gauges of the runtimes are read when Prometheus asks.
 
-use std::{
-    fmt::{self, Debug},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, AtomicU64},
-    },
-    time::Duration,
-};
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use pipekick_core::decide::image_update::CommitAnswer;
 use pipekick_core::domain::Answer;
 use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text},
-    metrics::{
-        MetricType,
-        counter::{ConstCounter, Counter},
-        family::Family,
-        gauge::{ConstGauge, Gauge},
-        histogram::Histogram,
-        info::Info,
-    },
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::Registry,
 };
 
-use crate::runtime::{Handle, Rank, Stats};
+use super::probes::Probes;
+use crate::gitlab::BudgetLeft;
+use crate::runtime::Handle;
 
 /// Seconds from cause to POST. Created → POST takes some 10 ms on a quiet cluster; beyond a minute it
 /// waits for a rate limit or a credential, and the condition says so.
@@ -41,7 +32,7 @@ const LATENESS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    runtimes: Arc<Runtimes>,
+    probes: Arc<Probes>,
     firings: Family<Firing, Counter<u64, AtomicU64>>,
     requests: Family<Request, Counter<u64, AtomicU64>>,
     cause_to_post: Histogram,
@@ -75,7 +66,7 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("pipekick");
-        let runtimes = Arc::new(Runtimes::default());
+        let probes = Arc::new(Probes::default());
         let (firings, requests) = (Family::default(), Family::default());
         let cause_to_post = Histogram::new(CAUSE_TO_POST);
         let lateness = Histogram::new(LATENESS);
@@ -128,10 +119,10 @@ impl Metrics {
             "Image updates that GitLab answered to have committed; several share a commit",
             committed.clone(),
         );
-        registry.register_collector(Box::new(runtimes.clone()));
+        registry.register_collector(Box::new(Arc::clone(&probes)));
         Self {
             registry,
-            runtimes,
+            probes,
             firings,
             requests,
             cause_to_post,
@@ -146,7 +137,7 @@ impl Metrics {
 
     /// Shows this runtime's numbers, its objects under `kind`.
     pub fn observe_runtime<R: Send + Sync + 'static>(&self, kind: &'static str, handle: Handle<R>) {
-        self.runtimes.lock().push((kind, Box::new(move || handle.stats())));
+        self.probes.runtime(kind, Box::new(move || handle.stats()));
     }
 
     /// A POST that starts a pipeline was answered, or was not.
@@ -205,9 +196,15 @@ impl Metrics {
         self.leading.set(1);
     }
 
-    /// How many runs have an unknown outcome now.
-    pub fn unknown_runs(&self, runs: usize) {
+    /// How many runs have an unknown outcome now, and when the request of the oldest was recorded.
+    pub fn unknown_runs(&self, runs: usize, oldest: Option<Timestamp>) {
         self.unknown_runs.set(i64::try_from(runs).unwrap_or(i64::MAX));
+        self.probes.oldest_unknown(oldest);
+    }
+
+    /// Shows what is left of GitLab's rate limits.
+    pub fn observe_budget(&self, left: impl Fn() -> BudgetLeft + Send + Sync + 'static) {
+        self.probes.budget(Box::new(left));
     }
 
     /// The exposition, as text.
@@ -218,78 +215,6 @@ impl Metrics {
         let _ = text::encode(&mut text, &self.registry);
         text
     }
-}
-
-type Probe = Box<dyn Fn() -> Stats + Send + Sync>;
-
-/// The runtimes, read at each scrape.
-#[derive(Default)]
-struct Runtimes(Mutex<Vec<(&'static str, Probe)>>);
-
-impl Runtimes {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(&'static str, Probe)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Debug for Runtimes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.lock().iter().map(|(kind, _)| kind)).finish()
-    }
-}
-
-impl Collector for Runtimes {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let stats: Vec<(&str, Stats)> = self.lock().iter().map(|(kind, probe)| (*kind, probe())).collect();
-        let waiting = |rank: Rank| stats.iter().map(|(_, stats)| stats.waiting[rank as usize]).sum();
-        let in_flight: usize = stats.iter().map(|(_, stats)| stats.in_flight).sum();
-        let panics: u64 = stats.iter().map(|(_, stats)| stats.panics).sum();
-
-        gauges(
-            &mut encoder,
-            ("objects", "Objects that are known."),
-            stats.iter().map(|(kind, stats)| ([("kind", *kind)], stats.objects)),
-        )?;
-        gauges(
-            &mut encoder,
-            ("queue_depth", "Objects that wait for a worker."),
-            Rank::ALL.into_iter().map(|rank| ([("rank", rank.as_str())], waiting(rank))),
-        )?;
-        single(
-            &mut encoder,
-            ("work_in_flight", "Objects that are being worked on."),
-            &ConstGauge::new(signed(in_flight)),
-        )?;
-        single(
-            &mut encoder,
-            ("panics", "Panics that were caught; each is a bug."),
-            &ConstCounter::new(panics),
-        )
-    }
-}
-
-fn signed(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-fn single(
-    encoder: &mut DescriptorEncoder<'_>,
-    (name, help): (&str, &str),
-    metric: &impl EncodeMetric,
-) -> Result<(), fmt::Error> {
-    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
-}
-
-fn gauges<'a>(
-    encoder: &mut DescriptorEncoder<'_>,
-    (name, help): (&str, &str),
-    values: impl Iterator<Item = ([(&'a str, &'a str); 1], usize)>,
-) -> Result<(), fmt::Error> {
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for (labels, value) in values {
-        ConstGauge::new(signed(value)).encode(family.encode_family(&labels)?)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -309,7 +234,9 @@ mod tests {
         metrics.gitlab_request("/projects/:id/pipelines", None);
         metrics.cause_to_post(Duration::from_millis(12));
         metrics.tick_fired(Duration::from_millis(8));
-        metrics.unknown_runs(3);
+        let ago = crate::clock::now() - jiff::SignedDuration::from_mins(10);
+        metrics.unknown_runs(3, Some(ago));
+        metrics.observe_budget(|| BudgetLeft { own: Some(0), others: None });
         metrics.committed(&CommitAnswer::Committed { commit: "c".into() }, 7);
         metrics.committed(&CommitAnswer::Conflict { message: "rival".into() }, 7);
         let key = ObjectKey { namespace: "ns".into(), name: "x".into() };
@@ -336,6 +263,8 @@ mod tests {
             "pipekick_schedule_lateness_seconds_bucket{le=\"0.01\"} 1",
             "pipekick_schedule_lateness_seconds_bucket{le=\"600.0\"} 1",
             "pipekick_unknown_runs 3",
+            "pipekick_oldest_unknown_run_seconds 600",
+            "pipekick_gitlab_budget{gitlab=\"default\"} 0",
             "pipekick_commits_total{outcome=\"committed\"} 1",
             "pipekick_commits_total{outcome=\"conflict\"} 1",
             "pipekick_committed_image_updates_total 7",
@@ -343,5 +272,8 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
+        assert!(!text.contains("gitlab=\"others\""), "what is not known is not shown: {text}");
+        metrics.unknown_runs(0, None);
+        assert!(metrics.encode().contains("\npipekick_oldest_unknown_run_seconds 0\n"));
     }
 }

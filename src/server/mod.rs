@@ -6,6 +6,7 @@
 mod documented;
 pub mod health;
 pub mod metrics;
+mod probes;
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc};
 

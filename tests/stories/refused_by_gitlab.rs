@@ -299,6 +299,8 @@ fn a_429_is_waited_for_and_then_fires_once() {
         story.apply(&Trigger::new("checkout")).await;
         let waits = story.until_phase("checkout", "Pending").await;
         assert_eq!(waits.reason(), "RateLimited");
+        let metrics = story.metrics().await;
+        assert!(metrics.contains("pipekick_gitlab_budget{gitlab=\"default\"} 0\n"), "{metrics}");
         story.until_run("checkout", 1, "Succeeded").await;
         assert_eq!(story.fired("checkout"), 1);
         let calls = story.ledger();

@@ -190,9 +190,17 @@ fn an_outage_of_the_lists_is_waited_out_and_the_pipeline_is_found_after_it() {
         // Longer than the resolution delay: nothing is concluded from silence.
         story.rest(std::time::Duration::from_secs(15)).await;
         assert_eq!((story.look("checkout").await.phase(), calls_to(story, "trigger")), ("Unknown", 1));
+        let age = async || {
+            let metrics = story.metrics().await;
+            let line =
+                metrics.lines().find_map(|line| line.strip_prefix("pipekick_oldest_unknown_run_seconds "));
+            line.unwrap().parse::<u64>().unwrap()
+        };
+        assert!(age().await >= 15, "{} s", age().await);
         story.gitlab.clear_faults();
         story.until_phase("checkout", "Running").await;
         assert_eq!((story.fired("checkout"), calls_to(story, "trigger")), (1, 1));
+        assert_eq!(age().await, 0);
     });
 }
 

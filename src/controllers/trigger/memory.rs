@@ -1,7 +1,7 @@
 //! What this process knows of an object and status does not say yet. It may be lost at any time: the next
 //! process then knows less, never something wrong.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -76,7 +76,8 @@ pub(super) struct Changes {
 #[derive(Default)]
 pub(super) struct Memories {
     all: Mutex<HashMap<ObjectKey, Memory>>,
-    unknown: Mutex<HashSet<ObjectKey>>,
+    /// Runs with an unknown outcome, and when their last request was recorded.
+    unknown: Mutex<HashMap<ObjectKey, Timestamp>>,
     seed: std::hash::RandomState,
 }
 
@@ -206,15 +207,15 @@ impl Memories {
         self.lock().get(key).and_then(|memory| memory.look_again)
     }
 
-    /// Notes whether the outcome of the object's run is unknown, and counts how many there are.
-    pub(super) fn unknown(&self, key: &ObjectKey, unknown: bool) -> usize {
+    /// Notes whether the outcome of the object's run is unknown, and since when; says how many there are, and since when
+    /// the oldest is.
+    pub(super) fn unknown(&self, key: &ObjectKey, since: Option<Timestamp>) -> (usize, Option<Timestamp>) {
         let mut all = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
-        if unknown {
-            all.insert(key.clone());
-        } else {
-            all.remove(key);
-        }
-        all.len()
+        match since {
+            Some(since) => all.insert(key.clone(), since),
+            None => all.remove(key),
+        };
+        (all.len(), all.values().min().copied())
     }
 
     pub(super) fn forget(&self, key: &ObjectKey) {

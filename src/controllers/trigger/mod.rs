@@ -193,11 +193,17 @@ impl TriggerController {
         Outcome::again()
     }
 
+    fn note_unknown(&self, key: &ObjectKey, since: Option<jiff::Timestamp>) {
+        let (runs, oldest) = self.memories.unknown(key, since);
+        self.metrics.unknown_runs(runs, oldest);
+    }
+
     /// The end of a turn: follow what is to be followed, and wake when the decision asked for it.
     fn rest(&self, key: &ObjectKey, turn: &Turn, plan: &Plan) -> Outcome {
         self.follower.follow(key, plan.follow.clone());
-        let unknown = turn.trigger.status.run.as_deref().is_some_and(|run| run.phase == Phase::Unknown);
-        self.metrics.unknown_runs(self.memories.unknown(key, unknown));
+        let unknown = turn.trigger.status.run.as_deref().filter(|run| run.phase == Phase::Unknown);
+        let since = unknown.map(|run| run.attempt.as_ref().map_or(run.intended_at, |attempt| attempt.at));
+        self.note_unknown(key, since);
         self.images.taken_in(key, &turn.trigger.status);
         let settled = plan.is_settled();
         let outcome = if settled {
@@ -325,7 +331,7 @@ impl Worker for TriggerController {
         self.ration.forget(key);
         self.follower.follow(key, None);
         self.memories.forget(key);
-        self.metrics.unknown_runs(self.memories.unknown(key, false));
+        self.note_unknown(key, None);
         tracing::debug!(object = %key, uid, "object was deleted");
     }
 }
