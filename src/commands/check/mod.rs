@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use kube::Client;
 use tokio::time::timeout;
 
@@ -24,13 +25,13 @@ pub struct Check {
     #[arg(long, env = "PIPEKICK_GITLAB_URL", value_name = "URL", default_value = "https://gitlab.com")]
     pub gitlab_url: String,
     /// Allow GitLab URLs that begin http://.
-    #[arg(long, env = "PIPEKICK_ALLOW_HTTP")]
+    #[arg(long, env = "PIPEKICK_ALLOW_HTTP", value_parser = BoolishValueParser::new())]
     pub allow_http: bool,
     /// The operator is to watch these namespaces only, such as shop,billing. Unset: all.
     #[arg(short, long, env = "PIPEKICK_NAMESPACE", value_name = "NAME", value_delimiter = ',')]
     pub namespace: Vec<String>,
     /// The operator is to agree with others on a Lease.
-    #[arg(long, env = "PIPEKICK_LEADER_ELECT")]
+    #[arg(long, env = "PIPEKICK_LEADER_ELECT", value_parser = BoolishValueParser::new())]
     pub leader_elect: bool,
     /// Namespace of that Lease.
     #[arg(
