@@ -449,6 +449,28 @@ async fn a_page_tells_whether_there_is_another_and_is_whole_or_an_error() {
 }
 
 #[tokio::test]
+async fn a_failed_job_that_counts_is_found_behind_many_that_may_fail() {
+    let job = |id: u32, may: bool| {
+        format!(r#"{{"id":{id},"name":"job-{id}","status":"failed","allow_failure":{may}}}"#)
+    };
+    let page = |ids: std::ops::Range<u32>, may| {
+        let jobs = ids.rev().map(|id| job(id, may)).collect::<Vec<_>>();
+        format!("[{}]", jobs.join(","))
+    };
+    let next = "x-next-page: 2\r\n";
+    let server = Server::start(vec![
+        say("200 OK", next, &page(20..40, true)),
+        say("200 OK", "x-next-page: \r\n", &page(7..8, false)),
+    ])
+    .await;
+    let (client, at) = (client(), endpoint(&http(&server)));
+    let failed = client.failed_jobs(&at, 9, &access_token()).await.unwrap();
+    assert_eq!(failed.iter().filter_map(|job| job.id).collect::<Vec<_>>(), [7]);
+    let asked = server.seen();
+    assert!(asked[1].lines().next().unwrap().contains("&page=2&"), "{asked:?}");
+}
+
+#[tokio::test]
 async fn jobs_come_newest_first_and_those_that_may_fail_are_left_out() {
     let job = |id: u32, may: bool| {
         format!(

@@ -55,11 +55,10 @@ impl Secrets {
         let found: Found<'_> = stream::iter(reads).buffered(AT_ONCE).try_concat().await?;
         let values =
             variables.iter().map(|variable| filled(variable, &found)).collect::<Result<Vec<_>, _>>()?;
-        let together: usize =
-            values.iter().flatten().map(|value| value.expose_secret().chars().count()).sum();
+        let together: usize = values.iter().flatten().map(|value| value.expose_secret().len()).sum();
         if together > MAX_VALUES {
             let message = format!(
-                "the values of all variables together have {together} characters; {MAX_VALUES} are allowed"
+                "the values of all variables together have {together} bytes; {MAX_VALUES} are allowed"
             );
             return Err(in_a_minute(Reason::ValueUnusable, message));
         }

@@ -9,15 +9,13 @@ use std::time::Duration;
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
 use pipekick_core::domain::variable::FIRE_ID_VARIABLE;
-use pipekick_core::domain::{
-    Answer, FireId, GitRef, ObjectKey, Pipeline, Reason, VariableName, VariableType,
-};
+use pipekick_core::domain::{Answer, FireId, GitRef, ObjectKey, Reason, VariableName, VariableType};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use super::explain::{About, Call, Meaning, explain, unsent};
 use super::http::{Reply, Request, SendError, Token, Want};
-use super::wire::{KeyValue, Mark, PipelineBody, PipelineWire, TriggerBody};
+use super::wire::{KeyValue, Mark, PipelineBody, PipelineWire, TriggerBody, answered};
 use super::{Account, Class, Client, Endpoint, Leave, NoAnswer, Permit, ResponseMeta};
 use crate::clock;
 
@@ -182,7 +180,7 @@ fn unanswered(call: Call, no_answer: NoAnswer, host: &str, now: Timestamp) -> An
 fn classify(about: About<'_>, reply: &Reply, now: Timestamp) -> Answer {
     if reply.status == 201 {
         return match reply.value::<PipelineWire>() {
-            Ok(wire) => Answer::Accepted(Pipeline::from(wire)),
+            Ok(wire) => Answer::Accepted(answered(wire)),
             // It exists, but which one it is has to be looked up.
             Err(instead) => Answer::Unknown { message: format!("201 with {instead}") },
         };

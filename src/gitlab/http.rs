@@ -182,7 +182,9 @@ pub(super) enum Redirect {
         "GitLab answered {status}, for it was renamed or moved. Write its new path, or its numeric id, which stays"
     )]
     Moved { status: u16, to: Option<ProjectRef> },
-    #[error("{status}, a redirect to {to}, which is not followed. Is the GitLab URL right?")]
+    #[error(
+        "{status}, a redirect to {to}, which is not followed: write the URL under which the API answers directly"
+    )]
     Elsewhere { status: u16, to: String },
 }
 

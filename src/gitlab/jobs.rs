@@ -12,6 +12,9 @@ use super::{Client, Endpoint};
 /// A job comes with its commit, user and runner, several KiB each; a few more than wanted, since those that
 /// may fail are left out.
 const JOBS_PER_PAGE: u8 = 20;
+/// A job that counts may stand behind many that may fail: in a pipeline of more failed jobs than these pages hold it is
+/// not found.
+const MAX_JOB_PAGES: usize = 25;
 /// As many failed jobs as status shows.
 const MAX_FAILED_JOBS: usize = 5;
 
@@ -100,9 +103,19 @@ impl Client {
         id: u64,
         token: &SecretString,
     ) -> Result<Vec<FailedJob>, ReadError> {
-        let page = self.jobs(at, id, &JobFilter::of(PipelineStatus::Failed), token).await?;
-        let counted = page.jobs.into_iter().filter(|job| job.allow_failure != Some(true));
-        Ok(counted.take(MAX_FAILED_JOBS).map(|job| job.shown).collect())
+        let mut filter = JobFilter::of(PipelineStatus::Failed);
+        let mut counted = Vec::new();
+        for _ in 0..MAX_JOB_PAGES {
+            let JobPage { jobs, next } = self.jobs(at, id, &filter, token).await?;
+            counted
+                .extend(jobs.into_iter().filter(|job| job.allow_failure != Some(true)).map(|job| job.shown));
+            match next {
+                Some(page) if counted.len() < MAX_FAILED_JOBS => filter.page = page,
+                Some(_) | None => break,
+            }
+        }
+        counted.truncate(MAX_FAILED_JOBS);
+        Ok(counted)
     }
 
     /// The names of the jobs that wait for a person, at most 20, oldest first: those that block the pipeline, or all

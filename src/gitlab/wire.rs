@@ -8,7 +8,7 @@ use std::fmt;
 use jiff::Timestamp;
 use pipekick_core::domain::trailers::made_for;
 use pipekick_core::domain::variable::FIRE_ID_VARIABLE;
-use pipekick_core::domain::{FailedJob, FireId, Pipeline, PipelineStatus};
+use pipekick_core::domain::{FailedJob, FireId, Pipeline, PipelineStatus, YamlErrors};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -132,8 +132,19 @@ impl From<PipelineWire> for Pipeline {
                 Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
             }),
             updated_at: wire.updated_at,
-            yaml_errors: wire.yaml_errors.filter(|text| !text.is_empty()).map(|text| clean(&text, MAX_QUOTE)),
+            // They quote values of variables, and nobody knows whose: only the answer to a request of ours can have its
+            // own values hidden ([`answered`]).
+            yaml_errors: wire.yaml_errors.filter(|text| !text.is_empty()).map(|_| YamlErrors::Untold),
         }
+    }
+}
+
+/// The pipeline in the answer to our own request, in whose words the values that were sent are hidden.
+pub(super) fn answered(mut wire: PipelineWire) -> Pipeline {
+    let told = wire.yaml_errors.take().filter(|text| !text.is_empty());
+    Pipeline {
+        yaml_errors: told.map(|text| YamlErrors::Told(clean(&text, MAX_QUOTE))),
+        ..Pipeline::from(wire)
     }
 }
 

@@ -211,7 +211,9 @@ fn invalid_yaml_is_a_pipeline_that_failed_at_birth_and_is_not_fired_again() {
     story(seed, async |story| {
         story.operator(&[]);
         story.apply(&Trigger::new("checkout")).await;
-        let seen = story.until_phase("checkout", "Failed").await;
+        story.until_phase("checkout", "Failed").await;
+        let linked = |seen: &Seen| seen.at("status.run.pipeline.id") == story.pipelines_of("checkout")[0].id;
+        let seen = story.until("checkout", "link the failed pipeline", linked).await;
         assert_eq!(seen.reason(), "PipelineFailedAtBirth");
         assert!(seen.message().contains("unknown keys: scirpt"), "{}", seen.message());
         let truths = ["Ready", "Stalled", "Fired", "Succeeded"].map(|kind| seen.truth(kind));

@@ -118,7 +118,7 @@ fn what_a_variable_needs_is_named_and_waited_for() {
         story.config_map(&ConfigMap::new("binary").binary("v", &[0xff, 0xfe])).await;
         story.config_map(&ConfigMap::new("long").text("v", &"x".repeat(10_001))).await;
         let wide =
-            (0..14).fold(ConfigMap::new("wide"), |map, n| map.text(&format!("v{n}"), &"x".repeat(10_000)));
+            (0..14).fold(ConfigMap::new("wide"), |map, n| map.text(&format!("v{n}"), &"é".repeat(5_000)));
         story.config_map(&wide).await;
         let all_of_wide: Vec<Value> =
             (0..14).map(|n| config(&format!("V{n}"), "wide", &format!("v{n}"))).collect();
@@ -163,7 +163,7 @@ fn what_a_variable_needs_is_named_and_waited_for() {
                 "ValueUnusable",
                 &["key v of ConfigMap long", "10001 characters", "10000"],
             ),
-            ("wide", &all_of_wide, "ValueUnusable", &["140000 characters", "131072"]),
+            ("wide", &all_of_wide, "ValueUnusable", &["140000 bytes", "131072"]),
         ];
         for (name, variables, ..) in cases {
             story.apply(&with(name, variables)).await;
@@ -183,7 +183,7 @@ fn what_a_variable_needs_is_named_and_waited_for() {
         story.secret(bound().annotation("pipekick.dev/projects", "shop/*")).await;
         story.secret(values("away").key("v", "away-canary")).await;
         story.config_map(&ConfigMap::new("binary").text("v", "1")).await;
-        story.config_map(&ConfigMap::new("long").text("v", &"x".repeat(10_000))).await;
+        story.config_map(&ConfigMap::new("long").text("v", &"é".repeat(5_000))).await;
         story.apply(&with("wide", &all_of_wide[..13])).await;
         for (name, ..) in cases {
             story.until_run(name, if *name == "wide" { 2 } else { 1 }, "Succeeded").await;
@@ -330,5 +330,23 @@ fn a_value_of_a_secret_that_gitlab_quotes_is_not_told_on() {
         story.apply(&trigger.without("spec.gitlab.accessTokenRef")).await;
         let ended = story.until_phase("checkout", "Failed").await;
         assert!(ended.message().contains("Included file `[secret].yml`"), "{}", ended.message());
+    });
+}
+
+#[test]
+fn what_a_look_finds_gitlab_quoting_is_not_told_on_either() {
+    let mut seed = playing(quick());
+    let quoted = "Included file `license-canary-1.yml` is empty or does not exist!";
+    seed.projects[0].ci = pipekick_sandbox::gitlab::Ci::Invalid(quoted.into());
+    story(seed, async |story| {
+        story.operator(&["--request-deadline", "2s", "--gitlab-request-limit", "1s"]);
+        story.secret(values("license").key("file", "license-canary-1")).await;
+        story.gitlab.fault(FaultRule::next("trigger", Fault::EffectThenReset)).unwrap();
+        story.apply(&with("checkout", &[secret("LICENSE", "license", "file")])).await;
+        let ended = story.until_phase("checkout", "Failed").await;
+        assert_eq!(ended.reason(), "PipelineFailedAtBirth");
+        let id = story.pipelines_of("checkout")[0].id;
+        assert!(ended.message().contains(&format!("pipeline {id} as failed")), "{}", ended.message());
+        assert!(!ended.yaml().contains("license-canary"), "{}", ended.yaml());
     });
 }

@@ -41,7 +41,7 @@ pub use merge_request::{
     Proposal, Username, Via,
 };
 pub use output::{Output, OutputError, OutputName, Pick};
-pub use pipeline::{FailedJob, Pipeline, PipelineStatus, Report, Tests};
+pub use pipeline::{FailedJob, Pipeline, PipelineStatus, Report, Tests, YamlErrors};
 pub use project::ProjectRef;
 pub use reason::Reason;
 pub use repo_path::{RepoPath, RepoPathError};

@@ -166,7 +166,16 @@ pub struct Pipeline {
     pub updated_at: Option<Timestamp>,
     /// Why GitLab could not make jobs of the CI configuration. It becomes a message, and is not stored beside it.
     #[serde(skip)]
-    pub yaml_errors: Option<String>,
+    pub yaml_errors: Option<YamlErrors>,
+}
+
+/// Why GitLab could not make jobs of a CI configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum YamlErrors {
+    /// In its words, without the values that were sent.
+    Told(String),
+    /// There are words, which may quote the value of a Secret.
+    Untold,
 }
 
 /// A failed job of a failed pipeline.

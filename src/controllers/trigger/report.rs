@@ -36,10 +36,9 @@ pub(super) async fn sighting(
             let manual_jobs = gitlab.manual_jobs(at, pipeline.id, token).await.unwrap_or_default();
             Report { manual_jobs, ..Report::default() }
         }
-        PipelineStatus::Success => beside(gitlab, at, pipeline.id, token).await,
-        // Nothing ran to its end; or nothing has ended.
-        PipelineStatus::Canceled
-        | PipelineStatus::Skipped
+        PipelineStatus::Success | PipelineStatus::Canceled => beside(gitlab, at, pipeline.id, token).await,
+        // Nothing ran, or nothing has ended.
+        PipelineStatus::Skipped
         | PipelineStatus::Created
         | PipelineStatus::WaitingForResource
         | PipelineStatus::Preparing

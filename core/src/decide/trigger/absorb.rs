@@ -10,6 +10,7 @@ use super::{CLOCKS_DIFFER, Draft, INTENT_MAX_AGE, NOT_SENT_BACKOFF, REJECTED_RET
 use crate::domain::run::CancelCause;
 use crate::domain::{
     Answer, FailedJob, LastAttempt, Phase, Pipeline, PipelineStatus, Reason, Report, Run, Sighting, Span,
+    YamlErrors,
 };
 
 /// Manual jobs named in a message, at most.
@@ -400,7 +401,14 @@ fn complete(run: &mut Run, mut pipeline: Pipeline, report: Report, now: Timestam
         }
         PipelineStatus::Failed => match yaml_errors.filter(|_| failed_jobs.is_empty()) {
             Some(why) => {
-                let message = format!("GitLab stored a failed pipeline: {why}");
+                let message = match why {
+                    YamlErrors::Told(why) => {
+                        format!("GitLab stored a failed pipeline: {why}. Mend that, then ask for a new run")
+                    }
+                    YamlErrors::Untold => format!(
+                        "GitLab stored pipeline {id} as failed, for it could make no jobs of the CI configuration: the pipeline's page says why. Mend that, then ask for a new run"
+                    ),
+                };
                 (Phase::Failed, Reason::PipelineFailedAtBirth, message)
             }
             None => (Phase::Failed, Reason::PipelineFailed, failure(id, &failed_jobs)),
