@@ -59,6 +59,7 @@ mod schedule_children;
 mod schedule_clock;
 mod schedules;
 mod schedules_in_gitlab;
+mod stored;
 mod suspension;
 mod unknown;
 mod variables;
