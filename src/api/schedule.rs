@@ -1,4 +1,5 @@
-//! `PipelineSchedule`: what users have in their git repositories. A field's comment is what `kubectl explain` shows; a
+//! `PipelineSchedule`: what users have in their git repositories. A field's comment is what `kubectl explain` shows, and
+//! that of its type where that is an enum; a
 //! rule's message says what to write instead. `pipekick simulate` reads it too.
 //!
 //! Fields are as written: no schema default, optional means `Option`. What they mean is parsed once, by
@@ -139,11 +140,7 @@ pub struct PipelineScheduleSpec {
     #[schemars(range(min = 1, max = 100))]
     pub max_catch_up: Option<u8>,
 
-    /// What becomes of a tick while an earlier run of the schedule is active. Forbid (when unset): it is dropped and
-    /// counted. Allow: it fires beside the active run. Queue: it waits until the active run has ended; at most one
-    /// waits, the newest. Replace: the active run is cancelled, and the tick fires when it has ended; if it does not
-    /// end within five minutes the tick is dropped. A run that cannot be followed, for want of an access token,
-    /// counts as ended once it is fired.
+    /// What becomes of a tick while an earlier run of the schedule is active. Told by the type, which `kubectl explain` shows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency_policy: Option<ConcurrencyPolicy>,
 
@@ -166,15 +163,11 @@ pub struct PipelineScheduleSpec {
     #[schemars(range(min = 0, max = 100))]
     pub failed_runs_history_limit: Option<u8>,
 
-    /// Who keeps the time. Cluster (when unset): Pipekick does, and makes a PipelineTrigger at every tick. GitLab: a
-    /// pipeline schedule inside GitLab is kept equal to this spec, variables included, and GitLab runs it some minutes
-    /// after its time; for pipelines whose rules ask for $CI_PIPELINE_SOURCE == "schedule". It cannot be changed.
+    /// Who keeps the time. Told by the type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_by: Option<RunBy>,
 
-    /// With runBy: GitLab, what becomes of the schedule in GitLab when this object is deleted. Delete (when unset): it is
-    /// deleted there; the finalizer pipekick.dev/gitlab-schedule holds the object until then, at most for the operator's
-    /// --cancel-patience (5m). Orphan: it stays, and GitLab runs it on.
+    /// What becomes of the schedule in GitLab. Told by the type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<ScheduleDeletion>,
 
@@ -305,8 +298,8 @@ impl PipelineScheduleSpec {
             jitter,
             successful_runs_history_limit,
             failed_runs_history_limit,
-            run_by: _,
-            deletion_policy: _,
+            run_by,
+            deletion_policy,
             trigger_template,
         } = self;
         if key.name.len() > 52 {
@@ -319,6 +312,14 @@ impl PipelineScheduleSpec {
                 return Err(SpecProblem("schedule: write either schedule or schedules".into()));
             }
         };
+        if texts.len() > 10 {
+            return Err(SpecProblem(
+                "schedules: at most 10; write another PipelineSchedule for the others".into(),
+            ));
+        }
+        if deletion_policy.is_some() && *run_by != Some(RunBy::GitLab) {
+            return Err(SpecProblem("deletionPolicy belongs to runBy: GitLab".into()));
+        }
         let hash_key = HashKey::new(&key.namespace, &key.name);
         let patterns = texts
             .into_iter()
@@ -412,6 +413,14 @@ mod tests {
         assert_eq!((spec.jitter, spec.starting_deadline), (Span::from_secs(0), None));
         assert_eq!((spec.missed_runs, spec.concurrency), (MissedRuns::Latest, ConcurrencyPolicy::Forbid));
         assert_eq!((spec.successful_limit, spec.failed_limit), (3, 3));
+        let created: Timestamp = "2026-11-02T09:00:07Z".parse().unwrap();
+        let key = ObjectKey { namespace: "shop".into(), name: "nightly".into() };
+        let every: PipelineScheduleSpec = serde_json::from_value(json!({
+            "schedule": "@every 90m",
+            "triggerTemplate": {"spec": {"gitlab": {"project": "shop/checkout"}, "ref": "main"}},
+        }))
+        .unwrap();
+        assert_eq!(every.parse(&key, created).unwrap().clock.anchor, created, "@every counts from there");
         let all = parse(&json!({"missedRuns": "All", "concurrencyPolicy": "Allow"})).unwrap();
         assert_eq!(all.missed_runs, MissedRuns::All { max_catch_up: 10 });
     }

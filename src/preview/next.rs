@@ -25,11 +25,12 @@ pub fn next(typed: &Next, now: Timestamp) -> Result<String, BadInput> {
         return Err(BadInput("--until: write an instant later than --from".into()));
     }
     let key = name.as_deref().map(hash_key).transpose()?;
+    let shown: String = expression.chars().take(64).collect();
     let pattern = Pattern::parse(expression, key.as_ref()).map_err(|error| match error {
         pipekick_core::domain::schedule::PatternError::NoHashKey => {
-            BadInput(format!("{expression:?}: H is hashed from an object's name: add --name NAMESPACE/NAME"))
+            BadInput(format!("{shown:?}: H is hashed from an object's name: add --name NAMESPACE/NAME"))
         }
-        error => bad(&format!("{expression:?}"), &error),
+        error => bad(&format!("{shown:?}"), &error),
     })?;
     let zone = Zone::parse(time_zone).map_err(|error| bad("--time-zone", &error))?;
     let dst = Dst { gap: (*gap).into(), fold: (*fold).into() };

@@ -54,6 +54,9 @@ pub fn simulate(typed: &Simulate, manifest: &str) -> Result<String, BadInput> {
 
 /// The schedule of the manifest, as if it were created at `created`, and whether its runs can be followed.
 fn read(manifest: &str, created: Timestamp) -> Result<(Schedule, bool), BadInput> {
+    if manifest.trim_start_matches("---").contains("\n---") {
+        return Err(BadInput("the manifest has several documents: write the PipelineSchedule alone".into()));
+    }
     let written: Value =
         serde_saphyr::from_str(manifest).map_err(|error| bad("the manifest is no YAML", &error))?;
     if written["kind"] != "PipelineSchedule" || written["apiVersion"] != "pipekick.dev/v1alpha1" {
@@ -61,6 +64,16 @@ fn read(manifest: &str, created: Timestamp) -> Result<(Schedule, bool), BadInput
     }
     let mut object: PipelineSchedule =
         serde_json::from_value(written.clone()).map_err(|error| bad("the manifest", &error))?;
+    if object.metadata.name.as_deref().is_none_or(|name| !is_name(name)) {
+        return Err(BadInput(
+            "metadata.name: write a name of lower-case letters, digits, - and ., such as nightly".into(),
+        ));
+    }
+    const FIELDS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+    let fields = written.as_object().into_iter().flatten();
+    if let Some((unknown, _)) = fields.into_iter().find(|(field, _)| !FIELDS.contains(&field.as_str())) {
+        return Err(BadInput(format!("the manifest: there is no field {unknown}")));
+    }
     let known = serde_json::to_value(&object.spec).map_err(|error| bad("the manifest", &error))?;
     if let Some(unknown) = unknown_field(&written["spec"], &known, "spec") {
         return Err(BadInput(format!("the manifest: there is no field {unknown}")));
@@ -83,6 +96,13 @@ fn read(manifest: &str, created: Timestamp) -> Result<(Schedule, bool), BadInput
         (Err(problem), _) => Err(BadInput(format!("spec.{}", problem.0))),
         (Ok(_), Some(problem)) => Err(BadInput(format!("spec.triggerTemplate.spec.{}", problem.0))),
     }
+}
+
+/// As Kubernetes has it.
+fn is_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
+    let ends = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    name.bytes().all(allowed) && name.starts_with(ends) && name.ends_with(ends)
 }
 
 /// What would keep the children from firing.

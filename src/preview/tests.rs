@@ -155,7 +155,7 @@ fn simulate_lets_a_run_that_cannot_be_followed_end_when_it_is_fired() {
 }
 
 #[test]
-fn simulate_refuses_what_the_api_server_refuses() {
+fn simulate_refuses_what_the_rules_of_the_kind_refuse() {
     let spec = |line: &str| {
         refused(&HOUR, &MANIFEST.replace("spec:\n  schedule", &format!("spec:\n  {line}\n  schedule")))
     };
@@ -167,6 +167,13 @@ fn simulate_refuses_what_the_api_server_refuses() {
         (spec("maxCatchUp: 3"), "spec.maxCatchUp belongs"),
         (spec("missedRuns: All"), "spec.missedRuns: All needs concurrencyPolicy: Allow"),
         (spec("schedules: ['@daily']"), "spec.schedule: write either"),
+        (spec("deletionPolicy: Orphan"), "spec.deletionPolicy belongs to runBy: GitLab"),
+        (refused(&HOUR, &MANIFEST.replace("nightly", "Nightly_X")), "metadata.name: write a name"),
+        (
+            refused(&HOUR, &MANIFEST.replace("spec:\n  schedule", "sepc: {}\nspec:\n  schedule")),
+            "the manifest: there is no field sepc",
+        ),
+        (refused(&HOUR, &format!("{MANIFEST}---\n{MANIFEST}")), "the manifest has several documents"),
         (child("fireOn: Request"), "spec.triggerTemplate.spec.fireOn: a child fires once"),
         (child("suspend: true"), "spec.triggerTemplate.spec.suspend: suspend the schedule itself"),
         (child("ttlAfterFinished: 1h"), "spec.triggerTemplate.spec.ttlAfterFinished: "),

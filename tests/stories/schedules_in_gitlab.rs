@@ -492,6 +492,17 @@ fn what_gitlab_cannot_do_is_refused_with_what_to_write_instead() {
             (template("deletionPolicy", "Orphan".into()), "own deletionPolicy"),
             (template("onUnknown", "Hold".into()), "onUnknown"),
             (template("historyLimit", 1.into()), "GitLab keeps the pipelines"),
+            (template("historyDeletesPipelines", true.into()), "historyDeletesPipelines"),
+            (template("payload", json!({"a": 1})), "payload"),
+            (template("cancelOnTimeout", true.into()), "cancelOnTimeout"),
+            (
+                template(
+                    "imageUpdates",
+                    json!([{"branch": "main", "edits": [{"file": "a", "path": "b", "value": "c"}]}]),
+                ),
+                "imageUpdates",
+            ),
+            (with("spec.maxCatchUp", 3.into()), "maxCatchUp"),
             (schedule("ours", "@daily").with("spec.deletionPolicy", "Orphan"), "belongs to runBy: GitLab"),
         ] {
             let refused = story.schedule_refused(&wrong).await.unwrap_or_default();
@@ -524,6 +535,15 @@ fn schedules_of_two_clusters_in_one_project_do_not_touch_each_other() {
                 if active == 2 { Ok(()) } else { Err(format!("{all:?}")) }
             })
             .await;
+        // Rebuilt once more, with the old id: it takes its own up again.
+        story.kill_operators();
+        let green =
+            story.gitlab.schedules(PROJECT).iter().map(|held| held.id).find(|id| *id != blue.id).unwrap();
+        story.forget_gitlab("nightly").await;
+        story.operator(&[QUICK, &["--cluster-id", "green"]].concat());
+        let again = |seen: &Seen| *seen.at("status.gitlab.scheduleId") == green;
+        story.until_schedule("nightly", "be adopted", again).await;
+        assert_eq!(story.gitlab.schedules(PROJECT).len(), 2);
         story.delete_schedule("nightly").await;
         story.until_schedule_gone("nightly").await;
         assert_eq!(story.held(PROJECT).id, blue.id);

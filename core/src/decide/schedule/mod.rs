@@ -338,6 +338,9 @@ impl<'a> Draft<'a> {
     fn forget_clock(&mut self) {
         const INVALID: &str = "v1:invalid";
         if self.status.decided_clock.as_deref() != Some(INVALID) {
+            if self.status.decided_clock.is_none() {
+                self.record_request();
+            }
             self.not_before_now();
             self.status.decided_clock = Some(INVALID.to_owned());
         }

@@ -19,7 +19,8 @@ use crate::domain::{
 const MAX_CLUSTER_ID: usize = 63;
 
 /// Who keeps the time. Cluster (when unset): Pipekick does, and makes a PipelineTrigger at every tick. GitLab: a pipeline
-/// schedule inside GitLab is kept equal to this spec, and GitLab runs it.
+/// schedule inside GitLab is kept equal to this spec, variables included, and GitLab runs it some minutes after its time;
+/// for pipelines whose rules ask for $CI_PIPELINE_SOURCE == "schedule". It cannot be changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum RunBy {
     /// Pipekick.
@@ -29,8 +30,9 @@ pub enum RunBy {
     GitLab,
 }
 
-/// What becomes of the schedule in GitLab when the object is deleted. Delete (when unset): it is deleted there; a
-/// finalizer holds the object until then, for a bounded time. Orphan: it stays and runs on.
+/// With runBy: GitLab, what becomes of the schedule in GitLab when this object is deleted. Delete (when unset): it is
+/// deleted there; the finalizer pipekick.dev/gitlab-schedule holds the object until then, at most for the operator's
+/// --cancel-patience (5m). Orphan: it stays, and GitLab runs it on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ScheduleDeletion {
     /// It is deleted.

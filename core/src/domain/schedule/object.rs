@@ -14,7 +14,9 @@ pub const DEFAULT_CATCH_UP: usize = 10;
 
 /// What becomes of a tick while an earlier run of the schedule is active. Forbid (when unset): the tick is dropped and
 /// counted. Allow: it fires beside the active run. Queue: it waits until the active run has ended; at most one
-/// waits, the newest. Replace: the active run is cancelled, and the tick fires when it has ended.
+/// waits, the newest. Replace: the active run is cancelled, and the tick fires when it has ended; if it does not end
+/// within five minutes the tick is dropped. A run that cannot be followed, for want of an access token, counts as ended once
+/// it is fired.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ConcurrencyPolicy {
     /// It fires beside the active run.

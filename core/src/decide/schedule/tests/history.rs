@@ -181,3 +181,36 @@ fn a_held_child_is_a_question_to_a_person_and_no_limit_takes_it_away() {
     assert_eq!(look(&held[1..]), []);
     assert_eq!(look(&held).len(), 1, "but there is a bound");
 }
+
+#[test]
+fn the_oldest_is_the_one_of_the_oldest_tick_whenever_it_was_made() {
+    let mut world = world("*/10 * * * *", |_| {});
+    world.run_until(at("09:25")).unwrap();
+    edit(&mut world, |spec| spec.successful_limit = 1);
+    let mut children = world.children();
+    // Of two ticks the older one's child was made last: it had waited.
+    (children[0].created, children[1].created) = (at("09:22"), at("09:21"));
+    let facts = Facts::default();
+    let now = at("09:24");
+    let plan = decide(&Observed {
+        now,
+        paused: false,
+        schedule: &world.schedule,
+        children: &children,
+        facts: &facts,
+    });
+    assert_eq!(
+        plan.effects,
+        [Effect::Delete { name: children[0].name.clone(), uid: children[0].uid.clone() }]
+    );
+}
+
+#[test]
+fn a_suspended_schedule_is_trimmed_too() {
+    let mut world = world("*/10 * * * *", |_| {});
+    world.run_until(at("09:35")).unwrap();
+    world.schedule.suspend = true;
+    edit(&mut world, |spec| spec.successful_limit = 1);
+    world.run_until(at("09:40")).unwrap();
+    assert_eq!(names(&world), ["09:30"]);
+}

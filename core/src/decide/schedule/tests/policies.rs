@@ -320,3 +320,56 @@ fn a_name_that_is_taken_keeps_its_tick_waiting_until_the_next_has_come_and_no_ot
         assert_eq!(status.missed.last, Some(at("10:00")));
     }
 }
+
+#[test]
+fn the_run_that_is_cancelled_is_the_one_that_the_child_is_at() {
+    let mut world = slow(ConcurrencyPolicy::Replace);
+    world.run_until(at("09:19")).unwrap();
+    let mut children = world.children();
+    children[0].run_seq = Some(3);
+    let plan = look(&world.schedule, at("09:20"), &children, &Facts::default());
+    assert_eq!(plan.effects, [Effect::Cancel { name: children[0].name.clone(), value: "3".into() }]);
+}
+
+#[test]
+fn a_queued_tick_whose_child_is_refused_gives_its_place_to_the_next() {
+    let mut world = slow(ConcurrencyPolicy::Queue);
+    world.run_until(at("09:24")).unwrap();
+    assert_eq!(status(&world).queued_tick, Some(at("09:20")));
+    let facts = Facts {
+        fresh: true,
+        creations: vec![Created {
+            name: child_name("nightly", at("09:20")),
+            tick: Some(at("09:20")),
+            first_at: at("09:25"),
+            at: at("2026-11-02T09:29:30Z"),
+            times: 9,
+            outcome: Creation::Refused { message: "exceeded quota".into() },
+        }],
+    };
+    let plan = look(&world.schedule, at("2026-11-02T09:30:01Z"), &[], &facts);
+    let status = plan.status.unwrap();
+    assert_eq!((status.queued_tick, status.missed.count), (Some(at("09:30")), 1), "one waits, the newest");
+    assert_eq!(plan.effects, []);
+}
+
+#[test]
+fn a_child_that_waited_does_not_set_the_last_tick_back() {
+    let mut world = slow(ConcurrencyPolicy::Queue);
+    world.run_until(at("09:24")).unwrap();
+    world.schedule.status.last_schedule_time = Some(at("09:40"));
+    world.run_until(at("09:26")).unwrap();
+    assert_eq!(fired(&world), ["09:10", "09:20"]);
+    assert_eq!(status(&world).last_schedule_time, Some(at("09:40")));
+}
+
+#[test]
+fn a_child_of_a_tick_to_come_does_not_move_the_mark() {
+    let mut world = world("0 * * * *", |_| {});
+    world.run_until(at("10:01")).unwrap();
+    // The clock went back, or it was ahead when the child was made.
+    let children = world.children();
+    world.schedule.status.last_handled_tick = None;
+    let plan = look(&world.schedule, at("09:30"), &children, &Facts::default());
+    assert_eq!(plan.status.and_then(|status| status.last_handled_tick), None);
+}

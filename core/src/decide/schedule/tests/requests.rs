@@ -222,3 +222,21 @@ fn a_value_that_comes_back_says_that_its_run_was_before() {
     world.run_until(at("09:20")).unwrap();
     assert_eq!((fired(&world).len(), answered(&world).unwrap().1), (3, Answered::Fired));
 }
+
+#[test]
+fn a_request_that_came_with_a_spec_that_cannot_be_followed_is_recorded_and_one_asked_meanwhile_waits_for_the_mending()
+ {
+    let mut schedule = schedule(spec("0 * * * *"));
+    let spec = std::mem::replace(&mut schedule.spec, Err(SpecProblem("schedule: no".into())));
+    schedule.fire = Some("old".into());
+    let mut world = World::new(schedule, at("09:00"), Span::from_secs(60));
+    world.run_until(at("09:10")).unwrap();
+    assert_eq!(answered(&world), Some(("old".into(), Answered::Recorded)));
+    ask(&mut world, "new");
+    world.run_until(at("09:20")).unwrap();
+    world.schedule.spec = spec;
+    world.schedule.generation += 1;
+    world.run_until(at("09:30")).unwrap();
+    assert_eq!(fired(&world), ["asked"]);
+    assert_eq!(answered(&world), Some(("new".into(), Answered::Fired)));
+}
