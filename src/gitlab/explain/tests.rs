@@ -19,10 +19,10 @@ fn base(text: &str) -> String {
 #[test]
 fn a_refusal_has_its_reason_and_says_what_to_do() {
     use Call::{
-        Artifact, Branch, Branches, Bridges, Cancel, Commit, CreateSchedule, DeletePipeline, DeleteSchedule,
-        File, FireAccess, FireTrigger, Jobs, Merge, MergeRequest, NamePipeline, OpenMergeRequest, Pipeline,
-        Pipelines, RetryPipeline, Schedule, Schedules, SetScheduleVariable, TestSummary, UpdateSchedule,
-        Variables,
+        Artifact, Branch, Branches, Bridges, Cancel, Commit, CreateSchedule, DeleteBranch, DeletePipeline,
+        DeleteSchedule, File, FireAccess, FireTrigger, Jobs, Merge, MergeRequest, NamePipeline,
+        OpenMergeRequest, Pipeline, Pipelines, RetryPipeline, Schedule, Schedules, SetScheduleVariable,
+        TestSummary, UpdateSchedule, Variables,
     };
     let expired = r#"{"error":"invalid_token","error_description":"Token is expired. You can either do re-authorization or token refresh."}"#;
     let revoked = r#"{"error":"invalid_token","error_description":"Token was revoked. You have to re-authorize from the user."}"#;
@@ -215,11 +215,11 @@ fn a_refusal_has_its_reason_and_says_what_to_do() {
         (MergeRequest, 404, small_f, Reason::Refused, "not in project"),
         (MergeRequest, 404, no_project, Reason::ProjectNotFound, "may not see it"),
         (
-            OpenMergeRequest,
-            409,
-            r#"{"message":["Another open merge request already exists for this source branch: !7"]}"#,
+            DeleteBranch,
+            405,
+            r#"{"message":"Protected branch cant be removed"}"#,
             Reason::Refused,
-            "!7",
+            "protected, or the default branch",
         ),
         (OpenMergeRequest, 403, forbidden, Reason::Forbidden, "open or change"),
         (Merge, 401, r#"{"message":"401 Unauthorized"}"#, Reason::Forbidden, "may not merge"),
@@ -237,7 +237,7 @@ fn a_refusal_has_its_reason_and_says_what_to_do() {
 }
 
 #[test]
-fn a_commit_that_came_second_is_told_from_one_that_is_refused() {
+fn what_came_second_is_told_from_what_is_refused() {
     for said in [
         "The file has changed since you started editing it: apps/values.yaml",
         "9:reference update failed: Could not update refs/heads/main. Please refresh and try again..",
@@ -250,6 +250,9 @@ fn a_commit_that_came_second_is_told_from_one_that_is_refused() {
         let meaning = ask(Call::Commit, 400, &body, &ResponseMeta::default());
         assert!(matches!(meaning, Meaning::Overtaken { .. }), "{said}: {meaning:?}");
     }
+    let twin = r#"{"message":["Another open merge request already exists for this source branch: !7"]}"#;
+    let meaning = ask(Call::OpenMergeRequest, 409, twin, &ResponseMeta::default());
+    assert!(matches!(&meaning, Meaning::Overtaken { message } if message.contains("!7")), "{meaning:?}");
 }
 
 #[test]
