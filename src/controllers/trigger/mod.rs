@@ -17,6 +17,7 @@ mod lookup;
 mod memory;
 mod observe;
 mod outputs;
+mod rank;
 mod report;
 mod requests;
 
@@ -214,21 +215,9 @@ impl TriggerController {
         };
         match plan.wake.into_iter().chain(plan.expires).min() {
             Some(at) => outcome
-                .wake_in(clock::until(at), if settled { Rank::Bookkeeping } else { rank(&turn.trigger) }),
+                .wake_in(clock::until(at), if settled { Rank::Bookkeeping } else { rank::of(&turn.trigger) }),
             None => outcome,
         }
-    }
-}
-
-/// Firing goes before following, following before bookkeeping.
-fn rank(trigger: &Trigger) -> Rank {
-    match trigger.status.active_run().map(|run| run.phase) {
-        Some(Phase::Succeeded | Phase::Failed | Phase::Canceled | Phase::Skipped) => Rank::Following,
-        Some(Phase::Running | Phase::Retrying) => Rank::Following,
-        Some(_) => Rank::Firing,
-        // A trigger that was never decided on, or was edited or asked since.
-        None if trigger.status.observed_generation != Some(trigger.generation) => Rank::Firing,
-        None => Rank::Bookkeeping,
     }
 }
 
@@ -237,10 +226,7 @@ impl Worker for TriggerController {
 
     fn classify(&self, record: &Record) -> Rank {
         match &record.trigger {
-            Ok(trigger) => {
-                let handled = trigger.status.last_handled.fire.as_ref().map(|handled| &handled.value);
-                if trigger.fire.as_ref() == handled { rank(trigger) } else { Rank::Firing }
-            }
+            Ok(trigger) => rank::of_seen(trigger),
             Err(_) => Rank::Bookkeeping,
         }
     }
