@@ -18,7 +18,7 @@ use super::{act::Deed, faults::FaultRule, rows, seed::Seed, server::Shared};
 const GUIDE: &str = "\
 The simulator's own routes; bodies are YAML or JSON.
 
-GET    /-/sim/ledger                        all that happened; ?fire_id=ID: one run's pipelines
+GET    /-/sim/ledger                        all that happened, but for git's own clones; ?fire_id=ID: one run's pipelines
 GET    /-/sim/rows                          the answers the simulator knows, and how well they are known
 GET    /-/sim/schedules                     pipeline schedules as GitLab would run them
 GET    /-/sim/clock                         the time here

@@ -55,6 +55,8 @@ pub(super) const STORIES: &[CrashStory] = &[
     CrashStory { name: "named", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(named(s)) },
     CrashStory { name: "history-deleted", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(history_deleted(s)) },
     CrashStory { name: "scheduled", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(scheduled(s)) },
+    CrashStory { name: "scheduled-queued", seed: takes_seconds, flags: &[], sight: Looks, tale: |s| Box::pin(scheduled_queued(s)) },
+    CrashStory { name: "scheduled-replacing", seed: takes_long, flags: &[], sight: Looks, tale: |s| Box::pin(scheduled_replacing(s)) },
     CrashStory { name: "kept-in-gitlab", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(kept_in_gitlab(s)) },
     CrashStory { name: "kept-reply-lost", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(kept_reply_lost(s)) },
     CrashStory { name: "kept-then-deleted", seed: all_well, flags: &[], sight: Looks, tale: |s| Box::pin(kept_then_deleted(s)) },
@@ -82,6 +84,13 @@ fn writes_a_tag() -> Seed {
     let mut play = quick();
     play.jobs[0].artifacts.insert("build.env".into(), "TAG=v2\n".into());
     with_gitops(play, &[("values.yaml", "image: {tag: v1}\n")])
+}
+
+/// Long enough for a tick to find a run active; where a restart takes longer, it finds none, and ends the same.
+fn takes_seconds() -> Seed {
+    let mut play = quick();
+    play.jobs[0].lasts = SignedDuration::from_secs(4);
+    playing(play)
 }
 
 fn takes_long() -> Seed {
@@ -390,6 +399,49 @@ async fn scheduled(story: &Story) {
             seen.answer() == ("now", "Fired")
                 && seen.at("status.active").is_null()
                 && !seen.text("status.lastScheduleTime").is_empty()
+        })
+        .await;
+}
+
+/// A tick that waits for a run that was asked for.
+async fn scheduled_queued(story: &Story) {
+    let (_, cron) = minutes_ago(2);
+    story.known_schedule(&schedule("nightly", &cron).with("spec.concurrencyPolicy", "Queue")).await;
+    story.ask_schedule("nightly", "now").await;
+    story.until_children("nightly", "have been fired as asked", |c| c.len() == 1).await;
+    story.set_back("nightly", 5).await;
+    let done =
+        |children: &[Seen]| children.len() == 2 && children.iter().all(|child| child.phase() == "Succeeded");
+    story.until_children("nightly", "have fired for the tick", done).await;
+    story
+        .until_schedule("nightly", "be at rest", |seen| {
+            let rests =
+                ["active", "queuedTick"].iter().all(|field| seen.at(&format!("status.{field}")).is_null());
+            rests && seen.answer() == ("now", "Fired") && !seen.text("status.lastScheduleTime").is_empty()
+        })
+        .await;
+}
+
+/// A tick in whose favour a run that was asked for is cancelled.
+async fn scheduled_replacing(story: &Story) {
+    let (_, cron) = minutes_ago(2);
+    story.known_schedule(&schedule("nightly", &cron).with("spec.concurrencyPolicy", "Replace")).await;
+    story.ask_schedule("nightly", "now").await;
+    let phases = |children: &[Seen], expected: &[&str]| {
+        let mut phases: Vec<&str> = children.iter().map(Seen::phase).collect();
+        phases.sort_unstable();
+        phases == expected
+    };
+    story.until_children("nightly", "run as asked", |c| phases(c, &["Running"])).await;
+    story.set_back("nightly", 5).await;
+    story.until_children("nightly", "be replaced", |c| phases(c, &["Canceled", "Running"])).await;
+    story.end_pipelines();
+    story.until_children("nightly", "have ended", |c| phases(c, &["Canceled", "Succeeded"])).await;
+    story
+        .until_schedule("nightly", "be at rest", |seen| {
+            let rests =
+                ["active", "queuedTick"].iter().all(|field| seen.at(&format!("status.{field}")).is_null());
+            rests && seen.answer() == ("now", "Fired")
         })
         .await;
 }
