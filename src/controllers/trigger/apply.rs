@@ -300,13 +300,15 @@ impl TriggerController {
         events: Vec<Note>,
     ) -> Next {
         // Whose account it is, the access token tells: read before the intent the first time, and beside it from then on.
-        if self.account(key, &order.spec).is_none()
+        let mut account = self.account(key, &order.spec);
+        if account.is_none()
             && let Ok(freight) = self.load(&key.namespace, &order.spec).await
         {
             turn.freight = Some(freight);
             order.read_beside = false;
+            account = self.account(key, &order.spec);
         }
-        let Some(account) = self.account(key, &order.spec) else {
+        let Some(account) = account else {
             return self.fire(key, turn, intent, order, events, None).await;
         };
         let permit = match self.ration.enter(&account, key) {
