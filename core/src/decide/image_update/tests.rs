@@ -4,8 +4,34 @@ mod merge_requests;
 mod rules;
 mod walks;
 
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
 use super::*;
 use crate::yaml::{Edit, Replacement};
+
+/// Of a walk: what `plan` took leaves those that wait, and what it settled is a verdict, once, or waits anew. Whether it
+/// settled anything.
+fn settle(
+    plan: &mut Plan,
+    waiting: &mut Vec<Change>,
+    flown: Option<Flight>,
+    verdicts: &mut BTreeMap<ChangeKey, Verdict>,
+) -> Result<bool, TestCaseError> {
+    let mut batch = flown.map(|flight| flight.changes).unwrap_or_default();
+    batch.extend(waiting.extract_if(.., |change| plan.taken.contains(&change.key)));
+    let settled = !plan.settled.is_empty();
+    for (key, verdict) in plan.settled.drain(..) {
+        if let Verdict::PutBack { reason: _, message: _, until, sent_at } = verdict {
+            let change = batch.iter().find(|change| change.key == key).unwrap().clone();
+            waiting.push(Change { sent_at, not_before: Some(until), ..change });
+        } else {
+            prop_assert!(verdicts.insert(key, verdict).is_none(), "settled twice");
+        }
+    }
+    Ok(settled)
+}
 
 fn at(seconds: f64) -> Timestamp {
     Timestamp::from_millisecond((seconds * 1000.0) as i64).unwrap()

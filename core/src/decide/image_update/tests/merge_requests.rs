@@ -535,7 +535,7 @@ impl Walk {
     }
 
     fn step(&mut self, fates: &mut dyn Iterator<Item = Fate>) -> Result<bool, TestCaseError> {
-        let plan = decide(&Observed {
+        let mut plan = decide(&Observed {
             now: self.now,
             policy: &Policy::default(),
             waiting: &self.waiting,
@@ -543,17 +543,7 @@ impl Walk {
             flight: self.flight.as_ref(),
             seen: self.seen.take().as_ref(),
         });
-        let mut batch = self.flight.take().map(|flight| flight.changes).unwrap_or_default();
-        batch.extend(self.waiting.extract_if(.., |change| plan.taken.contains(&change.key)));
-        let settled = !plan.settled.is_empty();
-        for (key, verdict) in plan.settled {
-            if let Verdict::PutBack { reason: _, message: _, until, sent_at } = verdict {
-                let change = batch.iter().find(|change| change.key == key).unwrap().clone();
-                self.waiting.push(Change { sent_at, not_before: Some(until), ..change });
-            } else {
-                prop_assert!(self.verdicts.insert(key, verdict).is_none(), "settled twice");
-            }
-        }
+        let settled = settle(&mut plan, &mut self.waiting, self.flight.take(), &mut self.verdicts)?;
         self.flight = plan.flight;
         match plan.effect {
             Effect::Nothing if settled => {}
