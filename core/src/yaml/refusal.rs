@@ -224,6 +224,11 @@ pub enum Why {
     /// Two edits mean one scalar.
     #[error("two edits write `{0}`: keep one")]
     SameScalar(String),
+    /// The value needs quotes, and a line below it is blank but for a tab.
+    #[error(
+        "the new value needs quotes, and a line below it is blank but for a tab, which YAML readers refuse below quotes: remove the tab"
+    )]
+    TabBelow,
     /// Parsed again, more (or less) than the meant scalars differs. The edit was dropped.
     #[error("the edit would change more than `{0}`, and was dropped: write the value on a line of its own")]
     NotExact(String),

@@ -249,6 +249,37 @@ fn what_is_not_there_or_not_clear_is_told_by_line() {
     assert!(matches!(edit(&file("v.yaml"), &large, &[]).unwrap_err().why, Why::TooLarge(_)));
 }
 
+/// libyaml and Go's yaml, v2 and v3, were asked for each of these: they refuse what is refused here, had it been
+/// written, and read the others.
+#[test]
+fn quotes_are_not_put_above_a_line_of_a_tab() {
+    for text in ["z.: 1&;;;# :0?\r \t", "z.: v1\n \t\nb: 1\n", "z.: v1 \n\n  \t# c\nb: 1\n"] {
+        let z = |new: &str| Edit::Path {
+            document: None,
+            path: Path::new(vec![Step::Key("z.".into())]).unwrap(),
+            new: whole(new),
+        };
+        let told = refused("values.yaml", text, &[z("1.10")]);
+        assert!(told.starts_with("values.yaml:1: the new value needs quotes, and a line below"), "{told}");
+        let plain = edit(&file("values.yaml"), text.as_bytes(), &[z("v2")]).unwrap().unwrap();
+        assert!(plain.starts_with("z.: v2"), "{plain}");
+    }
+    let list = "xs:\n- v1\n  \t\n- v2\n";
+    assert!(refused("values.yaml", list, &[at("xs[0]", "1.10")]).starts_with("values.yaml:2: the new value"));
+    becomes("values.yaml", list, &[at("xs[1]", "1.10")], "xs:\n- v1\n  \t\n- \"1.10\"\n");
+    becomes("values.yaml", "a: v1\t\nb: 1\n", &[at("a", "1.10")], "a: \"1.10\"\t\nb: 1\n");
+    becomes("values.yaml", "a: {b: v1\n \t\n}\n", &[at("a.b", "1.10")], "a: {b: \"1.10\"\n \t\n}\n");
+    let kustomization = "images:\n- name: a\n    \t\nx: 1\n";
+    let told = refused("kustomization.yaml", kustomization, &[image("a", "", "1.10", "", true)]);
+    assert!(told.starts_with("kustomization.yaml:2: the new value needs quotes"), "{told}");
+    becomes(
+        "kustomization.yaml",
+        kustomization,
+        &[image("a", "", "v2", "", true)],
+        "images:\n- name: a\n  newTag: v2\n    \t\nx: 1\n",
+    );
+}
+
 #[test]
 fn a_part_of_an_image_is_replaced() {
     let (sha, shb) = (SHA.parse().unwrap(), SHB.parse().unwrap());

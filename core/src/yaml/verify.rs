@@ -19,6 +19,9 @@ pub(super) fn verify(source: &Source<'_>, text: &str, sites: &[Site]) -> Result<
         .map_or((None, String::new()), |site| (Some(site.line), site.address.clone()));
     let not_exact = || source.refusal(line, Why::NotExact(address.clone()));
     let before = source.tree()?;
+    if let Some(site) = sites.iter().find(|site| quotes_above_a_tab(source, before, site)) {
+        return Err(source.refusal(site.line, Why::TabBelow));
+    }
     let Ok(after) = Tree::parse(text) else { return Err(not_exact()) };
     if source.is_json() && serde_json::from_str::<serde::de::IgnoredAny>(unmarked(text)).is_err() {
         return Err(not_exact());
@@ -37,6 +40,30 @@ pub(super) fn verify(source: &Source<'_>, text: &str, sites: &[Site]) -> Result<
     }
     let comparison = Comparison { before, after: &after, meant, grown };
     if comparison.holds() { Ok(()) } else { Err(not_exact()) }
+}
+
+/// Whether quotes come where none were, above a line that is blank but for a tab. libyaml, and Go's packages that
+/// stem from it, read such a line as the end of a plain scalar in block style, and nothing else that it could end;
+/// our parser takes it anywhere, so the comparison would not see it.
+fn quotes_above_a_tab(source: &Source<'_>, tree: &Tree<'_>, site: &Site) -> bool {
+    let (written, end) = match &site.change {
+        Change::Nothing | Change::Line { .. } => return false,
+        Change::Scalar { node, bytes, written, text: _ } => {
+            let was_plain =
+                matches!(tree.node(*node).kind, Kind::Scalar { style: ScalarStyle::Plain, text: _ });
+            if !was_plain || tree.in_flow(*node) {
+                return false;
+            }
+            (written, bytes.end)
+        }
+        // In flow style it is put beside what is there, on no line of its own.
+        Change::Insert(insert) if insert.lead.contains('\n') => (&insert.body, insert.at),
+        Change::Insert(_) => return false,
+    };
+    let rest = &source.text[end..];
+    let blank = &rest[..rest.len() - rest.trim_start_matches([' ', '\t', '\r', '\n']).len()];
+    let below = blank.find(['\r', '\n']).map_or("", |line_break| &blank[line_break..]);
+    written.ends_with('"') && below.contains('\t')
 }
 
 /// Without a byte order mark, which JSON readers do not take.
