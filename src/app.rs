@@ -43,10 +43,11 @@ const LISTED_POLL: Duration = Duration::from_millis(20);
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let stop = stop_signal()?;
+    let metrics = Arc::new(Metrics::new());
+    // Before the cluster: for an image without CA certificates it has the better words.
+    let gitlab = Arc::new(gitlab_client(&config, &metrics)?);
     let cluster = client::connect().await.context("cannot connect to the Kubernetes API")?;
 
-    let metrics = Arc::new(Metrics::new());
-    let gitlab = Arc::new(gitlab_client(&config, &metrics)?);
     let (asked, default_url) = (Arc::downgrade(&gitlab), config.gitlab_url.clone());
     metrics
         .observe_budget(move || asked.upgrade().map(|it| it.budget_left(&default_url)).unwrap_or_default());

@@ -1,7 +1,8 @@
 //! `cargo xtask ci`: everything a change must pass, here as on a CI machine. `.ci/run` installs the tools first.
 
-use crate::ci_steps::{End, Steps, cargo, line_of, program, run};
+use crate::ci_steps::{End, Steps, cargo, line_of, run};
 use crate::controlplane::root;
+use crate::static_binary;
 
 /// Takes every step, whatever became of the one before: a person wants to see all that is wrong at once. The cheap
 /// ones come first, and the tests last: what they say about a failure is then the end of the log.
@@ -26,7 +27,7 @@ pub fn ci() -> anyhow::Result<()> {
     });
     steps.take("advisories", advisories);
     steps.take("demo", || run(cargo(["demo", "--once"])));
-    steps.take("release build", release);
+    static_binary::take(&mut steps);
     steps.take("tests", || run(cargo(["xtask", "test"])));
     steps.table();
     steps.summary("cargo xtask ci")
@@ -43,17 +44,6 @@ fn advisories() -> anyhow::Result<End> {
         return Ok(End::Skipped("the advisory database cannot be fetched from here".into()));
     }
     run(cargo(["deny", "--workspace", "check", "--disable-fetch", "advisories"]))
-}
-
-/// What users run, and how large it is.
-fn release() -> anyhow::Result<End> {
-    run(cargo(["build", "--release", "--locked", "--package", "pipekick"]))?;
-    let binary = target_dir().join("release/pipekick");
-    let bytes = std::fs::metadata(&binary)?.len();
-    run(program(&binary.to_string_lossy(), ["--version"]))?;
-    #[allow(clippy::cast_precision_loss, reason = "a size for a person to read")]
-    let mib = bytes as f64 / (1024.0 * 1024.0);
-    Ok(End::Passed(format!("the binary has {mib:.1} MiB")))
 }
 
 /// Where cargo builds: this program stands in `debug` or `release` below it.

@@ -14,9 +14,11 @@ mod generated;
 mod helm;
 mod measure;
 mod measure_floor;
+mod measure_handover;
 mod measure_operator;
 mod measure_schedules;
 mod soak;
+mod static_binary;
 mod test;
 mod version;
 
@@ -62,6 +64,8 @@ enum Command {
         #[arg(long)]
         write: bool,
     },
+    /// Build the binary as the image carries it, weigh it, and start it in an empty root.
+    Static,
     /// Check that everything names this version, and print what the changelog tells of it.
     Version {
         /// Such as 1.2.3.
@@ -73,8 +77,11 @@ enum Command {
         #[arg(long)]
         quick: bool,
         /// Schedules instead: 1,000 on one instant, and 10,000 over ten minutes. Half an hour.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "handover")]
         schedules: bool,
+        /// Operators instead that take over from each other: when the leader is told to stop, and when it is killed. 6 minutes.
+        #[arg(long)]
+        handover: bool,
     },
     /// Kill operators over and over under load, and judge by GitLab's ledger: nothing twice, nothing lost.
     Soak(soak::Soak),
@@ -105,8 +112,16 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Ci => ci::ci(),
         Command::Generated { check } => generated::generated(check),
         Command::Chart { write } => chart::chart(write),
+        Command::Static => static_binary::static_binary(),
         Command::Version { version } => version::version(&version),
-        Command::Measure { quick, schedules } => measure::measure(quick, schedules),
+        Command::Measure { quick, schedules, handover } => {
+            let what = match (schedules, handover) {
+                (true, _) => measure::What::Schedules,
+                (false, true) => measure::What::Handover,
+                (false, false) => measure::What::Triggers,
+            };
+            measure::measure(quick, what)
+        }
         Command::Soak(soak) => soak::run(&soak),
     }
 }

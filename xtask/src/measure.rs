@@ -28,7 +28,7 @@ use crate::ci_steps::{cargo, run};
 use crate::controlplane;
 use crate::measure_floor::{count_writes_before_answer, floor, run_by_hand};
 use crate::measure_operator::Operator;
-use crate::measure_schedules;
+use crate::{measure_handover, measure_schedules};
 
 pub const NAMESPACE: &str = "measure";
 const FLOOR_NAMESPACE: &str = "measure-floor";
@@ -67,20 +67,34 @@ struct Scale {
     idle: Duration,
 }
 
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    Triggers,
+    Schedules,
+    Handover,
+}
+
 /// Measures, and prints a table. A development build of this program makes a release build of itself and of the
 /// operator first: the simulator and the floor must not be slower than what they are compared with.
-pub fn measure(quick: bool, schedules: bool) -> anyhow::Result<()> {
+pub fn measure(quick: bool, what: What) -> anyhow::Result<()> {
     if cfg!(debug_assertions) {
         run(cargo(["build", "--release", "--locked", "--package", "pipekick", "--package", "xtask"]))?;
         let program = target_dir().join("release/xtask");
         let mut again = std::process::Command::new(program);
-        again.arg("measure").args(quick.then_some("--quick")).args(schedules.then_some("--schedules"));
+        again.arg("measure").args(quick.then_some("--quick")).args(match what {
+            What::Triggers => None,
+            What::Schedules => Some("--schedules"),
+            What::Handover => Some("--handover"),
+        });
         ensure!(again.status()?.success(), "the release build of xtask could not measure");
         return Ok(());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    if schedules {
-        return runtime.block_on(measure_schedules::measure(quick));
+    match what {
+        What::Triggers => {}
+        What::Schedules => return runtime.block_on(measure_schedules::measure(quick)),
+        What::Handover => return runtime.block_on(measure_handover::measure(quick)),
     }
     let scale = if quick {
         Scale { one_by_one: 50, followed: 10, burst: 200, settled: 300, idle: Duration::from_secs(6) }
@@ -121,7 +135,7 @@ impl Bench {
     }
 
     /// When the POST for each object arrived.
-    fn arrivals(&self) -> HashMap<String, Timestamp> {
+    pub fn arrivals(&self) -> HashMap<String, Timestamp> {
         let ledger = self.gitlab.ledger();
         let mut arrivals = HashMap::new();
         for pipeline in &ledger.pipelines {
@@ -388,7 +402,8 @@ where
     Ok(())
 }
 
-async fn create(bench: Bench, name: String) -> anyhow::Result<()> {
+/// Creates a trigger that nobody follows.
+pub async fn create(bench: Bench, name: String) -> anyhow::Result<()> {
     bench.create(NAMESPACE, &name, &fired_spec()).await?;
     Ok(())
 }

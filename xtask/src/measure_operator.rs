@@ -17,6 +17,7 @@ use crate::measure::PATIENCE;
 
 /// The release build at work.
 pub struct Operator {
+    name: String,
     process: Child,
     log: std::path::PathBuf,
 }
@@ -24,19 +25,32 @@ pub struct Operator {
 impl Operator {
     /// Starts it and waits until it is ready.
     pub async fn start(plane: &ControlPlane, kubeconfig: &Kubeconfig, gitlab: &str) -> anyhow::Result<Self> {
-        let log = plane.dir().join("pipekick.log");
+        Self::start_as("pipekick", plane, kubeconfig, gitlab, &[]).await
+    }
+
+    /// The same with a name of its own, which begins what it signs, and with more flags.
+    pub async fn start_as(
+        name: &str,
+        plane: &ControlPlane,
+        kubeconfig: &Kubeconfig,
+        gitlab: &str,
+        flags: &[&str],
+    ) -> anyhow::Result<Self> {
+        let log = plane.dir().join(format!("{name}.log"));
         let health = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let binary = target_dir().join("release/pipekick");
         let mut command = Command::new(&binary);
         command
             .args(["run", "--allow-http", "--metrics-addr", "127.0.0.1:0", "--gitlab-url", gitlab])
             .args(["--health-addr", &health.to_string()])
+            .args(flags)
             .env("KUBECONFIG", kubeconfig.path())
+            .env("HOSTNAME", name)
             .stdin(Stdio::null())
             .stderr(File::create(&log)?)
             .kill_on_drop(true);
         let process = command.spawn().with_context(|| format!("cannot start {}", binary.display()))?;
-        let operator = Self { process, log };
+        let operator = Self { name: name.into(), process, log };
         let began = Instant::now();
         while !ready(health).await {
             ensure!(
@@ -48,6 +62,26 @@ impl Operator {
         }
         eprintln!("operator ready after {:.2} s", began.elapsed().as_secs_f64());
         Ok(operator)
+    }
+
+    /// As it was started.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Sends it a signal, such as `TERM`.
+    pub async fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let pid = self.process.id().context("the operator ended before")?.to_string();
+        let sent = Command::new("kill").args(["-s", signal, &pid]).status().await?;
+        ensure!(sent.success(), "kill -s {signal} {pid}: {sent}");
+        Ok(())
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> anyhow::Result<()> {
+        let ended = tokio::time::timeout(PATIENCE, self.process.wait()).await;
+        ended.with_context(|| format!("the operator goes on; its log:\n{}", self.log_tail()))??;
+        Ok(())
     }
 
     /// Resident memory in MiB.
