@@ -55,6 +55,7 @@ mod refused_at_apply;
 mod refused_by_gitlab;
 mod release;
 mod replacing;
+mod restoring;
 mod schedule_children;
 mod schedule_clock;
 mod schedules;

@@ -94,6 +94,7 @@ pub fn chart(write: bool) -> anyhow::Result<()> {
     helm.run(&["lint", "--strict", CHART])?;
     refused_values(&helm)?;
     rendered(&helm, write)?;
+    notes(&helm)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let plane = ControlPlane::start(Options::from_env(Printer::installs_only())?).await?;
@@ -153,6 +154,29 @@ fn rendered(helm: &Helm, write: bool) -> anyhow::Result<()> {
     ])?;
     for kind in ["kind: ServiceMonitor", "kind: PrometheusRule", "- alert: PipekickDuplicatePipeline"] {
         ensure!(monitored.contains(kind), "{kind} is not rendered");
+    }
+    Ok(())
+}
+
+/// What Helm says after an installation names this release's own Lease, and tells that nothing fires by itself.
+fn notes(helm: &Helm) -> anyhow::Result<()> {
+    let mut install = vec!["install", "ops", CHART, "--namespace", NAMESPACE, "--dry-run=client"];
+    let plain = helm.run(&install)?;
+    install.extend(["--set", "firstSight=Hold,pause=true,crds.keep=false"]);
+    let braked = helm.run(&install)?;
+    let release = format!("`pipekick release --all --lease-namespace {NAMESPACE} --lease-name ops-pipekick`");
+    for (said, by, elsewhere) in [
+        ("- --lease-name=ops-pipekick\n", &plain, None),
+        (release.as_str(), &plain, None),
+        ("- --first-sight=Fire\n", &plain, Some(&braked)),
+        ("- --first-sight=Hold\n", &braked, Some(&plain)),
+        ("first time are HELD", &braked, Some(&plain)),
+        ("- --pause\n", &braked, Some(&plain)),
+        ("It is PAUSED", &braked, Some(&plain)),
+        ("deletes the CustomResourceDefinitions", &braked, Some(&plain)),
+    ] {
+        ensure!(by.contains(said), "Helm does not say {said:?}:\n{by}");
+        ensure!(elsewhere.is_none_or(|other| !other.contains(said)), "Helm always says {said:?}");
     }
     Ok(())
 }

@@ -52,7 +52,7 @@ pub fn child_of(schedule: &str, tick: Timestamp) -> String {
 }
 
 impl Story {
-    fn schedules(&self) -> Api<DynamicObject> {
+    pub fn schedules(&self) -> Api<DynamicObject> {
         let kind = GroupVersionKind::gvk("pipekick.dev", "v1alpha1", "PipelineSchedule");
         let kind = ApiResource::from_gvk_with_plural(&kind, "pipelineschedules");
         Api::namespaced_with(self.client.clone(), &self.namespace, &kind)
