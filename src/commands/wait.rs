@@ -1,8 +1,10 @@
 //! `pipekick wait`: waits for the end of a run, and tells it by the exit code. What it waits for is judged by
 //! [`pipekick_core::decide::wait`].
 //!
-//! It asks again and again rather than watching: that takes no right but `get` (`list` for the newest child of a
-//! schedule), there is no watch to be lost, and a while without an API server is a while without news.
+//! It looks again and again, and a watch tells it when (`bell.rs`). The looks alone would do: so it needs no right but `get`
+//! (`list` for the newest child of a schedule), and a while without an API server is a while without news.
+
+mod bell;
 
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -25,7 +27,8 @@ use crate::cli::BadInput;
 use crate::cluster::client::{self, DEADLINE};
 use crate::runtime::Lenient;
 
-/// Between two looks: at first, and at most. A pipeline takes minutes, and who waits is told within seconds.
+/// Between two looks where there is no watch: at first, and at most. A pipeline takes minutes, and who waits is told
+/// within seconds.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 /// What was waited for comes no more.
 const MISSED: u8 = 1;
@@ -122,6 +125,7 @@ async fn until_known(typed: &Wait) -> anyhow::Result<ExitCode> {
         target: typed.object.clone(),
         request: typed.request.clone(),
         uid: None,
+        seen: None,
         told: "nothing was seen".into(),
     };
     match timeout(typed.timeout.into(), waiter.watch()).await {
@@ -143,6 +147,8 @@ struct Waiter {
     request: Option<String>,
     /// Of the trigger, once it was seen.
     uid: Option<String>,
+    /// The version of the target at the last look, if it was there.
+    seen: Option<String>,
     /// The last line.
     told: String,
 }
@@ -184,8 +190,18 @@ impl Waiter {
                 }
                 Err(trouble) => self.tell(&format!("the API server cannot be asked: {trouble}"))?,
             }
-            sleep(pause).await;
+            self.rest(pause).await;
             pause = longest.min(pause * 3 / 2);
+        }
+    }
+
+    /// Until there may be something new.
+    async fn rest(&self, pause: Duration) {
+        let seen = self.seen.as_deref();
+        match &self.target {
+            Target::Trigger(name) => bell::rest(&self.triggers, name, seen, pause).await,
+            // What it makes is another object, which may come without a word in its own.
+            Target::Schedule(_) => sleep(pause).await,
         }
     }
 
@@ -223,7 +239,9 @@ impl Waiter {
     }
 
     async fn look_at_trigger(&mut self, name: &str) -> anyhow::Result<Look> {
-        let Some(object) = self.triggers.get_opt(name).await? else {
+        let found = self.triggers.get_opt(name).await?;
+        self.seen = found.as_ref().and_then(|object| object.metadata.resource_version.clone());
+        let Some(object) = found else {
             return Ok(Look::Verdict(match self.uid {
                 Some(_) => Verdict::Missed("it was deleted".into()),
                 None => Verdict::Waits("it does not exist yet".into()),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use pipekick_sandbox::apiproxy::ApiProxy;
+use pipekick_sandbox::apiproxy::{ApiProxy, Calls, Fault, Strike, Verb};
 
 use crate::harness::gitlab::{failing, long, playing, project, quick};
 use crate::harness::schedules::{in_gitlab, schedule};
@@ -110,6 +110,37 @@ fn a_while_without_an_api_server_is_a_while_without_news() {
         proxy.up();
         let answer = waits.answer().await;
         assert!(answer.code == 0 && answer.out.contains("cannot be asked"), "{answer:?}");
+    });
+}
+
+#[test]
+fn a_watch_tells_when_to_look_and_without_one_looks_alone_will_do() {
+    const MANY_LOOKS: Duration = Duration::from_secs(10);
+    story(playing(long()), async |story| {
+        story.operator(&[]);
+        let faults =
+            [None, Some(Fault::Drop), Some(Fault::Gone), Some(Fault::GoneEvent), Some(Fault::FrozenWatch)];
+        for (number, fault) in faults.iter().enumerate() {
+            let name = format!("t{number}");
+            story.apply(&Trigger::new(&name)).await;
+            story.until_phase(&name, "Running").await;
+            let proxy = ApiProxy::start(story.operator_kubeconfig()).await.unwrap();
+            if let Some(fault) = fault {
+                proxy.fault(Calls::to(Verb::Watch, "pipelinetriggers"), Strike::Always, fault.clone());
+            }
+            let mut waits = story.types_with(proxy.kubeconfig(), &["wait", &format!("ptrig/{name}")]);
+            waits.goes_on(MANY_LOOKS).await;
+            let looks = proxy.count(&Calls::to(Verb::Get, &name));
+            match fault {
+                // A watch that says nothing is one that has nothing to say.
+                None | Some(Fault::FrozenWatch) => assert!(looks <= 2, "{fault:?}: {looks} looks"),
+                Some(_) => assert!(looks >= 3, "{fault:?}: {looks} looks"),
+            }
+            assert!(proxy.count(&Calls::to(Verb::Watch, "pipelinetriggers")) > 0, "{fault:?}");
+            story.end_pipelines();
+            let answer = waits.answer().await;
+            assert!(answer.code == 0 && answer.last_line().contains("Succeeded"), "{fault:?}: {answer:?}");
+        }
     });
 }
 
