@@ -9,6 +9,7 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Api;
 use kube::api::PostParams;
+use pipekick_sandbox::apiproxy::ApiProxy;
 use pipekick_sandbox::gitlab::Seed;
 use serde_json::json;
 
@@ -168,6 +169,67 @@ fn a_leader_without_an_api_server_ends_and_the_next_one_goes_on() {
         story.until_phase("meanwhile", "Running").await;
         story.end_pipelines();
         each_succeeds_once(story, 2).await;
+    });
+}
+
+/// Three triggers that begin their names so.
+async fn three(story: &Story, name: &str) {
+    for number in 0..3 {
+        story.apply(&Trigger::new(&format!("{name}-{number}"))).await;
+    }
+}
+
+/// Which operator leads, of so many that were started, some of which have `ended`.
+async fn leading(story: &Story, started: usize, ended: &[usize]) -> usize {
+    story
+        .until_true("one should say that it leads", async || {
+            let says = |number: &usize| story.log_of(*number).contains("this operator leads");
+            let leaders: Vec<usize> =
+                (1..=started).filter(|number| !ended.contains(number)).filter(says).collect();
+            if let [leader] = leaders[..] { Ok(leader) } else { Err(format!("{leaders:?}")) }
+        })
+        .await
+}
+
+#[test]
+fn three_operators_outlive_a_kill_a_stop_and_a_minute_without_an_api_server() {
+    const A_MINUTE: Duration = Duration::from_secs(60);
+    electing(playing(quick()), async |story| {
+        // What was under way with the one that is killed is known soon.
+        let soon = ["--request-deadline", "2s", "--gitlab-request-limit", "1s"];
+        let flags = [&flags(story)[..], &soon].concat();
+        let mut proxies = Vec::new();
+        for _ in 0..3 {
+            proxies.push(story.operator_behind_proxy(&flags).await);
+        }
+        let first = next_leader(story, None).await;
+        let killed = leading(story, 3, &[]).await;
+        three(story, "before").await;
+        story.kill_operator(killed);
+        three(story, "killed").await;
+        let second = next_leader(story, Some(&first)).await;
+
+        // As a kubelet does it, here and below.
+        proxies.push(story.operator_behind_proxy(&flags).await);
+        let stopped = leading(story, 4, &[killed]).await;
+        story.signal_operator(stopped, "STOP");
+        three(story, "stopped").await;
+        let third = next_leader(story, Some(&second)).await;
+        story.signal_operator(stopped, "CONT");
+        story.until_operator_ended(stopped).await;
+
+        proxies.push(story.operator_behind_proxy(&flags).await);
+        let cut_off = leading(story, 5, &[killed, stopped]).await;
+        proxies.iter().for_each(ApiProxy::down);
+        three(story, "away").await;
+        story.until_operator_ended(cut_off).await;
+        // Those that stand by go on doing so: that nobody of them ended is seen after each rest.
+        story.rest(A_MINUTE).await;
+        assert_eq!((0..3).map(|n| story.fired(&format!("away-{n}"))).sum::<usize>(), 0);
+        proxies.iter().for_each(ApiProxy::up);
+        proxies.push(story.operator_behind_proxy(&flags).await);
+        next_leader(story, Some(&third)).await;
+        each_succeeds_once(story, 12).await;
     });
 }
 
