@@ -128,6 +128,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         metrics: Arc::clone(&metrics),
         children: Arc::clone(&children),
         images: Arc::clone(&images),
+        crowded: {
+            let (triggers, schedules) = (handle.clone(), schedules.clone());
+            Box::new(move || triggers.stats().crowded() || schedules.stats().crowded())
+        },
     }));
     let schedule_controller = Arc::new(ScheduleController::new(schedule::Parts {
         cluster: cluster.clone(),
@@ -136,7 +140,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         children: Arc::clone(&children),
         crowded: {
             let (triggers, schedules) = (handle.clone(), schedules.clone());
-            // Not those in flight: their bookkeeping is what would wait.
+            // Not its own in flight: their bookkeeping is what would wait.
             Box::new(move || {
                 triggers.stats().crowded() || schedules.stats().waiting[Rank::Firing as usize] > 0
             })

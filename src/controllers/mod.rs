@@ -2,6 +2,7 @@
 
 mod gate;
 pub mod images;
+mod postponed;
 mod ration;
 pub mod schedule;
 pub mod trigger;

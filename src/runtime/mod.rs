@@ -80,6 +80,12 @@ pub trait Worker: Send + Sync + 'static {
     /// event brings it back.
     fn panicked(&self, key: &ObjectKey, message: &str);
 
+    /// The process is about to end: nothing is put off any more. Each of these objects, whose last turn put off what only
+    /// this process knows, has one more turn.
+    fn closing(&self) -> Vec<ObjectKey> {
+        Vec::new()
+    }
+
     /// The object with this uid is gone. Never called during work on `key`, and before any work on a
     /// successor of the same name.
     fn gone(&self, key: &ObjectKey, uid: &str);
@@ -186,8 +192,8 @@ impl<W: Worker> Runtime<W> {
         Feed { inner: self.handle.0.clone(), worker: self.worker.clone(), scope }
     }
 
-    /// Runs `watch` in a task of its own, and works until `shutdown` is ready. Then nothing more is handed out,
-    /// and what is in flight has [`Options::grace`] to end; returns how many did not, and are dropped.
+    /// Runs `watch` in a task of its own, and works until `shutdown` is ready. Then nothing more is handed out but what
+    /// the worker had put off ([`Worker::closing`]), and that and what is in flight has [`Options::grace`] to end; returns how many did not, and are dropped.
     ///
     /// # Errors
     /// The watch ended. What was in flight had its grace too.
@@ -263,16 +269,28 @@ impl<W: Worker> Runtime<W> {
     }
 
     async fn drain(&mut self) -> usize {
-        let grace = self.options.grace;
+        let (grace, mut last) = (self.options.grace, JoinSet::new());
         let drained = timeout(grace, async {
+            let put_off = self.worker.closing();
             while let Some(ended) = self.flights.join_next_with_id().await {
                 self.landed(ended);
             }
+            for key in put_off {
+                let Some(entry) = self.handle.entry(&key) else { continue };
+                if last.len() >= self.options.concurrency.get() {
+                    last.join_next().await;
+                }
+                let worker = self.worker.clone();
+                last.spawn(async move { worker.work(&key, entry).await });
+            }
+            while last.join_next().await.is_some() {}
         });
-        if drained.await.is_err() {
-            tracing::warn!(left = self.flights.len(), "work in flight did not end in time and was dropped");
+        let in_time = drained.await.is_ok();
+        let left = self.flights.len() + last.len();
+        if !in_time {
+            tracing::warn!(left, "work in flight did not end in time and was dropped");
         }
-        self.flights.len()
+        left
     }
 
     fn guarded(&self, f: impl FnOnce(&W)) {

@@ -24,7 +24,7 @@ use super::{
 const PANIC_HELD: Duration = Duration::from_secs(5);
 const PANIC_HELD_MAX: Duration = Duration::from_secs(300);
 
-/// More keys under way than this are a crowd: the API server's part in their work, not ours, is what they wait for.
+/// More keys under way than this to be fired are a crowd: the API server's part in their work, not ours, is what they wait for.
 const CROWD: usize = 32;
 
 /// So many `again` in a row are free (a lost write is decided anew at once); then each waits [`AGAIN_HELD`].
@@ -38,6 +38,8 @@ pub(super) struct State<R> {
     timers: Timers<Arc<ObjectKey>, Rank>,
     trouble: HashMap<Arc<ObjectKey>, Trouble>,
     gone: Vec<(Arc<ObjectKey>, Arc<str>)>,
+    /// Jobs handed out at [`Rank::Firing`] and not ended.
+    firing: usize,
     panics: u64,
 }
 
@@ -74,6 +76,8 @@ pub struct Stats {
     pub waiting: [usize; 3],
     /// Keys that are being worked on.
     pub in_flight: usize,
+    /// Those of them that are to be fired.
+    pub firing: usize,
     /// Timers that are set.
     pub timers: usize,
     /// Panics caught since the start.
@@ -81,10 +85,10 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Whether so much is under way or waits to be fired that what can wait should.
+    /// Whether so much is fired, or waits to be, that what can wait should.
     #[must_use]
     pub fn crowded(&self) -> bool {
-        self.in_flight >= CROWD || self.waiting[Rank::Firing as usize] > 0
+        self.firing >= CROWD || self.waiting[Rank::Firing as usize] > 0
     }
 }
 
@@ -96,6 +100,7 @@ impl<R> Default for State<R> {
             timers: Timers::default(),
             trouble: HashMap::new(),
             gone: Vec::new(),
+            firing: 0,
             panics: 0,
         }
     }
@@ -162,6 +167,7 @@ impl<R> State<R> {
             match self.store.entry(&key) {
                 Some((_, entry)) => {
                     self.timers.clear(&key);
+                    self.firing += usize::from(rank == Rank::Firing);
                     jobs.push(Job { rank, entry: entry.clone(), key });
                 }
                 None => self.queue.done(&key),
@@ -173,6 +179,7 @@ impl<R> State<R> {
     /// The work on a key ended.
     pub(super) fn finished(&mut self, job: &Job<R>, outcome: Outcome, now: Instant) {
         let key = &job.key;
+        self.firing -= usize::from(job.rank == Rank::Firing);
         if self.is_current(job) {
             let Outcome { wake, settled, again } = outcome;
             if again {
@@ -193,6 +200,7 @@ impl<R> State<R> {
     /// The work on a key panicked.
     pub(super) fn panicked(&mut self, job: &Job<R>, now: Instant) {
         self.panics += 1;
+        self.firing -= usize::from(job.rank == Rank::Firing);
         if self.is_current(job) {
             let trouble = self.trouble.entry(job.key.clone()).or_default();
             let doublings = trouble.panics.min(16);
@@ -212,6 +220,7 @@ impl<R> State<R> {
             objects: self.store.len(),
             waiting: Rank::ALL.map(|rank| self.queue.depth(rank)),
             in_flight: self.queue.out(),
+            firing: self.firing,
             timers: self.timers.len(),
             panics: self.panics,
         }
@@ -293,6 +302,32 @@ mod tests {
         let job = one(&mut state, now);
         assert_eq!(job.rank, Rank::Following);
         assert!(matches!(job.entry.body, Body::Whole(record) if *record == 2));
+    }
+
+    #[test]
+    fn it_is_crowded_while_many_are_fired_or_one_waits_to_be_and_by_nothing_else() {
+        let (mut state, now) = (State::default(), clock::instant());
+        let crowded = |state: &State<u64>| state.stats().crowded();
+        for n in 0..2 * CROWD {
+            state.seen(seen(&format!("f{n}"), "u", 1), Rank::Following);
+        }
+        let following = state.take(now, 2 * CROWD).jobs;
+        assert_eq!((following.len(), crowded(&state)), (2 * CROWD, false));
+        for n in 0..CROWD {
+            state.seen(seen(&format!("x{n}"), "u", 1), Rank::Firing);
+            assert!(crowded(&state), "{n} wait");
+            assert_eq!(state.take(now, 1).jobs.len(), 1);
+            assert_eq!(crowded(&state), n + 1 == CROWD, "{n} are fired, and nobody waits");
+        }
+        let job = Job { key: key("x0").into(), rank: Rank::Firing, entry: state.entry(&key("x0")).unwrap() };
+        state.panicked(&job, now);
+        assert!(!crowded(&state));
+        for job in following {
+            state.finished(&job, Outcome::done(), now);
+        }
+        let job = Job { key: key("x1").into(), rank: Rank::Firing, entry: state.entry(&key("x1")).unwrap() };
+        state.finished(&job, Outcome::done(), now);
+        assert_eq!((state.stats().firing, state.stats().in_flight), (CROWD - 2, CROWD - 2));
     }
 
     #[test]

@@ -37,6 +37,7 @@ struct Fake {
     most: AtomicUsize,
     overlaps: AtomicUsize,
     busy: Mutex<HashMap<ObjectKey, ()>>,
+    put_off: Mutex<Vec<ObjectKey>>,
 }
 
 impl Fake {
@@ -78,6 +79,10 @@ impl Worker for Fake {
         panic!("and so is this");
     }
 
+    fn closing(&self) -> Vec<ObjectKey> {
+        std::mem::take(&mut self.put_off.lock().unwrap())
+    }
+
     fn gone(&self, key: &ObjectKey, uid: &str) {
         self.log.lock().unwrap().push(format!("{key} gone: {uid}"));
     }
@@ -99,6 +104,7 @@ fn start(concurrency: usize) -> Running {
         most: AtomicUsize::default(),
         overlaps: AtomicUsize::default(),
         busy: Mutex::default(),
+        put_off: Mutex::default(),
     });
     let concurrency = NonZeroUsize::new(concurrency).unwrap();
     let runtime = Runtime::new(handle, worker.clone(), Options { concurrency, ..Options::default() });
@@ -203,6 +209,22 @@ async fn shutdown_waits_for_what_is_in_flight_but_not_for_ever() {
     assert_eq!(clock::instant().duration_since(begin).as_secs(), 10);
     assert_eq!(worker.count("ns/waiting"), 0);
     assert_eq!(worker.busy.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_put_off_has_its_turn_at_a_shutdown_after_what_is_in_flight_and_within_its_grace() {
+    let Running { worker, feed, stop, task } = start(2);
+    for (name, version, millis) in [("a", 1, 1), ("b", 2, 2_000), ("c", 3, 2_000), ("d", 4, 60_000)] {
+        feed.seen(seen(key("ns", name), version, Play::Take(millis)));
+    }
+    sleep(Duration::from_secs(1)).await;
+    // `b` and `c` are in flight; `gone` is not there any more.
+    worker.put_off.lock().unwrap().extend(["gone", "a", "b", "d"].map(|name| key("ns", name)));
+    stop.send_replace(true);
+    assert_eq!(task.await.unwrap().unwrap(), 1, "one did not end in time");
+    let counts = ["a", "b", "c", "d"].map(|name| worker.count(&format!("ns/{name}")));
+    assert_eq!((counts, worker.overlaps.load(Ordering::Relaxed)), ([2, 2, 1, 1], 0));
+    assert!(worker.most.load(Ordering::Relaxed) <= 2, "as many at a time as ever");
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use pipekick_sandbox::gitlab::{Ledger, Limits, Seed, Throttle};
 use serde_json::{Value, json};
 
-use crate::harness::gitlab::{playing, quick};
+use crate::harness::gitlab::{long, playing, quick};
 use crate::harness::{Secret, Seen, Story, Trigger, status_writes, story, story_of_all_namespaces};
 
 /// The machine may be busy: what is judged is the number of pipelines, not the time.
@@ -62,6 +62,36 @@ fn two_operators_at_the_same_objects_fire_one_pipeline_each() {
             (50..100).map(|number| async move { story.apply(&Trigger::new(&format!("t{number}"))).await });
         futures::stream::iter(more).buffer_unordered(20).count().await;
         assert_one_each(story, 100).await;
+    });
+}
+
+/// What can be found out again waits while others wait to be fired, and is not left to be found out again by an operator
+/// that is told to stop.
+#[test]
+fn in_a_crowd_outcomes_are_written_after_the_posts_and_when_the_operator_is_told_to_stop() {
+    const CROWD: usize = 300;
+    story(playing(long()), async |story| {
+        apply_many(story, CROWD).await;
+        // Forty a second.
+        story.gitlab.latency("trigger", SignedDuration::from_millis(200)).unwrap();
+        story.operator(&["--concurrency", "8"]);
+        story.until_ledger("show a part of the crowd", |ledger| ledger.calls_to("trigger").len() > 60).await;
+        let told = |all: &[Seen]| all.iter().filter(|seen| seen.phase() == "Running").count();
+        let written = told(&story.all().await);
+        assert!(written < 30, "{written} outcomes were written while others waited to be fired");
+
+        story.terminate_operator(1);
+        let made = story.ledger().pipelines.len();
+        assert!(made < CROWD, "the operator was stopped amid the crowd");
+        assert_eq!(told(&story.all().await), made, "each that was made is told");
+        assert!(story.log_of(1).contains("pipeline was created"));
+
+        story.gitlab.latency("trigger", SignedDuration::ZERO).unwrap();
+        story.operator(&[]);
+        story.until_all(WITHIN, "be Running", |seen| seen.phase() == "Running").await;
+        story.end_pipelines();
+        assert_one_each(story, CROWD).await;
+        assert!(!story.log().contains("outcome is unknown"));
     });
 }
 

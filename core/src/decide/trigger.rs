@@ -85,7 +85,15 @@ pub fn decide(observed: &Observed<'_>) -> Plan {
     } else if draft.settle_finalizer() {
         // Before anything else: with it on, or off, everything is decided anew.
         let Draft { effect, .. } = draft;
-        return Plan { status: None, effect, events: Vec::new(), follow: None, wake: None, expires: None };
+        return Plan {
+            status: None,
+            effect,
+            events: Vec::new(),
+            follow: None,
+            wake: None,
+            expires: None,
+            can_wait: false,
+        };
     } else {
         draft.line_up_updates();
         draft.resolve();
@@ -250,7 +258,15 @@ impl<'a> Draft<'a> {
             // Nothing new to tell, and nobody to tell it to soon.
             let follow = self.status.run.as_deref().and_then(|run| follow_of(run, trigger, now));
             let (effect, wake) = (self.effect, self.wake);
-            return Plan { status: None, effect, events: vec![], follow, wake, expires: None };
+            return Plan {
+                status: None,
+                effect,
+                events: vec![],
+                follow,
+                wake,
+                expires: None,
+                can_wait: false,
+            };
         }
         summarize(&mut self.status, self.standing.take(), trigger.generation, now);
         let follow = self.status.run.as_deref().and_then(|run| follow_of(run, trigger, now));
@@ -275,6 +291,7 @@ impl<'a> Draft<'a> {
             | Effect::GiveUp(_) => false,
         };
         let changed = self.status != trigger.status && !looks;
+        let can_wait = self.effect == Effect::Nothing && was_just_created(&trigger.status, &self.status);
         Plan {
             status: changed.then_some(self.status),
             effect: self.effect,
@@ -282,6 +299,7 @@ impl<'a> Draft<'a> {
             follow,
             wake: self.wake,
             expires: self.expires,
+            can_wait,
         }
     }
 }
@@ -292,6 +310,17 @@ fn later(at: Timestamp, after: Duration) -> Timestamp {
         .ok()
         .and_then(|after| at.checked_add(after).ok())
         .unwrap_or(Timestamp::MAX)
+}
+
+/// Whether all that status does not tell yet is that the first POST of its run made a pipeline, which a token is at hand
+/// to find should this process die. Where nobody can look, or it was sent again, it is written at once.
+fn was_just_created(written: &TriggerStatus, now: &TriggerStatus) -> bool {
+    let (Some(before), Some(run)) = (written.active_run(), now.active_run()) else { return false };
+    let first = run.attempt.as_ref().is_some_and(|attempt| attempt.count == 1);
+    (before.phase, run.phase) == (Phase::Firing, Phase::Running)
+        && before.fire_id == run.fire_id
+        && first
+        && run.target.access.is_some()
 }
 
 /// Ends a run.

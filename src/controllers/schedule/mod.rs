@@ -12,7 +12,6 @@ mod apply;
 mod children;
 mod keep;
 mod observe;
-mod postponed;
 mod requests;
 
 use std::sync::Arc;
@@ -35,6 +34,7 @@ use crate::cluster::identity::Identity;
 use crate::cluster::secrets::Secrets;
 use crate::cluster::status::{self, Guard};
 use crate::config::Config;
+use crate::controllers::postponed::Postponed;
 use crate::crash;
 use crate::gitlab;
 use crate::runtime::{Body, Entry, Handle, Lenient, Outcome, Rank, Worker};
@@ -42,7 +42,6 @@ use crate::server::Metrics;
 use apply::Next;
 use keep::Keeper;
 use observe::{Creations, Template};
-use postponed::Postponed;
 
 /// A `PipelineSchedule` as the watch delivers it: metadata, and spec and status as far as they can be read.
 pub type Object = Lenient<PipelineSchedule>;
@@ -51,6 +50,9 @@ pub type Object = Lenient<PipelineSchedule>;
 const STEPS: usize = 12;
 /// Timers run by a clock that is never set; the time that schedules go by may be. So they look again this often.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// A status gives way to a crowd for so long. Shorter than a created child is remembered or must live.
+const LONGEST_POSTPONED: Duration = Duration::from_secs(30);
 
 /// The controller of `PipelineSchedule`s.
 pub struct ScheduleController {
@@ -115,7 +117,7 @@ impl ScheduleController {
             handle,
             children,
             creations: Creations::default(),
-            postponed: Postponed::default(),
+            postponed: Postponed::new(LONGEST_POSTPONED),
             crowded,
             paused: config.policy.paused,
             metrics,

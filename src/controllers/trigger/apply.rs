@@ -29,6 +29,9 @@ const UNCONFIRMED: std::time::Duration = std::time::Duration::from_secs(1);
 /// A status that the API server refuses is a bug of ours or a policy of theirs; it is not tried in a loop.
 const REFUSED: std::time::Duration = std::time::Duration::from_secs(60);
 
+/// What gives way to a crowd is looked at again this soon.
+const POSTPONED: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Should nobody call, a parked object comes back by itself.
 const PARKED: std::time::Duration = std::time::Duration::from_secs(30);
 
@@ -67,6 +70,12 @@ pub(super) enum Next {
 impl TriggerController {
     /// Does what `plan` says.
     pub(super) async fn apply(&self, key: &ObjectKey, turn: &mut Turn, mut plan: Plan) -> Next {
+        if plan.can_wait {
+            if (self.crowded)() && self.postponed.may_wait(key, clock::instant()) {
+                return Next::End(Outcome::done().wake_in(POSTPONED, Rank::Bookkeeping));
+            }
+            self.postponed.done(key);
+        }
         let effect = std::mem::replace(&mut plan.effect, Effect::Nothing);
         let place = match host_of(&effect) {
             None => None,

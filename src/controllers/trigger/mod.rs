@@ -22,6 +22,7 @@ mod report;
 mod requests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::Client;
 use pipekick_core::decide::summary::tell_bug;
@@ -41,6 +42,7 @@ use crate::cluster::status::{self, Guard};
 use crate::config::Config;
 use crate::controllers::gate::Gate;
 use crate::controllers::images::Images;
+use crate::controllers::postponed::Postponed;
 use crate::controllers::ration::Ration;
 use crate::controllers::schedule::{self, Children, ScheduleRef};
 use crate::crash;
@@ -58,6 +60,10 @@ pub type Object = Lenient<PipelineTrigger>;
 /// Decisions in one turn, at most. A run needs three, a refused one a look more; conflicts add some.
 const STEPS: usize = 8;
 
+/// The outcome of a POST gives way to a crowd for so long. Should the process die meanwhile, the pipelines of that time are
+/// looked for.
+const LONGEST_POSTPONED: Duration = Duration::from_secs(10);
+
 /// The controller of `PipelineTrigger`s.
 pub struct TriggerController {
     cluster: Client,
@@ -74,6 +80,8 @@ pub struct TriggerController {
     ration: Ration,
     children: Arc<Children>,
     images: Arc<Images>,
+    postponed: Postponed,
+    crowded: Box<dyn Fn() -> bool + Send + Sync>,
     /// The policy for what a schedule has just made: its first sight is fired.
     policy_of_newborn: Policy,
 }
@@ -100,6 +108,8 @@ pub struct Parts {
     pub children: Arc<Children>,
     /// Where image updates are handed in.
     pub images: Arc<Images>,
+    /// Whether so much is to be fired that what can wait should.
+    pub crowded: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// One turn of work on one object.
@@ -135,8 +145,19 @@ impl TriggerController {
     /// A controller on these parts.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { cluster, gitlab, secrets, events, handle, config, follower, metrics, children, images } =
-            parts;
+        let Parts {
+            cluster,
+            gitlab,
+            secrets,
+            events,
+            handle,
+            config,
+            follower,
+            metrics,
+            children,
+            images,
+            crowded,
+        } = parts;
         let memories = Memories::default();
         let looker = Looker::new(Arc::clone(&gitlab), Arc::clone(&secrets), config.gitlab_url.clone());
         let poke = || {
@@ -163,6 +184,8 @@ impl TriggerController {
             ration,
             children,
             images,
+            postponed: Postponed::new(LONGEST_POSTPONED),
+            crowded,
             policy_of_newborn,
         }
     }
@@ -310,7 +333,12 @@ impl Worker for TriggerController {
         }
     }
 
+    fn closing(&self) -> Vec<ObjectKey> {
+        self.postponed.close()
+    }
+
     fn gone(&self, key: &ObjectKey, uid: &str) {
+        self.postponed.done(key);
         self.children.gone(key, uid);
         self.images.gone(key);
         self.gate.forget(key);

@@ -23,6 +23,9 @@ pub struct Plan {
     pub wake: Option<Timestamp>,
     /// The object deletes itself then: nothing of it need be kept in mind until that time.
     pub expires: Option<Timestamp>,
+    /// What is to be written is known and could be found out again: while others wait to be fired, it may wait for
+    /// them, seconds.
+    pub can_wait: bool,
 }
 
 impl Plan {
@@ -30,7 +33,7 @@ impl Plan {
     /// before it expires.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        let Self { status: _, effect, events: _, follow, wake, expires: _ } = self;
+        let Self { status: _, effect, events: _, follow, wake, expires: _, can_wait: _ } = self;
         let at_rest = follow.as_ref().is_none_or(|follow| follow.stretch.finished_at.is_some());
         *effect == Effect::Nothing && at_rest && wake.is_none()
     }

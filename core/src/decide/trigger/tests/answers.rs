@@ -4,7 +4,9 @@ use super::scene::{
     DEADLINE, PATIENCE, Scene, accepted, not_sent, pipeline, refused, told, unknown, wakes_in,
 };
 use crate::decide::trigger::{Effect, Follow};
-use crate::domain::{Answer, AttemptKey, FireOn, LastAttempt, Phase, PipelineStatus, Reason};
+use crate::domain::{
+    Answer, AttemptKey, ConcurrencyPolicy, FireOn, LastAttempt, Phase, PipelineStatus, Reason,
+};
 
 fn firing() -> Scene {
     let mut scene = Scene::new(FireOn::Apply);
@@ -30,6 +32,39 @@ fn the_first_post_is_ordered_with_its_intent() {
     assert!(order.read_beside, "credentials are read beside the write");
     assert_eq!(order.target, scene.run().target);
     assert_eq!(wakes_in(&scene, &plan), Some(PATIENCE.cast_signed()));
+}
+
+/// A crowd goes before the record of what anybody can find out again, and before nothing else.
+#[test]
+fn only_the_first_pipeline_of_a_run_that_can_be_looked_for_may_wait_to_be_recorded() {
+    let sent_again = || {
+        let mut scene = firing();
+        scene.answer(not_sent());
+        scene.wait(60).repeat();
+        scene
+    };
+    let edited = || {
+        let mut scene = firing();
+        scene.edit(|spec| spec.concurrency_policy = ConcurrencyPolicy::Replace).git_ref("next");
+        scene
+    };
+    let cases: [(&str, Scene, Answer, bool); 7] = [
+        ("created", firing(), accepted(), true),
+        ("nobody can look", fire_only(), accepted(), false),
+        ("sent a second time", sent_again(), accepted(), false),
+        ("ended at birth", firing(), Answer::Accepted(pipeline(PipelineStatus::Failed)), false),
+        ("refused", firing(), refused(), false),
+        ("unknown", firing(), unknown(), false),
+        ("and is to be cancelled", edited(), accepted(), false),
+    ];
+    for (sentence, mut scene, answer, can_wait) in cases {
+        let plan = scene.answer(answer);
+        assert_eq!((plan.can_wait, plan.status.is_some()), (can_wait, true), "{sentence}");
+    }
+    let (mut told, nothing) = (firing(), Scene::new(FireOn::Apply));
+    assert!(!nothing.decide().can_wait, "an intent never waits");
+    told.answer(accepted());
+    assert!(!told.decide().can_wait, "on record already");
 }
 
 struct Case {

@@ -66,6 +66,8 @@ enum Step {
     Queue(Does),
     /// Whether jobs' artifacts can be read.
     Artifacts(bool),
+    /// Whether others wait to be fired, so that what can wait is not written.
+    Crowd(bool),
     /// Another process takes over; what it finds out about a POST on its way is nothing.
     Restart {
         hold: bool,
@@ -213,6 +215,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         ]
         .prop_map(Step::Queue),
         1 => prop::bool::weighted(0.7).prop_map(Step::Artifacts),
+        2 => any::<bool>().prop_map(Step::Crowd),
         1 => (prop::bool::weighted(0.3), prop::bool::weighted(0.3))
             .prop_map(|(hold, pause)| Step::Restart { hold, pause }),
     ];
@@ -248,6 +251,7 @@ struct Walk {
     /// What is on the branch, by run and entry.
     written: HashSet<(FireId, usize)>,
     artifacts: bool,
+    crowded: bool,
 }
 
 impl Walk {
@@ -268,6 +272,7 @@ impl Walk {
             queued: Vec::new(),
             written: HashSet::new(),
             artifacts: true,
+            crowded: false,
         }
     }
 
@@ -388,6 +393,7 @@ impl Walk {
             }
             Step::Queue(does) => self.queue(*does),
             Step::Artifacts(well) => self.artifacts = *well,
+            Step::Crowd(there) => self.crowded = *there,
             Step::Restart { hold, pause } => {
                 scene.restart();
                 scene.policy.first_sight = if *hold { FirstSight::Hold } else { FirstSight::Fire };
@@ -599,6 +605,16 @@ impl Walk {
         if self.retry_on_its_way.as_ref().is_some_and(|(_, r)| heard_until(r) <= self.scene.now) {
             self.lose_retry();
         }
+        if self.crowded {
+            let plan = self.scene.decide();
+            if plan.can_wait {
+                assert!(
+                    plan.effect == Effect::Nothing && plan.status.is_some(),
+                    "nothing but a record waits"
+                );
+                return plan;
+            }
+        }
         let plan = self.scene.step();
         self.scene.facts.finding = None;
         if !matches!(plan.effect, Effect::LookAtOwn(_)) {
@@ -740,7 +756,7 @@ impl Walk {
     /// With every obstacle gone, and a GitLab where all succeeds, each cause that stands is answered.
     fn come_to_rest(&mut self) {
         self.take(&Step::Restart { hold: false, pause: false });
-        self.artifacts = true;
+        (self.artifacts, self.crowded) = (true, false);
         self.scene.suspend(false).mend_spec().edit(|spec| spec.timeout = None);
         let mut told = Vec::new();
         for _ in 0..80 {
