@@ -10,6 +10,7 @@ use pipekick_core::decide::trigger::{FirstSight, Policy};
 use pipekick_core::domain::schedule::ClusterId;
 use pipekick_core::domain::{FireId, GitLabUrl, Span};
 
+use crate::api::names::is_label;
 use crate::cli;
 
 /// The operator's settings.
@@ -90,14 +91,7 @@ impl Config {
 }
 
 fn namespaces(typed: &[String]) -> anyhow::Result<BTreeSet<String>> {
-    let is_one = |name: &str| {
-        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        (1..=63).contains(&name.len())
-            && name.bytes().all(allowed)
-            && !name.starts_with('-')
-            && !name.ends_with('-')
-    };
-    if let Some(wrong) = typed.iter().find(|name| !is_one(name)) {
+    if let Some(wrong) = typed.iter().find(|name| !is_label(name)) {
         bail!(
             "--namespace {wrong:?}: write the name of a namespace, and several with commas between: shop,billing"
         );

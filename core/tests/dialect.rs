@@ -52,7 +52,9 @@ const CRONITER: &[Reason] = &[
     }),
     ("what can never fire is refused", |_, theirs, ours| theirs.ends_with("never") && ours == "refused"),
     ("a star in a list, or with step 1, is a plain star", |e, _, _| {
-        [2, 4].iter().any(|at| items(e, *at).any(|item| matches!(item, "*" | "?" | "*/1")))
+        let is_star = |item: &str| matches!(item, "*" | "?" | "*/1");
+        let plain = |at: usize| items(e, at).count() == 1 && !items(e, at).any(|item| item == "*/1");
+        [2, 4].into_iter().any(|at| items(e, at).any(is_star) && !plain(at))
     }),
     ("a list of every weekday is a restriction all the same", |e, _, _| names_every_day(e)),
 ];

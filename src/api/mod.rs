@@ -5,6 +5,7 @@ mod image_updates;
 pub mod in_gitlab;
 pub mod json;
 mod merge_request;
+pub mod names;
 pub mod schedule;
 mod size;
 pub mod trigger;

@@ -65,7 +65,7 @@ pub const DEFAULT_RUNS_LIMIT: usize = 3;
     validation = Rule::new("!has(self.deletionPolicy) || (has(self.runBy) && self.runBy == 'GitLab')").message("deletionPolicy belongs to runBy: GitLab; the children of a schedule that Pipekick runs are deleted with it"),
     validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.schedules)").message("runBy: GitLab takes one schedule: write schedule, and another PipelineSchedule for each other one"),
     validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.schedule) || !self.schedule.startsWith('@every')").message("runBy: GitLab knows no @every: write five fields, such as 0 */2 * * *, or leave runBy out"),
-    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.dst)").message("dst is for runBy: Cluster: GitLab skips times that do not exist and runs those that exist twice twice; leave dst or runBy out"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.dst)").message("dst is for runBy: Cluster: GitLab does not run at times that do not exist, and runs twice at those that exist twice; leave dst or runBy out"),
     validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.startingDeadline)").message("startingDeadline is for runBy: Cluster: GitLab runs what it missed once and late; leave startingDeadline or runBy out"),
     validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.missedRuns)").message("missedRuns is for runBy: Cluster: GitLab runs what it missed once and late; leave missedRuns or runBy out"),
     validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.maxCatchUp)").message("maxCatchUp is for runBy: Cluster: GitLab runs what it missed once and late; leave maxCatchUp or runBy out"),
@@ -97,13 +97,16 @@ pub struct PipelineScheduleSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     #[x_kube(
-        validation = Rule::new("!self.contains('TZ=')").message("schedule: write the zone into timeZone"),
+        validation = Rule::new("!self.upperAscii().contains('TZ=')").message("schedule: write the zone into timeZone"),
     )]
     pub schedule: Option<String>,
 
     /// Several schedules, at most 10, for what one cannot say. An instant that several name is one tick.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 10), inner(length(min = 1, max = 512)))]
+    #[x_kube(
+        validation = Rule::new("self.all(text, !text.upperAscii().contains('TZ='))").message("schedules: write the zone into timeZone"),
+    )]
     pub schedules: Option<Vec<String>>,
 
     /// Zone of the schedule, as the IANA database names it: Europe/Berlin. Unset: UTC. The database is part of the

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use pipekick_core::domain::schedule::{Clock, Dst, HashKey, Pattern, Zone};
+use pipekick_core::decide::schedule::NEVER_FIRES;
+use pipekick_core::domain::schedule::{Clock, Dst, Gap, HashKey, Pattern, Zone};
 
 use super::{BadInput, bad, instant};
 use crate::cli::{Next, Output};
@@ -40,6 +41,9 @@ pub fn next(typed: &Next, now: Timestamp) -> Result<String, BadInput> {
         (None, Some(_)) => MAX_TICKS + 1,
         (None, None) => DEFAULT_COUNT,
     };
+    if clock.dst.gap == Gap::Skip && clock.next_after(from).is_none() {
+        return Err(BadInput(format!("{shown:?}: {NEVER_FIRES}")));
+    }
     let within = |tick: &Timestamp| until.is_none_or(|until| *tick <= until);
     let ticks: Vec<Timestamp> = clock.ticks_after(from).take_while(within).take(most).collect();
     if ticks.len() > MAX_TICKS {

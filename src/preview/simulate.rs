@@ -13,7 +13,8 @@ use serde_json::Value;
 
 use super::{BadInput, bad, instant};
 use crate::api::PipelineSchedule;
-use crate::api::schedule::to_domain;
+use crate::api::names::{is_label_value, is_metadata_key, is_subdomain};
+use crate::api::schedule::{TemplateMetadata, to_domain};
 use crate::api::trigger::{self, PipelineTriggerSpec};
 use crate::cli::{Output, Simulate};
 
@@ -64,7 +65,7 @@ fn read(manifest: &str, created: Timestamp) -> Result<(Schedule, bool), BadInput
     }
     let mut object: PipelineSchedule =
         serde_json::from_value(written.clone()).map_err(|error| bad("the manifest", &error))?;
-    if object.metadata.name.as_deref().is_none_or(|name| !is_name(name)) {
+    if object.metadata.name.as_deref().is_none_or(|name| !is_subdomain(name)) {
         return Err(BadInput(
             "metadata.name: write a name of lower-case letters, digits, - and ., such as nightly".into(),
         ));
@@ -74,9 +75,14 @@ fn read(manifest: &str, created: Timestamp) -> Result<(Schedule, bool), BadInput
     if let Some((unknown, _)) = fields.into_iter().find(|(field, _)| !FIELDS.contains(&field.as_str())) {
         return Err(BadInput(format!("the manifest: there is no field {unknown}")));
     }
-    let known = serde_json::to_value(&object.spec).map_err(|error| bad("the manifest", &error))?;
-    if let Some(unknown) = unknown_field(&written["spec"], &known, "spec") {
-        return Err(BadInput(format!("the manifest: there is no field {unknown}")));
+    let known = serde_json::to_value(&object).map_err(|error| bad("the manifest", &error))?;
+    for part in ["metadata", "spec"] {
+        if let Some(unknown) = unknown_field(&written[part], &known[part], part) {
+            return Err(BadInput(format!("the manifest: there is no field {unknown}")));
+        }
+    }
+    if let Some(problem) = metadata_problem(object.spec.trigger_template.metadata.as_ref()) {
+        return Err(BadInput(problem));
     }
     if object.spec.run_by == Some(RunBy::GitLab) {
         return Err(BadInput(
@@ -98,11 +104,15 @@ fn read(manifest: &str, created: Timestamp) -> Result<(Schedule, bool), BadInput
     }
 }
 
-/// As Kubernetes has it.
-fn is_name(name: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
-    let ends = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    name.bytes().all(allowed) && name.starts_with(ends) && name.ends_with(ends)
+/// What the API server would refuse of the children's metadata.
+fn metadata_problem(metadata: Option<&TemplateMetadata>) -> Option<String> {
+    let TemplateMetadata { labels, annotations } = metadata?;
+    let (labels, annotations) = (labels.iter().flatten(), annotations.iter().flatten());
+    labels
+        .map(|(key, value)| ("labels", key, is_metadata_key(key) && is_label_value(value)))
+        .chain(annotations.map(|(key, _)| ("annotations", key, is_metadata_key(&key.to_ascii_lowercase()))))
+        .find(|(_, _, fits)| !fits)
+        .map(|(field, key, _)| format!("spec.triggerTemplate.metadata.{field}: the API server refuses {key:?} or its value: write letters, digits, - _ and ., at most 63"))
 }
 
 /// What would keep the children from firing.

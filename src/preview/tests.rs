@@ -68,6 +68,15 @@ fn next_takes_gap_fold_and_name() {
 }
 
 #[test]
+fn next_refuses_what_the_gap_always_skips() {
+    let line = ["next", "30 2 * 3 SUN#L", "--time-zone", "Europe/Berlin", "--gap"];
+    assert!(refused(&[&line[..], &["Skip"]].concat(), "").contains("never fires: each time that it names"));
+    assert!(
+        answer(&[&line[..], &["RunAfter"]].concat(), "").unwrap().starts_with("2026-03-29T03:00:00+02:00")
+    );
+}
+
+#[test]
 fn next_says_what_is_wrong() {
     assert_eq!(refused(&["next", "61 * * * *"], ""), "\"61 * * * *\": 61 in the minute field: 0-59");
     assert!(
@@ -162,8 +171,16 @@ fn simulate_refuses_what_the_rules_of_the_kind_refuse() {
     let child = |line: &str| {
         refused(&HOUR, &MANIFEST.replace("      ref: main", &format!("      ref: main\n      {line}")))
     };
+    let metadata = |entry: &str| {
+        refused(&HOUR, &MANIFEST.replace("namespace: shop", &format!("namespace: shop, {entry}")))
+    };
+    let labels = |labels: &str| {
+        let template = format!("  triggerTemplate:\n    metadata: {{labels: {labels}}}");
+        refused(&HOUR, &MANIFEST.replace("  triggerTemplate:", &template))
+    };
     for (said, begins) in [
         (spec("startingDeadline: 0s"), "spec.startingDeadline: zero"),
+        (spec("startingDeadline: 10000000s"), "spec.startingDeadline: "),
         (spec("maxCatchUp: 3"), "spec.maxCatchUp belongs"),
         (spec("missedRuns: All"), "spec.missedRuns: All needs concurrencyPolicy: Allow"),
         (spec("schedules: ['@daily']"), "spec.schedule: write either"),
@@ -172,6 +189,15 @@ fn simulate_refuses_what_the_rules_of_the_kind_refuse() {
         (
             refused(&HOUR, &MANIFEST.replace("spec:\n  schedule", "sepc: {}\nspec:\n  schedule")),
             "the manifest: there is no field sepc",
+        ),
+        (metadata("label: x"), "the manifest: there is no field metadata.label"),
+        (
+            labels("{'two words': x}"),
+            "spec.triggerTemplate.metadata.labels: the API server refuses \"two words\"",
+        ),
+        (
+            labels("{team: 'two words'}"),
+            "spec.triggerTemplate.metadata.labels: the API server refuses \"team\"",
         ),
         (refused(&HOUR, &format!("{MANIFEST}---\n{MANIFEST}")), "the manifest has several documents"),
         (child("fireOn: Request"), "spec.triggerTemplate.spec.fireOn: a child fires once"),

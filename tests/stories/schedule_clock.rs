@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::harness::gitlab::{playing, quick};
-use crate::harness::schedules::{minutes_ago, schedule};
+use crate::harness::schedules::{child_of, minutes_ago, schedule};
 use crate::harness::{Seen, Story, Trigger, story};
 
 fn instant(text: &str) -> Timestamp {
@@ -37,6 +37,7 @@ fn missed_runs_all_fires_each_in_order_and_counts_the_oldest_beyond_max_catch_up
         story.known_schedule(&all).await;
         story.kill_operators();
         story.set_back("nightly", 8).await;
+        let versions = story.record_versions().await;
         story.operator(&[]);
         story.until_children("nightly", "be made up for", |c| c.len() == 3).await;
         story.until_schedule("nightly", "count two", |seen| seen.number("status.missed.count") == 2).await;
@@ -48,8 +49,15 @@ fn missed_runs_all_fires_each_in_order_and_counts_the_oldest_beyond_max_catch_up
         let fired: Vec<Timestamp> = story.ticked("nightly").iter().map(said).collect();
         assert_eq!((fired.len(), fired.into_iter().collect::<BTreeSet<_>>()), (3, wanted));
         let children = story.children("nightly").await;
-        let resource_version = |seen: &Seen| seen.text("metadata.uid").to_owned();
-        assert_eq!(children.iter().map(resource_version).collect::<BTreeSet<_>>().len(), 3);
+        let mut created: Vec<(u64, String)> = Vec::new();
+        for child in &children {
+            let first = versions.up_to(child).await.swap_remove(0);
+            let version = first.text("metadata.resourceVersion").parse().unwrap();
+            created.push((version, child.text("metadata.name").to_owned()));
+        }
+        created.sort();
+        let in_order: Vec<String> = ticks[2..].iter().map(|(tick, _)| child_of("nightly", *tick)).collect();
+        assert_eq!(created.into_iter().map(|(_, name)| name).collect::<Vec<_>>(), in_order);
         let seen = story.schedule("nightly").await;
         assert_eq!(instant(seen.text("status.lastScheduleTime")), ticks[4].0);
         assert_eq!(instant(seen.text("status.missed.last")), ticks[1].0);

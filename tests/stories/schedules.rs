@@ -317,6 +317,11 @@ fn what_cannot_be_followed_is_refused_or_says_what_to_write() {
             (good().without("spec.schedule"), "write either schedule or schedules"),
             (good().with("spec.schedules", json!(["0 3 * * *"])), "write either schedule or schedules"),
             (good().with("spec.schedule", "TZ=UTC 0 2 * * *"), "write the zone into timeZone"),
+            (good().with("spec.schedule", "Cron_tz=UTC 0 2 * * *"), "write the zone into timeZone"),
+            (
+                good().without("spec.schedule").with("spec.schedules", json!(["@daily", "tz=UTC 0 2 * * *"])),
+                "write the zone into timeZone",
+            ),
             (good().with("spec.missedRuns", "All"), "write concurrencyPolicy: Allow"),
             (good().with("spec.maxCatchUp", 5), "maxCatchUp belongs to missedRuns: All"),
             (good().with("spec.startingDeadline", "0s"), "zero would miss every tick"),

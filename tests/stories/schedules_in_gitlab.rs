@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
 use pipekick_sandbox::gitlab::{
     AccessTokenSeed, CallRecord, Ci, Fault, FaultRule, InputSpec, Role, Schedule, Scope, Seed, Source,
     UserSeed,
@@ -513,6 +515,20 @@ fn what_gitlab_cannot_do_is_refused_with_what_to_write_instead() {
         story.apply_schedule(&in_gitlab("wrong", "61 * * * *")).await;
         let seen = story.until_schedule("wrong", "be refused", |seen| seen.reason() == "InvalidSpec").await;
         assert!(seen.message().contains("61 in the minute field"), "{}", seen.message());
+    });
+}
+
+#[test]
+fn without_a_cluster_id_the_uid_of_kube_system_tells_clusters_apart() {
+    story(seed(), async |story| {
+        story.operator(QUICK);
+        story.apply_schedule(&nightly()).await;
+        story.until_equal("nightly").await;
+        let namespaces: Api<Namespace> = Api::all(story.client.clone());
+        let uid = namespaces.get("kube-system").await.unwrap().metadata.uid.unwrap();
+        let held = story.held(PROJECT);
+        let mark = format!("pipekick.dev:{uid}/{}/nightly", story.namespace);
+        assert!(held.description.contains(&mark), "{} should have {mark}", held.description);
     });
 }
 

@@ -50,7 +50,8 @@ impl FromStr for Span {
                 b'0'..=b'9' => {
                     let digit = u64::from(byte - b'0');
                     let grown = number.unwrap_or(0).checked_mul(10).and_then(|n| n.checked_add(digit));
-                    number = Some(grown.ok_or_else(refused)?);
+                    // As the schema has it: seven digits.
+                    number = Some(grown.filter(|n| *n < 10_000_000).ok_or_else(refused)?);
                     continue;
                 }
                 b'h' => 3600,

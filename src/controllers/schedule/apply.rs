@@ -121,7 +121,7 @@ impl ScheduleController {
                 tracing::info!(object = %key, child = order.name, "child was created");
                 Ok(Creation::Made { uid })
             }
-            Ok(Err(kube::Error::Api(status))) if status.code == 409 => {
+            Ok(Err(kube::Error::Api(status))) if status.is_already_exists() => {
                 self.whose(key, turn, &order.name).await
             }
             // Refused before anything was stored.

@@ -57,6 +57,7 @@ use crate::domain::schedule::{
     Child, ChildOwner, ConcurrencyPolicy, Course, Schedule, ScheduleSpec, ScheduleStatus,
 };
 use names::release;
+pub use summary::NEVER_FIRES;
 pub(in crate::decide) use summary::Standing;
 
 /// A tick older than this, counted from when it should have fired, is fired only on a schedule that was just read.

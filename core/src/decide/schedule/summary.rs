@@ -12,9 +12,12 @@ use jiff::Timestamp;
 use super::Draft;
 use crate::decide::summary::Conditions;
 use crate::domain::schedule::status::ActiveChild;
-use crate::domain::schedule::{Course, ScheduleSpec, ScheduleStatus};
+use crate::domain::schedule::{Course, Gap, ScheduleSpec, ScheduleStatus};
 use crate::domain::status::Truth;
 use crate::domain::{Phase, Reason};
+
+/// What names a time now and then, and never fires all the same.
+pub const NEVER_FIRES: &str = "never fires: each time that it names falls where the zone's clocks are put forward, and gap is Skip; write another time, or gap RunAfter";
 
 /// Where a schedule stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +85,10 @@ impl Draft<'_> {
                 format!("the tick of {} waits until the active run has ended", zone.rfc3339(tick))
             }
             (None, Some(next)) => format!("fires next at {}", zone.rfc3339(next)),
+            // What names no time in any zone was refused before.
+            (None, None) if spec.clock.dst.gap == Gap::Skip => {
+                return Standing::invalid(&format!("schedule: {NEVER_FIRES}"));
+            }
             (None, None) => "never fires again: the schedule names no later time".to_owned(),
         };
         Standing { kind: StandingKind::Ready, reason: Reason::Scheduled, message }

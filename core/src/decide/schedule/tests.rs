@@ -206,15 +206,13 @@ fn a_spec_that_cannot_be_followed_is_stalled_and_says_why() {
 }
 
 #[test]
-fn a_schedule_that_names_no_later_time_says_so() {
+fn a_schedule_whose_times_are_all_skipped_is_stalled_and_says_so() {
     let world = world("30 2 * 3 SUN#L", |spec| {
         spec.clock.zone = Zone::parse("Europe/Berlin").unwrap();
         spec.clock.dst.gap = crate::domain::schedule::Gap::Skip;
     });
-    assert_eq!(
-        status(&world).message.as_deref(),
-        Some("never fires again: the schedule names no later time")
-    );
+    assert_eq!(ready(&world), ("False".into(), "InvalidSpec".into()));
+    assert!(status(&world).message.as_deref().unwrap().starts_with("schedule: never fires: each time"));
     assert_eq!(status(&world).next_schedule_time, None);
 }
 
