@@ -375,7 +375,8 @@ impl Lab {
 
     fn translate(&mut self, plan: Plan, question: &Question, now: Timestamp) -> Decision {
         let settled = plan.is_settled();
-        let Plan { status, effect, events: _, follow, wake, expires: _ } = plan;
+        // Whoever gives way to a crowd is a process that is slow, which every one may be at any time.
+        let Plan { status, effect, events: _, follow, wake, expires: _, can_wait: _ } = plan;
         let standing = status.as_ref().unwrap_or(self.status(question.seen.status)).run.clone();
         let intent = standing.as_ref().and_then(|run| self.intent_of(run));
         let redo = standing.as_ref().and_then(|run| self.redo_of(run));
