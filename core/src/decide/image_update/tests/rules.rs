@@ -314,6 +314,47 @@ fn a_commit_that_may_still_arrive_is_not_sent_again() {
 }
 
 #[test]
+fn a_branch_is_not_read_before_its_time_and_at_once_after_it() {
+    let stage = Stage::Read { not_before: at(5.0) };
+    let flight = Flight { changes: vec![web("f1", 705, "v2")], tries: 1, stage };
+    let look = |now: f64| {
+        let policy = &Policy::default();
+        decide(&Observed { now: at(now), policy, waiting: &[], coming: 0, flight: Some(&flight), seen: None })
+    };
+    assert_eq!((look(4.9).effect, look(4.9).wake), (Effect::Nothing, Some(at(5.0))));
+    for late in [5.0, 5.1] {
+        assert!(matches!(look(late).effect, Effect::Read { .. }) && look(late).wake.is_none(), "{late}");
+    }
+}
+
+#[test]
+fn only_a_commit_that_may_still_arrive_and_has_not_is_put_back_beside_others() {
+    let sent = |seconds, change| Change { sent_at: Some(at(seconds)), ..change };
+    let db = change("db", "f3", 3, vec![edit("db.yaml", "a", "x")]);
+    let cache = change("cache", "f4", 4, vec![edit("db.yaml", "b", "x")]);
+    let flight = Flight {
+        // The reply of the first was lost long ago; of the second just now, and it has arrived; of the third just now.
+        changes: vec![sent(0.0, web("f1", 1, "v2")), sent(995.0, api("f2", 2, "v2")), sent(995.0, db), cache],
+        tries: 0,
+        stage: Stage::Read { not_before: at(0.0) },
+    };
+    let arrived = message_of("f2", 2, "values.yaml:api.tag");
+    let files = [("values.yaml", VALUES), ("db.yaml", "a: 1\nb: 1\n")];
+    let branch = Seen::Branch(snapshot(&files, &[("values.yaml", "c1", &arrived)]));
+    let plan = seen(at(1000.0), &flight, &branch);
+    let settled: Vec<(&str, bool)> = plan
+        .settled
+        .iter()
+        .map(|(key, verdict)| (key.fire_id.as_str(), matches!(verdict, Verdict::PutBack { .. })))
+        .collect();
+    assert_eq!(settled, [("f3", true), ("f2", false)]);
+    let Effect::Commit { .. } = &plan.effect else { panic!("{:?}", plan.effect) };
+    let flying: Vec<String> =
+        plan.flight.unwrap().changes.iter().map(|change| change.key.fire_id.to_string()).collect();
+    assert_eq!(flying, ["f1", "f4"]);
+}
+
+#[test]
 fn a_branch_that_cannot_be_read_is_told_or_tried_again() {
     let flight =
         Flight { changes: vec![web("f1", 1, "v2")], tries: 3, stage: Stage::Read { not_before: at(0.0) } };

@@ -91,6 +91,22 @@ fn replace_cancels_the_active_run_and_fires_when_it_has_ended() {
     assert_eq!(status(&world).missed.count, 0);
 }
 
+#[test]
+fn a_child_that_is_being_deleted_is_not_asked_to_cancel() {
+    let mut world = slow(ConcurrencyPolicy::Replace);
+    world.run_until(at("09:19")).unwrap();
+    for being_deleted in [false, true] {
+        let mut children = world.children();
+        children[0].being_deleted = being_deleted;
+        let plan = look(&world.schedule, at("09:20"), &children, &world.facts);
+        let asked = plan.effects.iter().filter(|effect| matches!(effect, Effect::Cancel { .. })).count();
+        assert_eq!(
+            (asked, plan.status.unwrap().queued_tick),
+            (usize::from(!being_deleted), Some(at("09:20")))
+        );
+    }
+}
+
 /// What is decided about `schedule` when the watch shows `children`.
 fn look(schedule: &Schedule, now: Timestamp, children: &[Child], facts: &Facts) -> Plan {
     decide(&Observed { now, paused: false, schedule, children, facts })
