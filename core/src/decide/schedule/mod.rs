@@ -39,6 +39,8 @@ mod ask;
 mod due;
 mod history;
 mod names;
+mod observed;
+mod plan;
 mod queued;
 mod summary;
 #[cfg(test)]
@@ -50,6 +52,9 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use history::{HELD_MAX, TRIM_AGE};
 pub use names::{child_name, request_name};
+pub use observed::{Created, Creation, Facts, Observed};
+pub use plan::{ChildCause, ChildOrder, Effect, Plan, Told};
+pub use summary::NEVER_FIRES;
 
 use crate::decide::trigger::Note;
 use crate::domain::Reason;
@@ -57,7 +62,6 @@ use crate::domain::schedule::{
     Child, ChildOwner, ConcurrencyPolicy, Course, Schedule, ScheduleSpec, ScheduleStatus,
 };
 use names::release;
-pub use summary::NEVER_FIRES;
 pub(in crate::decide) use summary::Standing;
 
 /// A tick older than this, counted from when it should have fired, is fired only on a schedule that was just read.
@@ -72,162 +76,6 @@ pub const EARLIER_WAIT: Duration = Duration::from_secs(300);
 pub const CREATE_BACKOFF: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 /// Most ticks that are counted one by one when they were missed in one stretch.
 pub const COUNT_MAX: u64 = 1_000;
-
-/// Everything one decision looks at.
-#[derive(Debug, Clone, Copy)]
-pub struct Observed<'a> {
-    /// The time.
-    pub now: Timestamp,
-    /// `--pause`: make no children, and let `missedRuns` decide afterwards.
-    pub paused: bool,
-    /// The object.
-    pub schedule: &'a Schedule,
-    /// Every `PipelineTrigger` that the watch knows and this schedule controls, in any order.
-    pub children: &'a [Child],
-    /// What this process knows beside them.
-    pub facts: &'a Facts,
-}
-
-/// What this process knows and neither status nor the watch says yet.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// Schedule and status were read from the API server itself, or written there under their resourceVersion,
-    /// less than [`FRESH_FOR`] ago, and are what is decided on now.
-    pub fresh: bool,
-    /// What became of creates, one entry a name. [`Creation::Made`] and [`Creation::Ours`] stay until the watch has
-    /// shown the child (or a minute has passed), the others until the name is created or no longer asked for.
-    pub creations: Vec<Created>,
-}
-
-/// What became of a create.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Created {
-    /// The child's name.
-    pub name: String,
-    /// The tick it was for; none for a request.
-    pub tick: Option<Timestamp>,
-    /// When it was first tried.
-    pub first_at: Timestamp,
-    /// When it was last tried.
-    pub at: Timestamp,
-    /// How often.
-    pub times: u32,
-    /// How that went.
-    pub outcome: Creation,
-}
-
-/// How a create went.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Creation {
-    /// It was created.
-    Made {
-        /// The child's uid.
-        uid: String,
-    },
-    /// It existed, controlled by this schedule's uid: somebody was quicker, or this process forgot.
-    Ours {
-        /// The child's uid.
-        uid: String,
-    },
-    /// The name belongs to a child of an earlier schedule of the same name.
-    Earlier,
-    /// The name belongs to something that no such schedule controls.
-    Stranger,
-    /// The API server refused: a quota, an admission rule, a namespace on its way out. Nothing exists.
-    Refused {
-        /// What it said.
-        message: String,
-    },
-}
-
-/// What to do: the status first, if there is one, then the effects in their order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Plan {
-    /// Written first, guarded by the resourceVersion that was looked at; if that fails nothing else is done.
-    pub status: Option<ScheduleStatus>,
-    /// Done after the write has won, one after the other; a create that is refused ends the turn's creates.
-    pub effects: Vec<Effect>,
-    /// Told after the write has won.
-    pub events: Vec<Told>,
-    /// Decide again then, whatever happens meanwhile.
-    pub wake: Option<Timestamp>,
-    /// Nothing depends on when this is done: a later decision asks for the same. While there is a crowd, it waits.
-    pub can_wait: bool,
-}
-
-/// Something to tell.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
-    /// The tick that it is about, if it is one's.
-    pub tick: Option<Timestamp>,
-    /// What.
-    pub note: Note,
-}
-
-impl Plan {
-    /// Whether to decide again at once, when all of it was done: something was written, read or created. What a
-    /// delete or a cancel changes comes by the watch.
-    #[must_use]
-    pub fn goes_on(&self) -> bool {
-        let Self { status, effects, events: _, wake: _, can_wait: _ } = self;
-        let again = |effect: &Effect| match effect {
-            Effect::Confirm | Effect::Create(_) => true,
-            Effect::Delete { .. } | Effect::Cancel { .. } => false,
-        };
-        status.is_some() || effects.iter().any(again)
-    }
-}
-
-/// Something to do beside writing. Each bears being done twice.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Read the schedule from the API server, then decide again with [`Facts::fresh`].
-    Confirm,
-    /// Delete a child, by name and uid.
-    Delete {
-        /// Its name.
-        name: String,
-        /// Its uid.
-        uid: String,
-    },
-    /// Annotate a child with `pipekick.dev/cancel`.
-    Cancel {
-        /// Its name.
-        name: String,
-        /// The value.
-        value: String,
-    },
-    /// Create a child.
-    Create(ChildOrder),
-}
-
-/// A child to create.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChildOrder {
-    /// Its name.
-    pub name: String,
-    /// Why.
-    pub cause: ChildCause,
-}
-
-/// Why a child is created.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ChildCause {
-    /// For a tick.
-    Tick {
-        /// The tick.
-        tick: Timestamp,
-        /// When it should fire: the tick and its jitter. Lateness counts from here.
-        release: Timestamp,
-        /// The tick as `pipekick.dev/scheduled-time` has it: RFC 3339 in the schedule's zone.
-        scheduled_time: String,
-    },
-    /// Because somebody asked with `pipekick.dev/fire`.
-    Request {
-        /// The annotation's value.
-        value: String,
-    },
-}
 
 /// What to do about `observed.schedule` next.
 #[must_use]
