@@ -197,6 +197,69 @@ async fn everything_can_be_steered_over_http_too() {
 }
 
 #[tokio::test]
+async fn what_the_guide_shows_works() {
+    let (_sim, client) = shop();
+    let guide = send(client.raw("GET", "/-/sim/")).await.body;
+    let (mut path, mut tried) = (String::new(), 0);
+    for line in guide.lines() {
+        let words = line.split_whitespace().collect::<Vec<_>>();
+        if let ["GET" | "POST" | "DELETE", named, ..] = words[..] {
+            path = named.to_owned();
+        }
+        let Some(shown) = line.find('{').map(|from| &line[from..]).filter(|shown| shown.ends_with('}'))
+        else {
+            continue;
+        };
+        if line[..line.len() - shown.len()].contains("strike:") {
+            continue;
+        }
+        let answer = send(client.raw("POST", &path).body(shown.to_owned())).await;
+        assert_eq!(answer.status, 200, "{path} {shown}: {}", answer.body);
+        tried += 1;
+    }
+    assert_eq!(tried, 7);
+    assert_eq!(client.get("/projects/shop%2Fcheckout").await.status, 502, "the fault that it shows");
+}
+
+#[tokio::test]
+async fn over_http_it_becomes_another_release_with_other_limits() {
+    let (_sim, client) = shop();
+    let seed = async |body: &str| {
+        let answer = send(client.raw("POST", "/-/sim/seed").body(body.to_owned())).await;
+        (answer.status, answer.body)
+    };
+    for version in ["15.0", "16.11", "17.9", "18.5", "19.0"] {
+        assert_eq!(seed(&format!("{{version: \"{version}\"}}")).await.0, 200);
+        assert_eq!(client.get("/version").await.json()["version"], format!("{version}.0-ee"));
+    }
+    let (status, why) = seed("{version: \"14.0\"}").await;
+    assert_eq!(status, 422);
+    assert!(why.contains("15.0 to 19.x"), "{why}");
+
+    assert_eq!(seed("{limits: {authenticated: {requests: 1, period: 60s}}}").await.0, 200);
+    let statuses = async || [client.get("/user").await.status, client.get("/user").await.status];
+    assert_eq!(statuses().await, [200, 429]);
+    assert_eq!(seed("{limits: {}}").await.0, 200);
+    assert_eq!(statuses().await, [200, 200]);
+}
+
+#[tokio::test]
+async fn a_fault_of_a_project_strikes_it_by_whichever_name_it_is_called() {
+    let (sim, client) = shop();
+    let id = client.get("/projects/shop%2Fcheckout").await.json()["id"].as_u64().unwrap();
+    let number = format!("/projects/{id}");
+    for of in ["shop/checkout".to_owned(), id.to_string()] {
+        sim.fault(FaultRule::always("*", Fault::Unavailable { retry_after: 1 }).of(&of)).unwrap();
+        for path in ["/projects/shop%2Fcheckout", &number] {
+            assert_eq!(client.get(path).await.status, 503, "{path}, with a fault of {of}");
+        }
+        assert_eq!(client.get("/projects/shop%2Fother").await.status, 404);
+        assert_eq!(client.get("/user").await.status, 200, "about no project");
+        sim.clear_faults();
+    }
+}
+
+#[tokio::test]
 async fn many_simulators_live_side_by_side_and_leave_nothing_behind() {
     let sims: Vec<Handle> = (0..20).map(|_| started(Seed::one_project("shop/checkout")).0).collect();
     send(Client::new(&sims[7]).trigger(&json!({}))).await;

@@ -25,9 +25,24 @@ GET    /-/sim/clock                         the time here
 POST   /-/sim/clock/advance                 {by: 90s}
 GET    /-/sim/faults                        the faults that stand
 POST   /-/sim/faults                        {route: trigger, strike: next, fault: reset}
+                                            {route: \"*\", project: shop/checkout, strike: {times: 3}, fault: {bad_gateway: {effect: true}}}
+                                            strike: next, {nth: N}, {times: N}, always, {chance: 0.1}
+                                            fault: reset, effect_then_reset, hang_then_answer, hang_then_reset, late_effect,
+                                            truncated_body, bad_gateway, server_error, too_many_requests, unavailable,
+                                            read_only, resource_lock, lost_race, redirect, list_lag
 DELETE /-/sim/faults                        clears them
 POST   /-/sim/seed                          more users, projects and tokens, in the form of the file given by --seed;
-                                             a project that is there gets what is given: its script, say
+                                            a project that is there gets what is given: its script, say
+                                            {version: \"17.9\"}
+                                            from now on this release, from 15.0 to 19.x
+                                            {limits: {unauthenticated: {requests: 10, period: 60s}, pipelines_per_sha: 25}}
+                                            from now on these limits and no others: authenticated, unauthenticated and
+                                            all_traffic as above, application (calls a minute by route),
+                                            pipelines_per_sha and pipelines_per_user (a minute)
+                                            {limits: {}}
+                                            none
+                                            {latency: {trigger: 2s}}
+                                            answers of this route are late
 POST   /-/sim/tokens/NAME/ACTION            revoke, expire or rotate
 POST   /-/sim/pipelines/ID/ACTION           retry or cancel, as a person would
 POST   /-/sim/pipelines/ID/ACTION/JOB       retry or play one job

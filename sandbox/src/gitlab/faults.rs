@@ -177,7 +177,7 @@ pub struct FaultRule {
     /// A route's name (`trigger`), its method and template
     /// (`POST /projects/:id/trigger/pipeline`), or `*`.
     pub route: String,
-    /// Only calls that name this project so: by full path, or by number.
+    /// Only calls about this project, which is named by full path or by number, whichever way they name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
     #[serde(default)]
@@ -196,7 +196,7 @@ impl FaultRule {
         Self { route: route.into(), project: None, strike: Strike::Always, fault }
     }
 
-    /// The same, for calls that name this project so.
+    /// The same, for calls about this project.
     #[must_use]
     pub fn of(self, project: &str) -> Self {
         Self { project: Some(project.into()), ..self }
@@ -282,10 +282,11 @@ impl Faults {
         found.map_or(Duration::ZERO, |(_, lasts)| *lasts)
     }
 
-    /// The fault that strikes this call, if any; every rule for the route counts the call.
-    pub(crate) fn strike(&mut self, route: &str, path: &str) -> Option<Fault> {
+    /// The fault that strikes this call, if any; every rule for the route counts the call. `is_about` tells whether the
+    /// call is about the project of this name.
+    pub(crate) fn strike(&mut self, route: &str, is_about: impl Fn(&str) -> bool) -> Option<Fault> {
         let mut struck = None;
-        for standing in self.rules.iter_mut().filter(|standing| standing.covers(route, path)) {
+        for standing in self.rules.iter_mut().filter(|standing| standing.covers(route, &is_about)) {
             // A rule for one call keeps its turn when another rule struck first.
             if struck.is_some() && matches!(standing.rule.strike, Strike::Next | Strike::Times(_)) {
                 continue;
@@ -308,11 +309,8 @@ impl Faults {
 }
 
 impl Standing {
-    fn covers(&self, route: &str, path: &str) -> bool {
-        let named = path.split_once("/projects/").and_then(|(_, rest)| rest.split(['/', '?']).next());
-        let project = named.map(|segment| percent_encoding::percent_decode_str(segment).decode_utf8_lossy());
-        let meant = self.rule.project.as_deref();
-        self.pattern.covers(route) && (meant.is_none() || meant == project.as_deref())
+    fn covers(&self, route: &str, is_about: impl Fn(&str) -> bool) -> bool {
+        self.pattern.covers(route) && self.rule.project.as_deref().is_none_or(is_about)
     }
 
     fn is_spent(&self) -> bool {

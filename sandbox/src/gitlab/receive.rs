@@ -15,7 +15,7 @@ use super::{
     params,
     routes::{self, Match},
     row::Answer,
-    state::World,
+    state::{Named, World},
 };
 
 /// What the caller will see, and after how much real time.
@@ -49,7 +49,7 @@ impl World {
             Match::OtherMethod | Match::ApiV3 | Match::Nothing | Match::OutsideApi => None,
         };
         let path = call.open_path();
-        let fault = route.and_then(|route| self.faults.strike(route, &path));
+        let fault = route.and_then(|route| self.strike(route, &path));
         self.ledger.calls.push(CallRecord {
             number: call.number,
             at: call.at,
@@ -74,6 +74,19 @@ impl World {
             record.status = Some(reply.status);
         }
         Delivery { wait: latency + wait, wire }
+    }
+
+    /// The fault that strikes this call, if any.
+    fn strike(&mut self, route: &str, path: &str) -> Option<Fault> {
+        let named = path.split_once("/projects/").and_then(|(_, rest)| rest.split(['/', '?']).next());
+        let named = percent_encoding::percent_decode_str(named.unwrap_or_default()).decode_utf8_lossy();
+        let mut faults = std::mem::take(&mut self.faults);
+        let number = |name: &str| self.named(name).map(|(Named::Current(id) | Named::Moved(id))| id);
+        let is_about =
+            |meant: &str| named == meant || number(meant).is_some_and(|it| number(&named) == Some(it));
+        let struck = faults.strike(route, is_about);
+        self.faults = faults;
+        struck
     }
 
     /// Applies what is due by itself: late effects and schedules, each at its own time, and what bridges make.
