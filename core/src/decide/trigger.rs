@@ -60,7 +60,8 @@ pub const INTENT_MAX_AGE: Duration = Duration::from_secs(10);
 /// Whoever waits for GitLab's rate limit is called in its turn; should nobody call, it looks so long after the limit is
 /// renewed.
 const TURN_AT_LATEST: Duration = Duration::from_secs(120);
-/// A refused run is tried again this often: a Secret or a project may have been mended meanwhile.
+/// A refused run is tried again this often: a Secret or a project may have been mended meanwhile. One whose requests are
+/// lost again and again comes to be tried as seldom: whoever answers in GitLab's place may do so for days.
 pub const REJECTED_RETRY: Duration = Duration::from_secs(600);
 /// Clocks of operators and of GitLab differ by less than this: an assumption, told in the documentation.
 pub const CLOCKS_DIFFER: Duration = Duration::from_secs(600);

@@ -187,6 +187,14 @@ pub struct Attempt {
     pub check_at: Option<Timestamp>,
 }
 
+impl Attempt {
+    /// Whether the POST before this one was lost too.
+    #[must_use]
+    pub fn is_lost_again(&self) -> bool {
+        self.trouble == Some(Reason::OutcomeUnknown)
+    }
+}
+
 /// Names one POST by the write of its intent. What a process knows of a POST is filed under it.
 ///
 /// Run and number are not enough: an intent whose write was lost and the one written in its place have both

@@ -2,16 +2,14 @@
 //! again by whatever waits next.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use jiff::SignedDuration;
 use pipekick_sandbox::gitlab::{Ci, Fault, FaultRule, InputSpec, JobPlay, Outcome, Play, Seed, Status};
-use pipekick_sandbox::tls::Authority;
+use pipekick_sandbox::tls::{Authority, TlsFront};
 use serde_json::json;
 
 use super::CrashStory;
 use super::Sight::{Blind, Looks};
-use crate::RESOLUTION_DELAY;
 use crate::harness::gitlab::{GITOPS, failing, long, playing, quick, with_gitops};
 use crate::harness::schedules::{in_gitlab, minutes_ago, schedule};
 use crate::harness::{ConfigMap, Secret, Seen, Story, Trigger};
@@ -136,12 +134,14 @@ async fn applied(story: &Story) {
     settled(story, "checkout").await;
 }
 
-/// GitLab's refusal does not name the pipeline that it stored. A look finds it, unless nobody lives to look in time.
+/// GitLab's refusal does not name the pipeline that it stored. A look finds it, whoever lives to look.
 async fn born_failed(story: &Story) {
     applied(story).await;
-    let over = Instant::now() + 4 * RESOLUTION_DELAY;
-    let known = |seen: &Seen| !seen.at("status.run.pipeline").is_null() || Instant::now() > over;
-    story.until("checkout", "know its pipeline", known).await;
+    let linked = |seen: &Seen| {
+        let id = seen.at("status.run.pipeline.id").as_u64();
+        id.is_some_and(|id| story.ledger().pipelines.iter().any(|made| made.id == id))
+    };
+    story.until("checkout", "link its pipeline", linked).await;
 }
 
 /// Not before the end of its run, whoever counts the time after it.
@@ -205,14 +205,22 @@ async fn value_comes_later(story: &Story) {
     settled(story, "checkout").await;
 }
 
+/// Over https, with a certificate that only the bundle makes believable.
 async fn bundle_comes_later(story: &Story) {
+    let authority = Authority::new().unwrap();
+    let address = story.gitlab.url().trim_start_matches("http://").parse().unwrap();
+    let front = TlsFront::start(address, &authority).await.unwrap();
+    let secret = Secret::new("corp").annotation("pipekick.dev/gitlab-url", &front.url());
+    let secret = secret.key("trigger-token", Seed::TRIGGER_TOKEN).key("access-token", Seed::ACCESS_TOKEN);
+    story.secret(secret).await;
     let bundle = json!({"kind": "ConfigMap", "name": "corp-ca", "key": "ca.crt"});
-    story.apply(&checkout().with("spec.gitlab.caBundleRef", bundle)).await;
+    let trigger = checkout().with("spec.gitlab.url", front.url()).with("spec.gitlab.caBundleRef", bundle);
+    let trigger = trigger.with("spec.gitlab.triggerTokenRef.name", "corp");
+    story.apply(&trigger.with("spec.gitlab.accessTokenRef.name", "corp")).await;
     // After a crash it is Unknown, and the look waits for the bundle.
     let misses = |seen: &Seen| seen.message().contains("ConfigMap corp-ca does not exist");
     story.until("checkout", "miss its bundle", misses).await;
-    let pem = Authority::new().unwrap().pem();
-    story.config_map(&ConfigMap::new("corp-ca").text("ca.crt", &pem)).await;
+    story.config_map(&ConfigMap::new("corp-ca").text("ca.crt", &authority.pem())).await;
     settled(story, "checkout").await;
 }
 

@@ -174,12 +174,16 @@ impl Draft<'_> {
             }
             Answer::Unknown { message } => {
                 attempt.last = LastAttempt::Unknown;
+                let told = attempt.is_lost_again();
                 run.phase = Phase::Unknown;
                 run.reason = Some(Reason::OutcomeUnknown);
                 let message = format!("a pipeline may or may not have been created: {message}");
                 run.message = Some(message.clone());
                 // First on record, then looked up.
                 self.wake_at(now);
+                if told {
+                    return;
+                }
                 (true, Reason::OutcomeUnknown, message)
             }
         };
@@ -321,6 +325,15 @@ impl Draft<'_> {
 /// How long to wait before something that made nothing is tried again, the `count`-th time.
 pub(super) fn back_off(count: u32) -> Duration {
     let (first, longest) = NOT_SENT_BACKOFF;
+    growing(first, count, longest)
+}
+
+/// The same where requests are lost one after the other.
+pub(super) fn back_off_lost(count: u32) -> Duration {
+    growing(NOT_SENT_BACKOFF.0, count, REJECTED_RETRY)
+}
+
+fn growing(first: Duration, count: u32, longest: Duration) -> Duration {
     first.saturating_mul(1 << count.saturating_sub(1).min(8)).min(longest)
 }
 

@@ -11,12 +11,14 @@
 
 use std::time::Duration;
 
-use super::absorb::{accept, back_off};
+use super::absorb::{accept, back_off, back_off_lost};
 use super::{CLOCKS_DIFFER, Draft, Effect, INTENT_MAX_AGE, LookUp, Observed, access_of, end, later};
-use crate::domain::{LastAttempt, Lookup, OnUnknown, Phase, Pipeline, Reason, Report, Run};
+use crate::domain::{Answer, LastAttempt, Lookup, OnUnknown, Phase, Pipeline, Reason, Report, Run};
 
 /// Looks that settled nothing are this far apart: what takes effect late is found soon after.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+/// For so long at least the pipeline of a run that failed at birth is looked for: the next process finds it too.
+const LINKED_WITHIN: Duration = Duration::from_secs(120);
 /// The machines behind one GitLab address tell slightly different times.
 const GITLAB_CLOCK_MARGIN: Duration = Duration::from_secs(60);
 
@@ -136,8 +138,9 @@ impl Draft<'_> {
                 last >= later(first, INTENT_MAX_AGE + delay + took + GITLAB_CLOCK_MARGIN)
             });
         if by_ours || by_gitlabs {
-            let message = "the lost request made no pipeline (looked twice): it is sent again";
-            self.wait_again(Reason::Waiting, message);
+            self.send_lost_again(Reason::Waiting, "the lost request made no pipeline (looked twice)", |_| {
+                Duration::ZERO
+            });
             return;
         }
         let until_it_counts = INTENT_MAX_AGE.saturating_sub(age);
@@ -180,18 +183,33 @@ impl Draft<'_> {
                 self.tell(true, Reason::Undecided, &message);
             }
             OnUnknown::Refire => {
-                let count =
-                    self.status.run.as_deref().and_then(|run| run.attempt.as_ref()).map_or(1, |a| a.count);
-                self.wait_again(
-                    Reason::OutcomeUnknown,
-                    &format!("{message}; sent again, as onUnknown is Refire"),
-                );
-                let due = later(now, back_off(count));
+                let message = format!("{message}; onUnknown is Refire");
+                self.send_lost_again(Reason::OutcomeUnknown, &message, back_off);
                 if let Some(attempt) = self.status.run.as_deref_mut().and_then(|run| run.attempt.as_mut()) {
-                    attempt.next_at = Some(due);
                     attempt.unproven = true;
                 }
             }
+        }
+    }
+
+    /// Has the run sent once more: after `first` of its count, and ever more seldom where the request before was lost too.
+    fn send_lost_again(&mut self, reason: Reason, message: &str, first: fn(u32) -> Duration) {
+        let seen = self.seen;
+        let Some(run) = self.status.run.as_deref() else { return };
+        let (Some(key), Some(attempt)) = (run.attempt_key(), &run.attempt) else { return };
+        let lost_again = attempt.is_lost_again();
+        let wait = if lost_again { back_off_lost(attempt.count) } else { first(attempt.count) };
+        let message = match seen.facts.answers.iter().find(|(of, _)| *of == key) {
+            // Who keeps answering in GitLab's place must be told of while it is waited for.
+            Some((_, Answer::Unknown { message: why })) if lost_again => {
+                format!("{message}, as the one before: {why}. It is sent again later, or when spec is edited")
+            }
+            Some(_) | None => format!("{message}: it is sent again"),
+        };
+        self.wait_again(reason, &message);
+        if let Some(attempt) = self.status.run.as_deref_mut().and_then(|run| run.attempt.as_mut()) {
+            attempt.next_at = Some(later(seen.now, wait));
+            attempt.trouble = Some(Reason::OutcomeUnknown);
         }
     }
 
@@ -207,7 +225,8 @@ impl Draft<'_> {
         if !is_unlinked_stillborn(run) || access_of(run, seen.trigger).is_none() {
             return;
         }
-        let until = later(run.finished_at.unwrap_or(run.intended_at), seen.policy.resolution_delay);
+        let lasts = seen.policy.resolution_delay.max(LINKED_WITHIN);
+        let until = later(run.finished_at.unwrap_or(run.intended_at), lasts);
         match (&seen.facts.lookup, run.attempt_key()) {
             (Some((of, Lookup::Found { pipeline, report: _, duplicates })), Some(key)) if *of == key => {
                 run.pipeline = Some(pipeline.clone());

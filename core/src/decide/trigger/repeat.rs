@@ -5,7 +5,7 @@ use crate::decide::summary::Standing;
 use crate::decide::trigger::Credentials;
 use crate::domain::digest::Compared;
 use crate::domain::run::CauseKind;
-use crate::domain::{Cause, LastAttempt, Phase, Reason, Run, Spec, Target};
+use crate::domain::{Attempt, Cause, LastAttempt, Phase, Reason, Run, Spec, Target, TriggerStatus};
 
 impl Draft<'_> {
     /// The POST of a run that is known to have made nothing: once more, under the same fire id, if it is due
@@ -31,9 +31,10 @@ impl Draft<'_> {
         let same_gitlab = run.target.url == spec.url.as_str();
         let asked_to_wait = run.attempt.as_ref().is_some_and(|attempt| attempt.last == LastAttempt::Refused);
         let due = run.attempt.as_ref().and_then(|attempt| attempt.next_at).filter(|due| *due > seen.now);
-        if run.phase == Phase::Rejected && same && self.edited() {
+        let lost = run.attempt.as_ref().is_some_and(Attempt::is_lost_again);
+        if (run.phase == Phase::Rejected || lost) && same && (self.edited() || self.newly_asked()) {
             // Now, and on record: the next decision does not see the edit any more.
-            self.wait_again(Reason::Waiting, "the object was edited: the refused run is tried again");
+            self.wait_again(Reason::Waiting, "somebody edited the object or asked: the run is tried again");
         } else if let Some(due) = due.filter(|_| same || (asked_to_wait && same_gitlab && run.is_active())) {
             self.wake_at(due);
             return;
@@ -105,6 +106,13 @@ impl Draft<'_> {
     /// Whether spec was edited since status was last written.
     pub(super) fn edited(&self) -> bool {
         self.seen.trigger.status.observed_generation != Some(self.seen.trigger.generation)
+    }
+
+    /// Whether a request is seen to wait for the first time.
+    fn newly_asked(&self) -> bool {
+        let request = |status: &TriggerStatus| status.waiting.as_ref().and_then(|w| w.request.clone());
+        let now = request(&self.status);
+        now.is_some() && now != request(&self.seen.trigger.status)
     }
 
     /// Makes the run wait to be sent once more, from now on.

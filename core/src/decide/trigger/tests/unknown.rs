@@ -1,6 +1,6 @@
 //! An outcome that is not known: looked for, proven absent, or put before a person.
 
-use super::scene::{DELAY, PATIENCE, Scene, fires, pipeline, seen, told, unknown, wakes_in};
+use super::scene::{DELAY, Move, PATIENCE, Scene, fires, not_sent, pipeline, seen, told, unknown, wakes_in};
 use crate::decide::trigger::{Credentials, Effect, Plan};
 use crate::domain::run::CauseKind;
 use crate::domain::status::Answered;
@@ -224,6 +224,93 @@ fn what_cannot_be_told_is_held_or_sent_again_as_the_user_chose() {
         assert_eq!(scene.run().phase, phase, "{sentence}");
         assert_eq!(scene.posts.len(), 1, "{sentence}: not in the same breath");
     }
+}
+
+/// A run whose every request is lost: how long it waited before each repeat, and what was told at each loss.
+fn lost_for_ever(scene: &mut Scene, times: usize) -> Vec<(i64, Vec<String>)> {
+    let waits = |scene: &mut Scene| {
+        let told = told(&scene.answer(unknown()));
+        if scene.run().phase == Phase::Unknown {
+            let plan = until_proven(scene, &Lookup::NoCandidate);
+            if matches!(plan.effect, Effect::ReadCredentials(_)) {
+                scene.credentials(Credentials::Ready).look(Lookup::NoCandidate);
+                return (0, told);
+            }
+        }
+        let due = scene.run().attempt.as_ref().unwrap().next_at.unwrap();
+        let wait = due.duration_since(scene.now).as_secs();
+        scene.wait(wait.unsigned_abs()).credentials(Credentials::Unread).repeat();
+        (wait, told)
+    };
+    (0..times).map(|_| waits(scene)).collect()
+}
+
+#[test]
+fn who_answers_in_gitlabs_place_for_days_is_asked_ever_more_seldom_and_told_of_once() {
+    for (sentence, access, waits) in [
+        ("proven absent", true, [0, 10, 20, 40, 80, 160, 320, 600, 600]),
+        ("Refire, and nobody can look", false, [5, 10, 20, 40, 80, 160, 320, 600, 600]),
+    ] {
+        let mut scene = Scene::new(FireOn::Apply);
+        scene.edit(|spec| {
+            spec.on_unknown = OnUnknown::Refire;
+            if !access {
+                spec.access_token = None;
+            }
+        });
+        scene.step();
+        let seen = lost_for_ever(&mut scene, 9);
+        assert_eq!(seen.iter().map(|(wait, _)| *wait).collect::<Vec<_>>(), waits, "{sentence}");
+        let told: Vec<&str> = seen.iter().flat_map(|(_, told)| told).map(String::as_str).collect();
+        assert_eq!(told, ["!OutcomeUnknown"], "{sentence}");
+        assert_eq!(scene.posts.len(), 10);
+    }
+}
+
+/// A run whose second request was lost too, and which is not sent again before long.
+fn lost_twice() -> Scene {
+    let mut scene = Scene::new(FireOn::Apply);
+    scene.step();
+    lost_for_ever(&mut scene, 5);
+    scene.answer(unknown());
+    until_proven(&mut scene, &Lookup::NoCandidate);
+    assert_eq!((scene.phase(), scene.posts.len()), (Phase::Pending, 6));
+    let message = scene.run().message.clone().unwrap();
+    assert!(message.contains("as the one before: timed out"), "who answers is told: {message}");
+    scene.credentials(Credentials::Unread).wait(9);
+    scene
+}
+
+#[test]
+fn what_was_lost_again_is_sent_at_once_when_somebody_edits_or_asks() {
+    let moves: [(&str, Move); 2] =
+        [("an edit that mends it", |s| s.other_token()), ("a request", |s| s.ask("v"))];
+    for (sentence, given) in moves {
+        let mut scene = lost_twice();
+        assert_eq!(scene.step().effect, Effect::Nothing, "{sentence}: not before");
+        given(&mut scene).repeat();
+        assert_eq!((scene.posts.len(), scene.run().seq), (7, 1), "{sentence}");
+        // It hastens one request, not all that follow.
+        scene.answer(unknown());
+        let plan = until_proven(&mut scene, &Lookup::NoCandidate);
+        assert_eq!((scene.phase(), wakes_in(&scene, &plan)), (Phase::Pending, Some(320)), "{sentence}");
+    }
+    let mut scene = lost_twice();
+    scene.git_ref("B");
+    assert_eq!(fires(&scene.credentials(Credentials::Ready).step()), Some(CauseKind::Apply));
+    assert_eq!(scene.past(), [(1, Phase::Superseded)], "nothing of it exists");
+}
+
+#[test]
+fn other_trouble_in_between_begins_anew() {
+    let mut scene = Scene::new(FireOn::Apply);
+    scene.step();
+    lost_for_ever(&mut scene, 4);
+    scene.answer(not_sent());
+    scene.wait(60).credentials(Credentials::Unread).repeat();
+    assert_eq!(told(&scene.answer(unknown())), ["!OutcomeUnknown"]);
+    let plan = until_proven(&mut scene, &Lookup::NoCandidate);
+    assert!(matches!(plan.effect, Effect::ReadCredentials(_)), "the first is sent again at once: {plan:?}");
 }
 
 #[test]
@@ -453,7 +540,9 @@ fn a_stillborn_pipeline_that_is_not_found_is_let_go() {
     scene.step();
     scene.answer(crate::domain::Answer::FailedAtBirth { message: "invalid yaml".into() });
     assert!(scene.look(Lookup::NoCandidate).wake.is_some());
-    scene.wait(DELAY);
+    scene.restart().wait(119);
+    assert!(matches!(scene.step().effect, Effect::LookUp(_)), "by the next process too");
+    scene.wait(1);
     assert!(scene.step().is_settled());
 }
 
