@@ -16,7 +16,7 @@ mod tests;
 
 use std::time::Duration;
 
-use pipekick_core::domain::Reason;
+use pipekick_core::domain::{GitLabUrl, GitLabVersion, Reason};
 
 use super::ResponseMeta;
 use super::budget::UNNAMED_WAIT;
@@ -186,6 +186,14 @@ pub(super) fn unsent(call: Call, host: &str, error: SendError) -> SendError {
         }
         error @ (SendError::NotSent { .. } | SendError::Lost { .. }) => error,
     }
+}
+
+/// Why inputs are not sent to a GitLab of this version, and what to do about it.
+#[must_use]
+pub fn too_old_for_inputs(url: &GitLabUrl, version: GitLabVersion) -> (Reason, String) {
+    let why = format!("{url} is GitLab {version}, which drops inputs without a word");
+    let row = find(Call::FireTrigger, Came::NotSent { why: &why });
+    (row.reason, format!("{why}: {}. {}", row.means, row.help))
 }
 
 /// Two seconds into the next minute of GitLab's clock, which its `Date` tells to the second.

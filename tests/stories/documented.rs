@@ -7,6 +7,7 @@ use std::path::Path;
 use kube::Api;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
+use pipekick_core::domain::Reason;
 use serde_json::{Value, json};
 
 use crate::harness::gitlab::{playing, quick};
@@ -70,6 +71,49 @@ fn every_field_of_a_trigger_stands_in_an_example_and_every_field_of_its_status_o
         .map(|path| path.join("."))
         .collect();
     assert!(missing.is_empty(), "{PAGE} does not tell of status {missing:?}");
+}
+
+/// Phases, answers, states and what else has a closed set of words: one that is new must be told to users too.
+#[test]
+fn every_word_that_a_field_may_hold_every_phase_and_every_reason_is_told_on_its_page() {
+    let schema = |kind: &str| {
+        let crd = documents(&read(&format!("crds/pipekick.dev_{kind}s.yaml")), kind).remove(0);
+        crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"].clone()
+    };
+    let trigger = "docs/pipelinetrigger.md";
+    for (kind, pages) in [
+        ("pipelinetrigger", vec![trigger]),
+        // A template is a trigger's spec.
+        ("pipelineschedule", vec!["docs/pipelineschedule.md", trigger]),
+    ] {
+        let text: String = pages.iter().map(|page| read(page)).collect();
+        let code: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
+        let words: BTreeSet<&str> =
+            code.iter().flat_map(|code| code.split(|c: char| !c.is_alphanumeric())).collect();
+        let found = closed_words(&schema(kind));
+        assert!(found.len() > 15, "{kind}: {found:?}");
+        let missing: Vec<_> = found.iter().filter(|word| !words.contains(word.as_str())).collect();
+        assert!(missing.is_empty(), "{pages:?} do not tell of {missing:?}");
+    }
+
+    let text = read(trigger);
+    let phases = closed_words(&schema("pipelinetrigger")["status"]["properties"]["phase"]);
+    assert_eq!(phases.len(), 16);
+    for phase in phases {
+        assert!(text.contains(&format!("\n| `{phase}` |")), "the table of phases has no row for {phase}");
+    }
+    let text = read("docs/reasons.md");
+    for (reason, meaning) in Reason::ALL {
+        assert!(text.contains(&format!("\n| `{reason}` | {meaning} |")), "{reason} has no row");
+    }
+}
+
+/// Every word of every closed set below a schema.
+fn closed_words(schema: &Value) -> BTreeSet<String> {
+    let own = schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
+    let below = schema.as_object().into_iter().flatten().filter(|(name, _)| *name != "enum");
+    let in_lists = schema.as_array().into_iter().flatten();
+    own.chain(below.map(|(_, value)| value).chain(in_lists).flat_map(closed_words)).collect()
 }
 
 /// Every field below a schema; what is in a list is told by the list's name.

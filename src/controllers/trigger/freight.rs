@@ -2,13 +2,13 @@
 //! knows what is asked. Read for one POST and dropped after it.
 
 use pipekick_core::decide::trigger::Credentials;
-use pipekick_core::domain::{Answer, CredentialUse, GitLabVersion, Reason, Spec};
+use pipekick_core::domain::{Answer, CredentialUse, Reason, Spec};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::TriggerController;
 use crate::clock;
 use crate::cluster::secrets::Unavailable;
-use crate::gitlab::{Endpoint, ReadError, ReadKind, SentVariable};
+use crate::gitlab::{self, Endpoint, ReadError, ReadKind, SentVariable};
 
 /// Without a wait of its own, what failed is tried again this soon.
 const SOON: std::time::Duration = std::time::Duration::from_secs(5);
@@ -102,14 +102,10 @@ impl TriggerController {
         }
         let token = self.access_token(namespace, spec).await?;
         match self.gitlab.known_version(at, &token).await {
-            Ok(Some(version)) if !version.takes_inputs() => Err(Short::Refused {
-                reason: Reason::GitLabTooOld,
-                message: format!(
-                    "{} is GitLab {version}, which drops `inputs` without a word; they take {} or later. Nothing was sent",
-                    spec.url,
-                    GitLabVersion::INPUTS
-                ),
-            }),
+            Ok(Some(version)) if !version.takes_inputs() => {
+                let (reason, message) = gitlab::too_old_for_inputs(&spec.url, version);
+                Err(Short::Refused { reason, message })
+            }
             Ok(Some(_) | None) => Ok(()),
             Err(ReadError { kind, reason, message, moved_to: _ }) => {
                 let look_again = if let ReadKind::Throttled { wait } = kind { wait } else { SOON };

@@ -65,8 +65,8 @@ const PARTS: &[Part] = &[
         title: "Nothing was sent",
         again: |row| match row.then {
             Then::Asked => "when the window ends",
-            Then::Refuse
-            | Then::ReadAgain
+            Then::Refuse => "every 10 min",
+            Then::ReadAgain
             | Then::Minute
             | Then::NextMinute
             | Then::FailedAtBirth

@@ -653,6 +653,11 @@ pub(super) static TABLE: &[Row] = &[
           help: "Nothing, unless it stays: GitLab is slow, or something between cuts long requests (--request-deadline)." },
 
     // Nothing was sent.
+    Row { calls: FIRE, on: On::NotSent, words: &[&["drops inputs"]],
+          seen: &["https://gitlab.example.com is GitLab 17.9, which drops inputs without a word"],
+          reason: Reason::GitLabTooOld, then: Then::Refuse,
+          means: "inputs take GitLab 17.11 or later, and the pipeline would have run with their defaults; nothing was sent",
+          help: "Have GitLab upgraded, or pass the values as variables." },
     Row { calls: ANY, on: On::NotSent, words: &[&["is plain http"]],
           seen: &["http://gitlab.example.com is plain http, and the operator was started without --allow-http: write https"],
           reason: Reason::PlainHttpRefused, then: Then::NotSent,

@@ -428,6 +428,15 @@ fn what_kept_a_request_from_being_sent_is_explained() {
 }
 
 #[test]
+fn a_gitlab_that_would_drop_inputs_is_told_the_version_that_takes_them() {
+    let url = "https://gitlab.example.com".parse().unwrap();
+    let (reason, message) = too_old_for_inputs(&url, "17.9".parse().unwrap());
+    assert_eq!(reason, Reason::GitLabTooOld);
+    assert!(message.starts_with("https://gitlab.example.com is GitLab 17.9, "), "{message}");
+    assert!(message.contains(&format!("{} or later", GitLabVersion::INPUTS)), "{message}");
+}
+
+#[test]
 fn the_page_shows_every_row_in_a_whole_table() {
     let page = troubleshooting();
     for row in TABLE {
