@@ -1,15 +1,17 @@
 //! How large a trigger can be. etcd takes 1.5 MiB in one request, and a status that no longer fits beside its spec could
-//! not be written any more. The schema counts characters and cannot look into free JSON; this counts bytes.
+//! not be written any more. The schema counts characters and cannot look into free JSON, and nothing bounds labels and
+//! `managedFields`; this counts bytes.
 //!
 //! | part | at most | by |
 //! | --- | --- | --- |
 //! | spec | [`SPEC_MAX`], 352 KiB | this: a larger one is `Rejected`, and nothing is sent |
+//! | spec and metadata (labels, annotations, `managedFields`) | [`OWN_MAX`], 624 KiB | this, in the same way |
 //! | status | [`STATUS_MAX`](pipekick_core::domain::size::STATUS_MAX), 336 KiB | its messages, names and lists are cut |
-//! | annotations | 256 KiB | the API server |
-//! | all of them | 944 KiB | |
+//! | all of a trigger that is fired | 960 KiB | |
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use pipekick_core::domain::SpecProblem;
-use pipekick_core::domain::size::{SPEC_MAX, stored_bytes};
+use pipekick_core::domain::size::{OWN_MAX, SPEC_MAX, Weight, stored_bytes};
 
 use super::trigger::PipelineTriggerSpec;
 
@@ -24,9 +26,25 @@ pub(super) fn leaves_room(spec: &PipelineTriggerSpec) -> Result<(), SpecProblem>
     Ok(())
 }
 
+/// Whether all of an object but its status does.
+pub(super) fn leaves_room_beside(
+    metadata: &ObjectMeta,
+    Weight(managed): Weight,
+    spec: &PipelineTriggerSpec,
+) -> Result<(), SpecProblem> {
+    let metadata = stored_bytes(metadata).saturating_add(managed);
+    let size = metadata.saturating_add(stored_bytes(spec));
+    if size > OWN_MAX {
+        return Err(SpecProblem(format!(
+            "spec and metadata take up {size} bytes as Kubernetes stores them; {OWN_MAX} are allowed. {metadata} are metadata: take off annotations and labels, and use kubectl apply --server-side, which keeps no copy of spec in an annotation"
+        )));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
-    use pipekick_core::domain::size::{ANNOTATIONS_MAX, STATUS_MAX};
+    use pipekick_core::domain::size::STATUS_MAX;
     use serde_json::{Map, Value, json};
 
     use super::*;
@@ -71,7 +89,7 @@ mod tests {
 
     #[test]
     fn the_largest_object_is_far_below_what_etcd_takes() {
-        const { assert!(SPEC_MAX + STATUS_MAX + ANNOTATIONS_MAX <= 944 * 1024) }
+        const { assert!(OWN_MAX + STATUS_MAX <= 960 * 1024) }
         // Letters of one byte and of four: everything that the schema lets through has its room.
         for letter in ["x", "ä", "🚀"] {
             let bytes = stored_bytes(&largest(letter));
@@ -82,6 +100,27 @@ mod tests {
         for letter in ["<", "\u{1}", "\""] {
             let problem = leaves_room(&largest(letter)).unwrap_err();
             assert!(problem.0.contains("360448 are allowed"), "{}", problem.0);
+        }
+    }
+
+    #[test]
+    fn all_of_an_object_but_its_status_is_counted() {
+        let spec = largest("x");
+        let beside = OWN_MAX - stored_bytes(&spec);
+        let metadata = |bytes: usize| {
+            let mut metadata = ObjectMeta::default();
+            let empty = json!({"annotations": {"pad": ""}}).to_string().len();
+            metadata.annotations = Some([("pad".to_owned(), "x".repeat(bytes - empty))].into());
+            metadata
+        };
+        let managed = 20_000;
+        let room = beside - managed;
+        assert!(room > 200 * 1024, "a copy of spec as large as the API server takes one fits: {room}");
+        assert!(leaves_room_beside(&metadata(room), Weight(managed), &spec).is_ok());
+        for (bytes, managed) in [(room + 1, managed), (room, managed + 1)] {
+            let problem = leaves_room_beside(&metadata(bytes), Weight(managed), &spec).unwrap_err();
+            let says = format!("take up {} bytes", OWN_MAX + 1);
+            assert!(problem.0.contains(&says) && problem.0.contains("--server-side"), "{}", problem.0);
         }
     }
 }

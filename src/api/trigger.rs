@@ -8,7 +8,6 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{CustomResource, KubeSchema};
 use pipekick_core::domain::{
     BundleKind, CaBundleRef, ConcurrencyPolicy, DeletionPolicy, Fields, FireOn, FiringFields, GitLabUrl,
@@ -19,8 +18,9 @@ use serde::{Deserialize, Serialize};
 use super::image_updates::{ImageUpdateSpec, OutputSpec};
 use super::json::{Inputs, Payload};
 use super::key_of;
-use super::size::leaves_room;
+use super::size::{leaves_room, leaves_room_beside};
 use super::variables::VariableSpec;
+use crate::runtime::Lenient;
 
 /// The annotation that asks for a run; a new value asks anew.
 pub const FIRE_ANNOTATION: &str = "pipekick.dev/fire";
@@ -355,11 +355,10 @@ pub struct UnreadableStatus(pub String);
 /// # Errors
 /// When the status is not readable; a newer operator may have written it.
 pub fn to_domain(
-    metadata: &ObjectMeta,
-    spec: &Result<PipelineTriggerSpec, String>,
-    status: &Result<Option<TriggerStatus>, String>,
+    object: &Lenient<PipelineTrigger>,
     default_url: &GitLabUrl,
 ) -> Result<Trigger, UnreadableStatus> {
+    let Lenient { metadata, managed, spec, status } = object;
     let status = status.as_ref().map_err(|error| UnreadableStatus(error.clone()))?;
     let annotation = |name: &str| metadata.annotations.as_ref().and_then(|map| map.get(name)).cloned();
     let written = spec.as_ref().ok();
@@ -368,7 +367,10 @@ pub fn to_domain(
     let (labels, annotations) = (metadata.labels.as_ref(), metadata.annotations.as_ref());
     let fields = Fields { key: &key, uid: &uid, labels, annotations };
     let (firing, spec) = match spec {
-        Ok(spec) => (spec.firing_fields(), spec.parse(default_url, fields)),
+        Ok(spec) => {
+            let parsed = leaves_room_beside(metadata, *managed, spec);
+            (spec.firing_fields(), parsed.and_then(|()| spec.parse(default_url, fields)))
+        }
         Err(error) => (FiringFields::default(), Err(SpecProblem(format!("spec cannot be read: {error}")))),
     };
     Ok(Trigger {

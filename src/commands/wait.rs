@@ -247,7 +247,7 @@ impl Waiter {
                 None => Verdict::Waits("it does not exist yet".into()),
             }));
         };
-        let Lenient { metadata, spec: _, status } = object;
+        let Lenient { metadata, managed: _, spec: _, status } = object;
         self.uid = metadata.uid;
         let status = match status {
             Ok(status) => status.unwrap_or_default(),
@@ -272,7 +272,7 @@ impl Waiter {
     async fn look_at_schedule(&self, name: &str) -> anyhow::Result<Look> {
         let waits = |said: &str| Ok(Look::Verdict(Verdict::Waits(said.into())));
         let Some(object) = self.schedules.get_opt(name).await? else { return waits("it does not exist yet") };
-        let Lenient { metadata, spec, status } = object;
+        let Lenient { metadata, managed: _, spec, status } = object;
         if spec.is_ok_and(|spec| spec.run_by == Some(RunBy::GitLab)) {
             bail!(BadInput(format!(
                 "pipelineschedule/{name} is run by GitLab (runBy: GitLab) and makes no PipelineTrigger to wait for: status.gitlab.lastPipeline tells of its newest pipeline"

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pipekick_core::domain::schedule::{RunBy, Zone};
+use pipekick_core::domain::size::Weight;
 use pipekick_core::domain::{GitLabUrl, Schedule, SpecProblem};
 use pipekick_core::simulation::{Line, World};
 use serde::Serialize;
@@ -17,6 +18,7 @@ use crate::api::names::{is_label_value, is_metadata_key, is_subdomain};
 use crate::api::schedule::{TemplateMetadata, to_domain};
 use crate::api::trigger::{self, PipelineTriggerSpec};
 use crate::cli::{Output, Simulate};
+use crate::runtime::Lenient;
 
 /// The answer to `pipekick simulate`, given the manifest that `--file` names.
 ///
@@ -119,8 +121,9 @@ fn metadata_problem(metadata: Option<&TemplateMetadata>) -> Option<String> {
 fn child_problem(metadata: &ObjectMeta, spec: &PipelineTriggerSpec) -> Result<Option<SpecProblem>, BadInput> {
     // Where the manifest leaves the URL to the operator, which one it is makes no difference.
     let url: GitLabUrl = "https://gitlab.com".parse().expect("it is a URL");
-    let child = trigger::to_domain(metadata, &Ok(spec.clone()), &Ok(None), &url)
-        .map_err(|error| bad("the manifest", &error))?;
+    let (metadata, spec) = (metadata.clone(), Ok(spec.clone()));
+    let child = Lenient { metadata, managed: Weight::default(), spec, status: Ok(None) };
+    let child = trigger::to_domain(&child, &url).map_err(|error| bad("the manifest", &error))?;
     Ok(child.spec.err())
 }
 

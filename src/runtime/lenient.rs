@@ -14,6 +14,7 @@ use kube::{
     Resource,
     core::object::{HasSpec, HasStatus},
 };
+use pipekick_core::domain::size::Weight;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -22,13 +23,15 @@ use serde_json::Value;
 pub struct Lenient<K: HasSpec + HasStatus> {
     /// `metadata` without what nobody here reads; this has to fit, and the API server sees to it.
     pub metadata: ObjectMeta,
+    /// How many bytes `managedFields` takes up.
+    pub managed: Weight,
     /// The spec, or what serde says about it. That may quote a value of the spec.
     pub spec: Result<K::Spec, String>,
     /// The status if there is one, or what serde says about it.
     pub status: Result<Option<K::Status>, String>,
 }
 
-/// The metadata that is read here. `managedFields` is not: it would take more room than the rest of the object.
+/// The metadata that is read here. Of `managedFields` nothing is kept: it would take more room than the rest of the object.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Metadata {
@@ -44,11 +47,12 @@ struct Metadata {
     annotations: Option<BTreeMap<String, String>>,
     owner_references: Option<Vec<OwnerReference>>,
     finalizers: Option<Vec<String>>,
+    managed_fields: Weight,
 }
 
-impl From<Metadata> for ObjectMeta {
-    fn from(read: Metadata) -> Self {
-        let Metadata {
+impl Metadata {
+    fn parts(self) -> (ObjectMeta, Weight) {
+        let Self {
             name,
             generate_name,
             namespace,
@@ -61,8 +65,9 @@ impl From<Metadata> for ObjectMeta {
             annotations,
             owner_references,
             finalizers,
-        } = read;
-        Self {
+            managed_fields,
+        } = self;
+        let kept = ObjectMeta {
             name,
             generate_name,
             namespace,
@@ -75,8 +80,9 @@ impl From<Metadata> for ObjectMeta {
             annotations,
             owner_references,
             finalizers,
-            ..Self::default()
-        }
+            ..ObjectMeta::default()
+        };
+        (kept, managed_fields)
     }
 }
 
@@ -97,8 +103,10 @@ where
 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Raw { metadata, spec, status } = Raw::deserialize(deserializer)?;
+        let (metadata, managed) = metadata.parts();
         Ok(Self {
-            metadata: metadata.into(),
+            metadata,
+            managed,
             spec: serde_json::from_value(spec).map_err(|e| e.to_string()),
             status: serde_json::from_value(status).map_err(|e| e.to_string()),
         })
@@ -181,7 +189,8 @@ pub(super) mod tests {
             "finalizers": ["f"], "managedFields": [{"manager": "kubectl"}],
         });
         let probe: Lenient<Probe> = serde_json::from_value(json!({"metadata": metadata})).unwrap();
-        metadata.as_object_mut().unwrap().remove("managedFields");
+        let managed = metadata.as_object_mut().unwrap().remove("managedFields").unwrap();
+        assert_eq!(probe.managed, Weight(managed.to_string().len()));
         assert_eq!(serde_json::to_value(probe.metadata).unwrap(), metadata);
     }
 

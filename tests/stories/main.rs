@@ -41,6 +41,7 @@ mod gitops;
 mod images;
 mod images_together;
 mod inputs;
+mod large;
 mod late;
 mod leading;
 mod leaving;

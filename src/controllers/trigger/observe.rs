@@ -33,7 +33,7 @@ impl Record {
     pub fn new(object: &Object, default_url: &GitLabUrl) -> Self {
         Self {
             resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
-            trigger: to_domain(&object.metadata, &object.spec, &object.status, default_url),
+            trigger: to_domain(object, default_url),
             seen_at: clock::instant(),
             schedule: ScheduleRef::of(&object.metadata),
             scheduled_time: scheduled_time(&object.metadata).map(str::to_owned),

@@ -66,7 +66,7 @@ mod tests {
         }))
         .unwrap();
         let url = "https://gitlab.example.com".parse().unwrap();
-        to_domain(&object.metadata, &object.spec, &object.status, &url).unwrap()
+        to_domain(&object, &url).unwrap()
     }
 
     #[test]
