@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use pipekick_sandbox::gitlab::{JobPlay, Play, Status};
+use pipekick_sandbox::gitlab::{JobPlay, Outcome, Play, Status};
 
 use crate::harness::gitlab::{LONG, failing, long, playing};
 use crate::harness::{Seen, Story, Trigger, story};
@@ -36,6 +36,25 @@ fn a_failed_pipeline_is_told_with_its_job_and_reason_and_is_not_fired_again() {
         story.operator(&[]);
         story.let_pass().await;
         assert_eq!(story.fired("checkout"), 1);
+    });
+}
+
+#[test]
+fn of_many_failed_jobs_the_newest_five_are_told() {
+    let failing = |number: usize| JobPlay {
+        stage: "test".into(),
+        lasts: SignedDuration::from_millis(100),
+        ..JobPlay::ending(&format!("unit-{number}"), 0, [Outcome::Failed])
+    };
+    story(playing(Play::jobs((1..=7).map(failing))), async |story| {
+        story.operator(&[]);
+        story.apply(&Trigger::new("checkout")).await;
+        let seen = story.until_phase("checkout", "Failed").await;
+        let jobs = seen.at("status.run.failedJobs").as_array().unwrap();
+        let names: Vec<&str> = jobs.iter().map(|job| job["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["unit-7", "unit-6", "unit-5", "unit-4", "unit-3"]);
+        assert!(seen.message().contains("job unit-7"), "{}", seen.message());
+        assert!(seen.message().ends_with("(and at least 4 more)"), "{}", seen.message());
     });
 }
 

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use pipekick_sandbox::gitlab::{
     AccessTokenSeed, Ci, ClockSeed, Fault, FaultRule, Limits, ProjectSeed, Protection, Role, Scope, Seed,
     TriggerSeed, UserSeed, VariablesRole,
 };
+use serde_json::json;
 
 use crate::harness::gitlab::{long, playing, project, quick};
 use crate::harness::{Secret, Seen, Trigger, status_writes, story};
@@ -246,6 +247,47 @@ fn a_refused_run_is_sent_again_under_its_fire_id_when_the_spec_is_touched() {
         );
         story.let_pass().await;
         assert_eq!(story.fired("checkout"), 1);
+    });
+}
+
+/// Ten minutes pass by setting back what the operator wrote down of them.
+#[test]
+fn a_refused_run_is_tried_again_every_ten_minutes_with_its_secret_read_afresh_and_told_once() {
+    story(playing(quick()), async |story| {
+        let secret = |token| Secret::new("gitlab").key("trigger-token", token).key("access-token", "none");
+        story.secret(secret("glptt-mistyped")).await;
+        story.operator(&[]);
+        let trigger = Trigger::new("checkout").without("spec.gitlab.accessTokenRef");
+        story.apply(&trigger).await;
+        let refused = |count: i64| {
+            move |seen: &Seen| seen.phase() == "Rejected" && seen.number("status.run.attempt.count") == count
+        };
+        let pass = async || {
+            let patch = json!({"run": {"attempt": {"nextAt": "2026-01-01T00:00:00Z"}}});
+            story.merge_status("checkout", &patch).await;
+        };
+        for count in 1..=2 {
+            let seen = story.until("checkout", "be refused", refused(count)).await;
+            let due: Timestamp = seen.text("status.run.attempt.nextAt").parse().unwrap();
+            let waits = due.duration_since(story.ledger().calls_to("trigger").last().unwrap().at);
+            let about = SignedDuration::from_secs(599)..SignedDuration::from_secs(630);
+            assert!(about.contains(&waits), "{waits}");
+            if count == 1 {
+                pass().await;
+            }
+        }
+        story.until_event("checkout", "NotFoundByTrigger", "").await;
+        story.secret(secret(Seed::TRIGGER_TOKEN)).await;
+        story.let_pass().await;
+        assert_eq!(story.fired("checkout"), 0, "nobody looks at it before its time");
+        pass().await;
+        let ended = story.until_run("checkout", 1, "Fired").await;
+        assert_eq!(ended.number("status.run.attempt.count"), 3);
+        assert_eq!(story.fired("checkout"), 1);
+        story.until_event("checkout", "PipelineCreated", "").await;
+        let told = story.events("checkout").await;
+        let refusals = told.iter().filter(|(_, reason)| reason == "NotFoundByTrigger").count();
+        assert_eq!(refusals, 1, "{told:?}");
     });
 }
 

@@ -135,6 +135,31 @@ fn a_request_on_its_way_is_waited_for_then_cancelled() {
     });
 }
 
+/// Nobody knows whether there is something to cancel; when it is known, it is.
+#[test]
+fn a_run_whose_outcome_is_unknown_blocks_the_new_cause_until_it_is_known() {
+    story(playing(long()), async |story| {
+        story.operator(&[]);
+        story.gitlab.fault(FaultRule::next("trigger", Fault::EffectThenReset)).unwrap();
+        story.gitlab.fault(FaultRule::always("pipelines", Fault::Unavailable { retry_after: 1 })).unwrap();
+        story.apply(&replacing()).await;
+        story.until_phase("checkout", "Unknown").await;
+        story.apply(&replacing().with("spec.ref", "next")).await;
+        let seen = story.until("checkout", "wait", |seen| !seen.at("status.waiting").is_null()).await;
+        assert_eq!((seen.phase(), seen.number("status.run.seq")), ("Unknown", 1));
+        assert!(seen.message().contains("a newer cause waits"), "{}", seen.message());
+        let looks = story.ledger().calls_to("pipelines").len();
+        story.until_ledger("show one more look", |l| l.calls_to("pipelines").len() > looks).await;
+        assert_eq!((story.fired("checkout"), asked(story)), (1, 0), "neither cancelled nor fired beside it");
+
+        story.gitlab.clear_faults();
+        story.until_run("checkout", 2, "Running").await;
+        let made = pipelines(story);
+        assert_eq!((made.len(), made[0].1, made[1].1), (2, Some(Status::Canceled), Some(Status::Running)));
+        assert_eq!(asked(story), 1);
+    });
+}
+
 #[test]
 fn while_suspended_nothing_is_replaced() {
     story(playing(long()), async |story| {
