@@ -2,7 +2,7 @@
 
 use kube::KubeSchema;
 use pipekick_core::domain::image_update::{EditTarget, EditTemplate, Part, When};
-use pipekick_core::domain::{ImageUpdate, Output, Pick, SpecProblem, Template, Via};
+use pipekick_core::domain::{Author, ImageUpdate, Output, Pick, SpecProblem, Template, Via};
 use pipekick_core::yaml::DocumentSelector;
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,9 @@ pub struct ImageUpdateSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub message: Option<String>,
+    /// Whom the commit is said to be by. The token's user commits it all the same. Unset: that user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<AuthorSpec>,
     /// `kubectl explain` shows what stands at [`Via`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<Via>,
@@ -82,6 +85,18 @@ pub struct ImageUpdateSpec {
     /// true: nothing is written; status and an Event tell what would be. Unset: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
+}
+
+/// The author of a commit, as git shows it.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthorSpec {
+    /// The name.
+    #[schemars(length(min = 1, max = 100), regex(pattern = "^[^<>\\n\\r]+$"))]
+    pub name: String,
+    /// The address.
+    #[schemars(length(min = 3, max = 254), regex(pattern = "^[^<>@\\s]+@[^<>@\\s]+$"))]
+    pub email: String,
 }
 
 /// One edit of one file: exactly one of path, marker, image and line says where. Everything else in the file stays as it
@@ -195,6 +210,7 @@ impl ImageUpdateSpec {
             branch,
             edits,
             message,
+            author,
             via,
             merge_request,
             when,
@@ -211,6 +227,7 @@ impl ImageUpdateSpec {
                 return Err(SpecProblem(at("mergeRequest: write via: MergeRequest beside it")));
             }
         };
+        let author = author.as_ref().map(|AuthorSpec { name, email }| Author::new(name, email)).transpose();
         let edits = edits.iter().enumerate().map(|(i, edit)| edit.parse(&at(&format!("edits[{i}]"))));
         Ok(ImageUpdate {
             project: project.map_err(|e| problem(&at("project"), &e))?,
@@ -218,6 +235,7 @@ impl ImageUpdateSpec {
             branch: branch.parse().map_err(|e| problem(&at("branch"), &e))?,
             edits: edits.collect::<Result<_, SpecProblem>>()?,
             message: template(message.as_ref(), &at("message"))?,
+            author: author.map_err(|e| problem(&at("author"), &e))?.map(Box::new),
             merge_request: merge_request.map(Box::new),
             when: when.unwrap_or_default(),
             allow_shared: allow_shared.unwrap_or(false),

@@ -6,7 +6,7 @@
 
 use http::Method;
 use pipekick_core::decide::image_update::{CommitAnswer, CommitOrder, FileChange};
-use pipekick_core::domain::GitRef;
+use pipekick_core::domain::{Author, GitRef};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -31,15 +31,6 @@ impl Place {
             Self::Branch(name) | Self::NewBranch(name) => name,
         }
     }
-}
-
-/// Whom a commit is said to be by; the token's user commits it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Author {
-    /// As git shows it.
-    pub name: String,
-    /// As git shows it.
-    pub email: String,
 }
 
 /// `POST /projects/:id/repository/commits`.
@@ -78,11 +69,10 @@ impl Client {
         at: &Endpoint,
         place: &Place,
         order: &CommitOrder,
-        author: Option<&Author>,
         token: &SecretString,
     ) -> CommitAnswer {
         let Endpoint { url, project, trust } = at;
-        let CommitOrder { head, message, files } = order;
+        let CommitOrder { head, message, author, files } = order;
         let actions = files.iter().map(|FileChange { file, content }| ActionBody {
             action: "update",
             file_path: file.as_str(),
@@ -94,8 +84,8 @@ impl Client {
             commit_message: message,
             actions: actions.collect(),
             start_sha: matches!(place, Place::NewBranch(_)).then_some(head),
-            author_name: author.map(|author| author.name.as_str()),
-            author_email: author.map(|author| author.email.as_str()),
+            author_name: author.as_deref().map(Author::name),
+            author_email: author.as_deref().map(Author::email),
             stats: false,
         };
         let call = Call::Commit;

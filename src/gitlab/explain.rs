@@ -46,6 +46,7 @@ pub(super) enum Call {
     DeleteBranch,
     File,
     Commits,
+    Compare,
     Commit,
     Artifact,
     MergeRequests,
@@ -87,6 +88,7 @@ impl Call {
             Self::Branch | Self::DeleteBranch => "/projects/:id/repository/branches/:branch",
             Self::File => "/projects/:id/repository/files/:file_path/raw",
             Self::Commits | Self::Commit => "/projects/:id/repository/commits",
+            Self::Compare => "/projects/:id/repository/compare",
             Self::MergeRequests | Self::OpenMergeRequest => "/projects/:id/merge_requests",
             Self::MergeRequest | Self::ChangeMergeRequest => {
                 "/projects/:id/merge_requests/:merge_request_iid"

@@ -13,13 +13,18 @@ use serde_json::json;
 use super::act::Deed;
 use super::explain::Call;
 use super::fire::json;
-use super::http::Reply;
-use super::read::{ReadError, value};
+use super::http::{Reply, Unreadable, Want};
+use super::read::{ReadError, accept, value};
 use super::wire::{bounded, lenient, page};
 use super::{Class, Client, Endpoint, User};
 
-/// Of all that ever came from a branch, the newest tell how the last change of it ended.
+/// Of all that ever came from a branch, the newest tell how the last change of it ended; of all that went to one, what
+/// was written while a pipeline ran.
 const NEWEST: u8 = 20;
+/// Where descriptions are long, as few as fit.
+const FEWER: u8 = 4;
+/// GitLab bounds a description to 1 MiB.
+const MAX_LIST: usize = 8 << 20;
 
 /// `POST /projects/:id/merge_requests`, and the same by `PUT`, where what is left out stays.
 #[derive(Serialize)]
@@ -64,6 +69,8 @@ struct MergeRequestWire {
     iid: u64,
     state: MergeRequestState,
     #[serde(default, deserialize_with = "lenient")]
+    title: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
     web_url: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
     sha: Option<String>,
@@ -87,6 +94,7 @@ impl From<MergeRequestWire> for MergeRequest {
         Self {
             iid: wire.iid,
             state: wire.state,
+            title: wire.title.and_then(|title| bounded(title, 255)).unwrap_or_default(),
             web_url: wire.web_url.and_then(page),
             sha: word(wire.sha),
             merged_as: word(wire.merge_commit_sha).or_else(|| word(wire.squash_commit_sha)),
@@ -124,15 +132,47 @@ impl Client {
         source: &GitRef,
         token: &SecretString,
     ) -> Result<Vec<MergeRequest>, ReadError> {
-        let call = Call::MergeRequests;
+        let query = vec![("source_branch", source.short().to_owned()), ("order_by", "created_at".to_owned())];
+        self.newest(at, query, token).await
+    }
+
+    /// The merge requests that were merged to a branch, the last that were changed first; 20 at most.
+    ///
+    /// # Errors
+    /// See [`ReadKind`](super::ReadKind).
+    pub async fn merged_to(
+        &self,
+        at: &Endpoint,
+        target: &GitRef,
+        token: &SecretString,
+    ) -> Result<Vec<MergeRequest>, ReadError> {
         let query = vec![
-            ("source_branch", source.short().to_owned()),
-            ("order_by", "created_at".to_owned()),
-            ("sort", "desc".to_owned()),
-            ("per_page", NEWEST.to_string()),
+            ("state", "merged".to_owned()),
+            ("target_branch", target.short().to_owned()),
+            // Of searching, GitLab has a limit of its own: what is ours is told by the trailers.
+            ("order_by", "updated_at".to_owned()),
         ];
-        let path = path(call, at, None);
-        let (wires, _) = self.read_at::<Vec<MergeRequestWire>>(call, at, path, query, token).await?;
+        self.newest(at, query, token).await
+    }
+
+    async fn newest(
+        &self,
+        at: &Endpoint,
+        query: Vec<(&'static str, String)>,
+        token: &SecretString,
+    ) -> Result<Vec<MergeRequest>, ReadError> {
+        let call = Call::MergeRequests;
+        let list = async |per_page: u8| {
+            let mut query = query.clone();
+            query.extend([("sort", "desc".to_owned()), ("per_page", per_page.to_string())]);
+            let result = self.get(call, at, path(call, at, None), query, token, Want::Json(MAX_LIST)).await;
+            accept(call, &at.url, &at.project.to_string(), result)
+        };
+        let mut reply = list(NEWEST).await?;
+        if reply.body == Err(Unreadable::TooLarge) {
+            reply = list(FEWER).await?;
+        }
+        let wires: Vec<MergeRequestWire> = value(&reply)?;
         Ok(wires.into_iter().map(MergeRequest::from).collect())
     }
 
@@ -189,8 +229,8 @@ impl Client {
         shown(&self.act(deed, at, token).await?)
     }
 
-    /// Has a merge request merged when its pipeline succeeds, if it is still at this commit. It may be merged at once,
-    /// or still be open and say [`MergeRequest::auto_merge`].
+    /// Has a merge request merged when its pipeline succeeds, if it is still at this commit; where its commits are
+    /// squashed, with this message. It may be merged at once, or still be open and say [`MergeRequest::auto_merge`].
     ///
     /// # Errors
     /// See [`ReadKind`](super::ReadKind). `Refused`, among others, as long as GitLab has made no pipeline for the commit,
@@ -199,11 +239,14 @@ impl Client {
         &self,
         at: &Endpoint,
         iid: u64,
-        sha: &str,
+        (sha, squash_message): (&str, &str),
         token: &SecretString,
     ) -> Result<MergeRequest, ReadError> {
         // Each version drops the parameter it does not know.
-        let body = json!({ "auto_merge": true, "merge_when_pipeline_succeeds": true, "sha": sha });
+        let body = json!({
+            "auto_merge": true, "merge_when_pipeline_succeeds": true, "sha": sha,
+            "squash_commit_message": squash_message,
+        });
         let deed = deed(Call::Merge, Method::PUT, at, Some(iid), body.to_string().into_bytes());
         shown(&self.act(deed, at, token).await?)
     }

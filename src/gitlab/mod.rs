@@ -41,7 +41,7 @@ use tokio::time::Instant;
 
 pub use budget::{Account, BudgetLeft, Class, Fingerprint};
 use budget::{Budget, Taken};
-pub use commit::{Author, Place};
+pub use commit::Place;
 pub use explain::{too_old_for_inputs, troubleshooting};
 pub use fire::{FireOrder, SentVariable};
 pub use http::{BuildError, DEFAULT_DEADLINE, Options};

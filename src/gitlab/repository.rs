@@ -10,7 +10,8 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use pipekick_core::decide::image_update::{CommitSeen, FileSeen, Snapshot, written};
+use pipekick_core::decide::image_update::{CommitSeen, FileSeen, Snapshot, Written, written};
+use pipekick_core::domain::trailers::made_for;
 use pipekick_core::domain::{GitRef, Reason, RepoPath};
 use pipekick_core::yaml::MAX_FILE;
 use secrecy::SecretString;
@@ -66,6 +67,11 @@ struct CommitWire {
     message: String,
     #[serde(default, deserialize_with = "time")]
     committed_date: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct ComparisonWire {
+    commits: Vec<CommitWire>,
 }
 
 impl From<CommitWire> for Commit {
@@ -223,12 +229,44 @@ impl Client {
         };
         let each = stream::iter(files.iter().cloned().map(read)).buffer_unordered(AT_ONCE);
         let read: Vec<(RepoPath, FileSeen, Vec<CommitSeen>)> = each.try_collect().await?;
-        let mut snapshot = Snapshot { head: head.clone(), files: BTreeMap::new(), history: BTreeMap::new() };
+        let mut snapshot = Snapshot {
+            head: head.clone(),
+            files: BTreeMap::new(),
+            history: BTreeMap::new(),
+            merged: Vec::new(),
+        };
         for (file, seen, history) in read {
             snapshot.files.insert(file.clone(), seen);
             snapshot.history.insert(file, history);
         }
         Ok(snapshot)
+    }
+
+    /// What the commits tell that `source` has at `head`, and the commit `target` has not; nothing, unless every one of
+    /// them was made to go by a merge request from `source`.
+    ///
+    /// # Errors
+    /// See [`ReadKind`].
+    pub async fn ours_ahead(
+        &self,
+        at: &Endpoint,
+        source: &GitRef,
+        (target, head): (&str, &str),
+        token: &SecretString,
+    ) -> Result<Option<Vec<Written>>, ReadError> {
+        let call = Call::Compare;
+        let path = call.route().replace(":id", &at.project.path_segment());
+        let query = vec![("from", target.to_owned()), ("to", head.to_owned())];
+        let reply = self.look(call, at, source, path, query, token, Want::Json(MAX_COMMITS)).await?;
+        if reply.body == Err(Unreadable::TooLarge) {
+            // So much is on no branch that one of ours has begun.
+            return Ok(None);
+        }
+        let messages: Vec<String> =
+            value::<ComparisonWire>(&reply)?.commits.into_iter().map(|commit| commit.message).collect();
+        let is_ours = |message: &String| made_for(message) == Some(source.short());
+        let all_ours = messages.iter().all(is_ours);
+        Ok(all_ours.then(|| messages.iter().flat_map(|message| written(message)).collect()))
     }
 
     /// Asks about a branch, which errors name.

@@ -304,6 +304,9 @@ impl fmt::Debug for PipelineVariables {
 pub struct Project {
     /// The project's id, which survives renames.
     pub id: u64,
+    /// Its full path; unknown if GitLab does not tell.
+    #[serde(default, deserialize_with = "lenient")]
+    pub path_with_namespace: Option<String>,
 }
 
 /// `GET /version`.

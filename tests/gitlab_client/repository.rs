@@ -5,11 +5,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use pipekick::gitlab::{Author, Client, Endpoint, Options, Place, ReadKind};
+use pipekick::gitlab::{Client, Endpoint, Options, Place, ReadKind};
 use pipekick_core::decide::image_update::{CommitAnswer, CommitOrder, FileChange, FileSeen};
 use pipekick_core::domain::output::MAX_OUTPUT_FILE;
 use pipekick_core::domain::{
-    GitRef, Label, MergeRequestFields, MergeRequestState, Reason, RepoPath, Username,
+    Author, GitRef, Label, MergeRequestFields, MergeRequestState, Reason, RepoPath, Username,
 };
 use pipekick_core::yaml::MAX_FILE;
 use pipekick_sandbox::gitlab::{
@@ -77,6 +77,7 @@ fn order(head: &str, path: &str, content: &str) -> CommitOrder {
     CommitOrder {
         head: head.to_owned(),
         message: format!("tag\n\n{trailers}Pipekick-Wrote: {path}:image.tag\n"),
+        author: None,
         files: vec![FileChange { file: file(path), content: content.to_owned() }],
     }
 }
@@ -88,7 +89,7 @@ impl Shop {
 
     async fn commit(&self, order: &CommitOrder) -> CommitAnswer {
         let place = Place::Branch(self.main.clone());
-        self.client.commit(&self.at, &place, order, None, &self.token).await
+        self.client.commit(&self.at, &place, order, &self.token).await
     }
 
     fn git(&self, args: &[&str]) -> String {
@@ -124,10 +125,10 @@ async fn a_commit_is_made_and_read_back_by_its_trailers() {
     let shop = shop();
     let head = shop.head().await;
     let new = VALUES.replace("v1", "v2");
-    let author = Author { name: "Build bot".into(), email: "bot@example.com".into() };
+    let author = Author::new("Build bot", "bot@example.com").unwrap();
     let place = Place::Branch(shop.main.clone());
-    let order = order(&head, "app/values.yaml", &new);
-    let answer = shop.client.commit(&shop.at, &place, &order, Some(&author), &shop.token).await;
+    let order = CommitOrder { author: Some(Box::new(author)), ..order(&head, "app/values.yaml", &new) };
+    let answer = shop.client.commit(&shop.at, &place, &order, &shop.token).await;
     let CommitAnswer::Committed { commit } = answer else { panic!("{answer:?}") };
     assert_eq!(shop.git(&["show", "main:app/values.yaml"]), new);
     let told = shop.git(&["log", "-1", "--format=%H %P %an %ae", "main"]);
@@ -190,10 +191,10 @@ async fn a_new_branch_begins_at_the_commit_that_was_read() {
     shop.sim.commit(GITOPS, "main", "rival", &[("app/values.yaml", "rival\n")]).unwrap().unwrap();
     let place = Place::NewBranch("pipekick/bump".parse().unwrap());
     let order = order(&head, "app/values.yaml", "ours\n");
-    let made = shop.client.commit(&shop.at, &place, &order, None, &shop.token).await;
+    let made = shop.client.commit(&shop.at, &place, &order, &shop.token).await;
     assert!(matches!(made, CommitAnswer::Committed { .. }), "{made:?}");
     assert_eq!(shop.git(&["rev-parse", "pipekick/bump~"]).trim(), head);
-    let again = shop.client.commit(&shop.at, &place, &order, None, &shop.token).await;
+    let again = shop.client.commit(&shop.at, &place, &order, &shop.token).await;
     assert!(matches!(again, CommitAnswer::Conflict { .. }), "{again:?}");
 }
 
@@ -211,7 +212,7 @@ async fn who_may_not_commit_is_told_why() {
         (at, main, &secret("unknown"), "does not accept the access token"),
         (&nowhere, main, token, "project shop/nowhere does not exist"),
     ] {
-        let answer = client.commit(at, &Place::Branch(branch.clone()), &order, None, token).await;
+        let answer = client.commit(at, &Place::Branch(branch.clone()), &order, token).await;
         let CommitAnswer::Refused { message } = answer else { panic!("{words}: {answer:?}") };
         assert!(message.contains(words), "{message}");
     }
@@ -240,8 +241,7 @@ async fn what_is_not_known_to_have_failed_is_unknown() {
         // One that has not heard of a limit yet.
         let client = client();
         let order = order(&head, "app/values.yaml", "x");
-        let answer =
-            client.commit(&shop.at, &Place::Branch(shop.main.clone()), &order, None, &shop.token).await;
+        let answer = client.commit(&shop.at, &Place::Branch(shop.main.clone()), &order, &shop.token).await;
         assert_eq!(matches!(answer, CommitAnswer::Throttled { .. }), known, "{fault:?}: {answer:?}");
         assert_eq!(matches!(answer, CommitAnswer::Unknown { .. }), !known, "{fault:?}: {answer:?}");
     }
@@ -294,7 +294,7 @@ async fn a_merge_request_is_opened_changed_armed_and_followed() {
     let source: GitRef = "pipekick/bump".parse().unwrap();
     let head = shop.head().await;
     let order = order(&head, "app/values.yaml", "image:\n  tag: v2\n");
-    let made = client.commit(at, &Place::NewBranch(source.clone()), &order, None, token).await;
+    let made = client.commit(at, &Place::NewBranch(source.clone()), &order, token).await;
     let CommitAnswer::Committed { commit } = made else { panic!("{made:?}") };
 
     let name = |name: &str| name.parse::<Username>().unwrap();
@@ -327,9 +327,9 @@ async fn a_merge_request_is_opened_changed_armed_and_followed() {
     );
     assert!(request.remove_source_branch && request.assignees == [alice.id]);
 
-    let stale = client.auto_merge(at, 1, &head, token).await.unwrap_err();
+    let stale = client.auto_merge(at, 1, (&head, "x"), token).await.unwrap_err();
     assert!(stale.message.contains("somebody pushed"), "{stale}");
-    let armed = client.auto_merge(at, 1, &commit, token).await.unwrap();
+    let armed = client.auto_merge(at, 1, (&commit, "x"), token).await.unwrap();
     assert!(armed.auto_merge && armed.state == MergeRequestState::Opened, "{armed:?}");
     sim.advance(SignedDuration::from_secs(61));
     let merged = client.merge_request(at, 1, token).await.unwrap();
@@ -348,14 +348,14 @@ async fn a_merge_request_that_cannot_be_merged_says_why() {
     sim.commit(GITOPS, "prod/eu", "rival", &[("app/values.yaml", "a\n")]).unwrap().unwrap();
     let source: GitRef = "bump".parse().unwrap();
     let order = order(&shop.head().await, "app/values.yaml", "b\n");
-    client.commit(at, &Place::NewBranch(source.clone()), &order, None, token).await;
+    client.commit(at, &Place::NewBranch(source.clone()), &order, token).await;
     let (title, prod) = ("x".to_owned(), "prod/eu".parse().unwrap());
     let (description, labels) = (String::new(), vec![]);
     let fields = MergeRequestFields { title, description, labels, remove_source_branch: false };
     let (between, nobody) = ((&source, &prod), (&[][..], &[][..]));
     let opened = client.open_merge_request(at, between, &fields, nobody, token).await.unwrap();
     let sha = opened.sha.unwrap();
-    let told = async |token: &SecretString| client.auto_merge(at, 1, &sha, token).await.unwrap_err();
+    let told = async |token: &SecretString| client.auto_merge(at, 1, (&sha, "x"), token).await.unwrap_err();
     assert!(told(&secret("dora")).await.message.contains("may not merge to the target branch"));
     let pipeline = told(token).await;
     assert!(pipeline.message.contains("its pipeline is not there yet"), "{pipeline}");

@@ -137,6 +137,7 @@ fn every_kind_of_edit_of_one_entry_is_in_one_commit() {
         let mut trigger = updating("all", edits).variables(&[("VERSION", "v2")]);
         trigger.0["spec"]["imageUpdates"][0]["message"] =
             "web {{ variables.VERSION }} by {{ trigger.name }}".into();
+        trigger.0["spec"]["imageUpdates"][0]["author"] = json!({"name": "Web CI", "email": "ci@example.com"});
         story.apply(&trigger).await;
         let seen = until_updated(story, "all").await;
         assert_eq!(state(&seen), "Committed", "{}", seen.yaml());
@@ -146,6 +147,8 @@ fn every_kind_of_edit_of_one_entry_is_in_one_commit() {
         }
         assert_eq!(git.commits(), 2);
         assert_eq!(git.run(&["log", "-1", "--format=%s", "main"]), "web v2 by all\n");
+        let by = git.run(&["log", "-1", "--format=%an <%ae>, %ce", "main"]);
+        assert_eq!(by, "Web CI <ci@example.com>, alice@example.com\n");
     });
 }
 

@@ -23,22 +23,26 @@ fn shared(name: &str, value: &str) -> Trigger {
 
 #[test]
 fn who_writes_what_another_writes_is_refused_unless_both_allow_it() {
-    story(with_gitops(quick(), &[("values.yaml", VALUES)]), async |story| {
-        let git = Git::of(story);
-        story.apply(&updating("one", tag("v2"))).await;
-        let mut two = updating("two", tag("v3"));
-        // The same to GitLab.
-        two.0["spec"]["imageUpdates"][0]["project"] = GITOPS.to_uppercase().into();
-        story.apply(&two).await;
-        story.operator(&[]);
-        for (name, other) in [("one", "two"), ("two", "one")] {
-            let seen = until_updated(story, name).await;
-            assert_eq!(state(&seen), "Refused", "{}", seen.yaml());
-            let says = format!("is written by {}/{other} as well", story.namespace);
-            assert!(seen.message().contains(&says), "{}", seen.message());
-        }
-        assert_eq!(git.commits(), 1);
-    });
+    // The same project to GitLab, however it is spelled.
+    for spelled in [json!(GITOPS.to_uppercase()), json!("77")] {
+        let mut seed = with_gitops(quick(), &[("values.yaml", VALUES)]);
+        seed.projects.iter_mut().find(|project| project.path == GITOPS).unwrap().id = Some(77);
+        story(seed, async |story| {
+            let git = Git::of(story);
+            story.apply(&updating("one", tag("v2"))).await;
+            let mut two = updating("two", tag("v3"));
+            two.0["spec"]["imageUpdates"][0]["project"] = spelled.clone();
+            story.apply(&two).await;
+            story.operator(&[]);
+            for (name, other) in [("one", "two"), ("two", "one")] {
+                let seen = until_updated(story, name).await;
+                assert_eq!(state(&seen), "Refused", "{spelled}: {}", seen.yaml());
+                let says = format!("is written by {}/{other} as well", story.namespace);
+                assert!(seen.message().contains(&says), "{}", seen.message());
+            }
+            assert_eq!(git.commits(), 1);
+        });
+    }
 }
 
 #[test]

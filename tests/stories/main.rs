@@ -46,6 +46,7 @@ mod late;
 mod leading;
 mod leaving;
 mod merge_requests;
+mod merge_requests_together;
 mod modes;
 mod namespaces;
 mod neighbours;

@@ -12,14 +12,14 @@ use crate::harness::{Secret, Seen, Story, Trigger, story};
 use crate::images::{Git, state, tag, updating};
 
 /// A lost request is given up soon.
-const QUICK: [&str; 4] = ["--request-deadline", "2s", "--gitlab-request-limit", "1s"];
-const VALUES: &str = "image:\n  tag: v1 # ours\nreplicas: 2\n";
+pub const QUICK: [&str; 4] = ["--request-deadline", "2s", "--gitlab-request-limit", "1s"];
+pub const VALUES: &str = "image:\n  tag: v1 # ours\nreplicas: 2\n";
 
 fn values() -> Seed {
     with_gitops(quick(), &[("values.yaml", VALUES)])
 }
 
-fn proposing(name: &str, value: &str, request: Value) -> Trigger {
+pub fn proposing(name: &str, value: &str, request: Value) -> Trigger {
     let mut trigger = updating(name, tag(value));
     let update = &mut trigger.0["spec"]["imageUpdates"][0];
     update["via"] = "MergeRequest".into();
@@ -29,27 +29,27 @@ fn proposing(name: &str, value: &str, request: Value) -> Trigger {
     trigger
 }
 
-fn says(seen: &Seen) -> &str {
+pub fn says(seen: &Seen) -> &str {
     seen.at("status.run.imageUpdates")[0]["message"].as_str().unwrap_or_default()
 }
 
-async fn until_state(story: &Story, name: &str, wanted: &str) -> Seen {
+pub async fn until_state(story: &Story, name: &str, wanted: &str) -> Seen {
     story.until(name, &format!("be {wanted}"), |seen| state(seen) == wanted && seen.is_current()).await
 }
 
 /// The merge requests of the repository, the oldest first.
-fn requests(story: &Story) -> Vec<MergeRequest> {
+pub fn requests(story: &Story) -> Vec<MergeRequest> {
     story.gitlab.merge_requests(GITOPS)
 }
 
-fn only(story: &Story) -> MergeRequest {
+pub fn only(story: &Story) -> MergeRequest {
     let mut all = requests(story);
     assert_eq!(all.len(), 1, "{all:?}");
     all.remove(0)
 }
 
 /// A file on the branch that merge requests of this trigger come from.
-fn proposed(git: &Git, source: &str) -> String {
+pub fn proposed(git: &Git, source: &str) -> String {
     git.run(&["show", &format!("{source}:values.yaml")])
 }
 

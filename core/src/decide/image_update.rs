@@ -16,7 +16,7 @@
 //! A change that goes by a merge request has a queue for the branch it comes from, and is a batch of its own; what is
 //! done for it is decided on in `merge_request.rs`.
 //!
-//! What arrives meanwhile waits and joins the next batch. A batch is of one credential: a trigger's token
+//! What arrives meanwhile waits and joins the next batch. A batch is of one credential and one author: a trigger's token
 //! never carries another's change, who might not be allowed to push.
 //!
 //! A commit that is sent twice writes the same bytes, so a wrong guess costs an empty commit and never a wrong
@@ -45,7 +45,8 @@ pub use merge_request::{MergeRequestDeed, RequestAnswer, RequestSeen, SourceSeen
 use crate::domain::image_update::FileEdit;
 pub use crate::domain::trailers::{Written, written};
 use crate::domain::{
-    CaBundleRef, FireId, GitRef, MergeRequest, ObjectKey, Proposal, Reason, RepoPath, SecretKeyRef, Username,
+    Author, CaBundleRef, FireId, GitRef, MergeRequest, ObjectKey, Proposal, Reason, RepoPath, SecretKeyRef,
+    Username,
 };
 
 /// Bounds of the queue.
@@ -132,6 +133,8 @@ pub struct Change {
     pub edits: Vec<FileEdit>,
     /// Its first line in the commit's message, if the trigger says so.
     pub title: Option<String>,
+    /// Whom the commit is said to be by; none: the token's user.
+    pub author: Option<Box<Author>>,
     /// The merge request that it goes by; none: a commit on the branch.
     pub proposal: Option<Box<Proposal>>,
     /// Others may write the same scalars.
@@ -168,6 +171,9 @@ pub struct Snapshot {
     /// The last commits that touched each, newest first: 50, and more where [`Effect::Read`] asks for older ones. Who
     /// wrote a scalar before that is taken for nobody.
     pub history: BTreeMap<RepoPath, Vec<CommitSeen>>,
+    /// What merge requests tell of themselves that were merged to it lately, where [`Effect::Read`] asks for it or one
+    /// is about to be opened: a squash leaves the trailers of their commits behind.
+    pub merged: Vec<Written>,
 }
 
 /// A file as it was seen.
@@ -195,6 +201,8 @@ pub struct CommitOrder {
     pub head: String,
     /// The message, with a group of trailers for each change.
     pub message: String,
+    /// Whom it is said to be by; none: the token's user.
+    pub author: Option<Box<Author>>,
     /// The files that change, each with its whole new content.
     pub files: Vec<FileChange>,
 }
@@ -264,6 +272,8 @@ pub enum Seen {
     Branch(Snapshot),
     /// All that concerns a merge request was read.
     Request(Box<RequestSeen>),
+    /// Others mean to write what these write, as specs say: who, and what to do. None of them was ever sent.
+    Contended(BTreeMap<ChangeKey, String>),
     /// The branch can never be read so: no such branch or project, or a token that may not.
     Unreadable {
         /// Why, and what to do.
@@ -358,10 +368,13 @@ pub enum Effect {
         files: BTreeSet<RepoPath>,
         /// The commits of each reach back at least to this time: one that was sent then may be among them.
         since: Option<Timestamp>,
+        /// And what was merged to it lately: others may write the same, by merge requests.
+        merged: bool,
         /// The token.
         credential: CredentialKey,
     },
-    /// Read the same, at the branch that a merge request comes from as well, and which merge requests do.
+    /// Read the same and what was merged lately, at the branch that a merge request comes from as well, and which merge
+    /// requests do.
     ReadRequest {
         /// The files.
         files: BTreeSet<RepoPath>,
@@ -390,6 +403,18 @@ pub enum Effect {
         /// The token.
         credential: CredentialKey,
     },
+}
+
+impl Effect {
+    /// The token that a branch is to be read with.
+    #[must_use]
+    pub const fn reads_with(&self) -> Option<&CredentialKey> {
+        match self {
+            Self::Read { files: _, since: _, merged: _, credential }
+            | Self::ReadRequest { files: _, since: _, source: _, people: _, credential } => Some(credential),
+            Self::Nothing | Self::Request { .. } | Self::Commit { .. } => None,
+        }
+    }
 }
 
 /// What has become of a change.
@@ -468,7 +493,9 @@ fn begin(observed: &Observed<'_>) -> Plan {
         let wake = waiting.iter().filter_map(|change| change.not_before).min();
         return Plan { taken: Vec::new(), settled: Vec::new(), flight: None, effect: Effect::Nothing, wake };
     };
-    let fits = |change: &&Change| is_due(change) && change.credential == first.credential;
+    let fits = |change: &&Change| {
+        is_due(change) && change.credential == first.credential && change.author == first.author
+    };
     let changes: Vec<Change> = waiting.iter().filter(fits).take(policy.most).cloned().collect();
     let until = later(first.arrived_at, policy.collect);
     if coming > 0 && changes.len() < policy.most && now < until {
@@ -496,8 +523,9 @@ fn read(changes: &[Change]) -> Effect {
     let since = changes.iter().flat_map(|change| [change.sent_at, change.since]).flatten().min();
     let Some(first) = changes.first() else { return Effect::Nothing };
     let credential = first.credential.clone();
+    let merged = changes.iter().any(|change| change.allow_shared);
     match first.proposal.as_deref() {
-        None => Effect::Read { files, since, credential },
+        None => Effect::Read { files, since, merged, credential },
         Some(proposal) => merge_request::read(first, proposal, files, since),
     }
 }
@@ -509,6 +537,17 @@ fn absorb(observed: &Observed<'_>, flight: &Flight, seen: &Seen) -> Plan {
         Seen::Branch(snapshot) => on_branch(observed, flight, snapshot),
         Seen::Request(seen) => merge_request::on_seen(observed, flight, seen),
         Seen::Asked(answer) => merge_request::on_answer(observed, flight, answer),
+        Seen::Contended(told) => {
+            let (refused, rest): (Vec<Change>, Vec<Change>) =
+                changes.into_iter().partition(|change| told.contains_key(&change.key));
+            let message = |change: &Change| told.get(&change.key).cloned().unwrap_or_default();
+            let plan = settle(&refused, |change| Verdict::Refused { message: message(change) });
+            if rest.is_empty() {
+                plan
+            } else {
+                Plan { settled: plan.settled, ..read_now(observed, flight, rest) }
+            }
+        }
         Seen::Unreadable { message } => settle(&changes, |_| Verdict::Refused { message: message.clone() }),
         Seen::Missing { reason, message, until } => settle(&changes, |change| Verdict::PutBack {
             reason: *reason,

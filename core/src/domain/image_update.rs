@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::image::ImageError;
 use super::{
-    Context, GitRef, ImageDigest, ImageName, ImageRef, ImageTag, MergeRequest, MergeRequestRecord,
+    Author, Context, GitRef, ImageDigest, ImageName, ImageRef, ImageTag, MergeRequest, MergeRequestRecord,
     MergeRequestState, MergeRequestTemplate, Phase, ProjectRef, Reason, RepoPath, SecretKeyRef, Template,
     TemplateError, Via,
 };
@@ -29,6 +29,8 @@ pub struct ImageUpdate {
     pub edits: Vec<EditTemplate>,
     /// The first line of the commit, and of its entry in a commit of many; unset: what was edited.
     pub message: Option<Template>,
+    /// Whom the commit is said to be by; unset: the token's user.
+    pub author: Option<Box<Author>>,
     /// The merge request that it is written by; unset: by a commit on the branch.
     pub merge_request: Option<Box<MergeRequestTemplate>>,
     /// After which ends of the pipeline.

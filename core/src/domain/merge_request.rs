@@ -218,6 +218,8 @@ pub struct MergeRequest {
     pub iid: u64,
     /// Where it stands.
     pub state: MergeRequestState,
+    /// Its title.
+    pub title: String,
     /// Its page.
     pub web_url: Option<String>,
     /// The branch it goes to.
@@ -261,14 +263,32 @@ impl MergeRequest {
         self.is_open() && !self.auto_merge && self.sha.as_deref() == Some(commit)
     }
 
+    /// Whether it waits, and cannot be merged before its branch takes in what the target has: both changed the same
+    /// lines, or the project merges only what begins at the target's head.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        self.is_open() && matches!(self.detailed_status.as_deref(), Some("conflict" | "need_rebase"))
+    }
+
+    /// What its commits become if they are squashed into one: their trailers would be lost otherwise.
+    #[must_use]
+    pub fn squash_message(&self) -> String {
+        let trailers: Vec<String> = self.written.iter().map(Written::to_string).collect();
+        format!("{}\n\n{}", self.title, trailers.concat())
+    }
+
     /// What it waits for, in words.
     #[must_use]
     pub fn waits_for(&self) -> String {
         match self.detailed_status.as_deref() {
-            _ if self.auto_merge => "GitLab merges it when nothing stands in the way".into(),
+            // Whether it is armed or not: GitLab cannot merge it.
             Some("conflict") => {
-                "it conflicts with its target branch: resolve that, or close it, and the next run opens another".into()
+                "it conflicts with its target branch: resolve that, or close it. The next run replaces it if nobody else committed to its branch".into()
             }
+            Some("need_rebase") => {
+                "its target branch has gone on, and the project merges only what begins there: rebase it, or close it. The next run replaces it if nobody else committed to its branch".into()
+            }
+            _ if self.auto_merge => "GitLab merges it when nothing stands in the way".into(),
             Some("checking" | "unchecked" | "preparing" | "mergeable") | None => "it is open".into(),
             Some(other) => format!("it is open; GitLab says `{other}`"),
         }

@@ -1,6 +1,7 @@
 //! Values: what a word of the API means once it has been parsed. A file is one noun.
 
 pub mod answer;
+pub mod author;
 pub mod binding;
 pub mod digest;
 pub mod duration;
@@ -27,6 +28,7 @@ pub mod value_source;
 pub mod variable;
 
 pub use answer::{Answer, Cancelled, Changed, Finding, Lookup, Named, Sighting};
+pub use author::{Author, AuthorError};
 pub use binding::{CredentialUse, Purpose, SecretBinding};
 pub use digest::{Digest, FiringFields};
 pub use duration::Span;

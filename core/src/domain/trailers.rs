@@ -1,6 +1,14 @@
-//! What can be read back from the message of a commit of ours, or the description of a merge request.
+//! What the message of a commit of ours, or the description of a merge request, tells programs.
 //!
-//! Trailers are read from the last paragraph alone, so that nothing a title says can pass for one.
+//! ```text
+//! Pipekick-Fire-Id: 7hq2m0v6x5t1c9abcdefghjkmn         which run; a lost reply is recognised by it
+//! Pipekick-Pipeline: 705                               which pipeline; the later one wins
+//! Pipekick-Wrote: apps/checkout/values.yaml:image.tag  which scalars of which files
+//! ```
+//!
+//! Trailers are read back from the last paragraph alone, so that nothing a title says can pass for one.
+
+use std::fmt;
 
 use super::FireId;
 
@@ -13,6 +21,16 @@ pub struct Written {
     pub pipeline: u64,
     /// The scalars: file, `:`, address.
     pub wrote: Vec<String>,
+}
+
+/// Its trailers, a line each.
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { fire_id, pipeline, wrote } = self;
+        writeln!(f, "Pipekick-Fire-Id: {fire_id}")?;
+        writeln!(f, "Pipekick-Pipeline: {pipeline}")?;
+        wrote.iter().try_for_each(|wrote| writeln!(f, "Pipekick-Wrote: {wrote}"))
+    }
 }
 
 /// What the trailers of a text tell; nothing, if it has none of ours.

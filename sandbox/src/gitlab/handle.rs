@@ -172,6 +172,15 @@ impl Handle {
         world.merge(id, iid, &Merging::default(), &by, now)
     }
 
+    /// Somebody ticks that the commits of a merge request are to be squashed. `false` if there is no such open one.
+    pub fn squash(&self, project: &str, iid: u64) -> bool {
+        let mut world = self.shared.lock();
+        let Some((id, _)) = world.open_by(project, iid) else { return false };
+        let now = world.clock.now();
+        world.change_request(id, iid, now, |request| request.squash = true);
+        true
+    }
+
     /// Somebody closes a merge request. `false` if there is no such open one.
     pub fn close(&self, project: &str, iid: u64) -> bool {
         let mut world = self.shared.lock();

@@ -50,6 +50,8 @@ pub struct MergeRequest {
     pub sha: String,
     /// The commit that brought it to the target branch.
     pub merge_commit: Option<String>,
+    /// The one that its own were squashed into.
+    pub squash_commit: Option<String>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     pub ended_at: Option<Timestamp>,
@@ -198,12 +200,13 @@ impl World {
             return Ok(false);
         };
         let Some(tree) = repository.merged_tree(head, &request.sha)? else { return Ok(false) };
-        let theirs = if how.squash {
+        let squashed = if how.squash || request.squash {
             let message = how.squash_message.clone().unwrap_or_else(|| request.title.clone());
-            repository.commit_tree(&tree, &[head], &message, &person, now)?
+            Some(repository.commit_tree(&tree, &[head], &message, &person, now)?)
         } else {
-            request.sha.clone()
+            None
         };
+        let theirs = squashed.clone().unwrap_or_else(|| request.sha.clone());
         let message = how.message.clone().unwrap_or_else(|| {
             let see = format!("See merge request {}!{iid}", found.path);
             format!("Merge branch '{source}' into '{target}'\n\n{}\n\n{see}", request.title)
@@ -223,6 +226,7 @@ impl World {
             request.state = MergeRequestState::Merged;
             request.armed = None;
             request.merge_commit = Some(merged.clone());
+            request.squash_commit = squashed;
             request.merged_by = Some(by.user);
             request.ended_at = Some(now);
         });

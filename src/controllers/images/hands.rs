@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use pipekick_core::decide::image_update::{CommitAnswer, CommitOrder, CredentialKey, Onto, Seen};
-use pipekick_core::domain::{CredentialUse, RepoPath};
+use pipekick_core::decide::image_update::{CommitAnswer, CommitOrder, CredentialKey, Onto, Seen, Snapshot};
+use pipekick_core::domain::{CredentialUse, GitRef, RepoPath};
 use secrecy::SecretString;
 
 use super::{BranchKey, Images};
@@ -13,12 +13,13 @@ use crate::cluster::secrets::Unavailable;
 use crate::gitlab::{Endpoint, Place, ReadError, ReadKind};
 
 impl Images {
-    /// The files, and who wrote them, all at one commit of the branch.
+    /// The files, and who wrote them, all at one commit of the branch; and what was merged to it lately, if that is
+    /// asked for.
     pub(super) async fn read(
         &self,
         branch: &BranchKey,
         files: &BTreeSet<RepoPath>,
-        since: Option<Timestamp>,
+        (since, merged): (Option<Timestamp>, bool),
         credential: &CredentialKey,
     ) -> Seen {
         let (mut at, token) = match self.reach(branch, credential).await {
@@ -33,9 +34,32 @@ impl Images {
             }
             read => read,
         };
+        let read = match read {
+            Ok(snapshot) if merged => self.with_merged(&at, &branch.branch, snapshot, &token).await,
+            read => read,
+        };
         match read {
             Ok(snapshot) => Seen::Branch(snapshot),
             Err(error) => not_read(error),
+        }
+    }
+
+    /// A branch with what merge requests tell that were merged to it lately. Where there are none to be had, nothing
+    /// was squashed.
+    pub(super) async fn with_merged(
+        &self,
+        at: &Endpoint,
+        branch: &GitRef,
+        snapshot: Snapshot,
+        token: &SecretString,
+    ) -> Result<Snapshot, ReadError> {
+        match self.gitlab.merged_to(at, branch, token).await {
+            Ok(requests) => {
+                let merged = requests.into_iter().flat_map(|request| request.written).collect();
+                Ok(Snapshot { merged, ..snapshot })
+            }
+            Err(error) if matches!(error.kind, ReadKind::NotFound | ReadKind::Forbidden) => Ok(snapshot),
+            Err(error) => Err(error),
         }
     }
 
@@ -57,7 +81,7 @@ impl Images {
             Onto::Source(source) => Place::Branch(source),
             Onto::NewSource(source) => Place::NewBranch(source),
         };
-        let answer = self.gitlab.commit(&at, &place, order, None, &token).await;
+        let answer = self.gitlab.commit(&at, &place, order, &token).await;
         self.metrics.committed(&answer, changes);
         let (project, branch) = (&branch.project, branch.source.as_ref().unwrap_or(&branch.branch));
         match &answer {

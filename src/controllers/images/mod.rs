@@ -10,7 +10,7 @@
 //! Every rule is in `core/src/decide/image_update.rs`. What is in a queue stands in its trigger's status as
 //! `Committing`, so a process may lose it at any time: the next one finds it there, and looks at the branch first.
 
-mod claims;
+mod contention;
 mod hands;
 mod requests;
 
@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use pipekick_core::decide::image_update::contention::Claims;
 use pipekick_core::decide::image_update::{
     Change, ChangeKey, CredentialKey, Effect, Flight, Observed, Owner, Plan, Policy, Seen, Verdict, decide,
     default_source,
@@ -35,7 +36,6 @@ use crate::controllers::trigger;
 use crate::gitlab;
 use crate::runtime::{Handle, Rank};
 use crate::server::Metrics;
-use claims::Claims;
 use requests::Look;
 
 /// Should a wake be lost, a queue with something in it looks again this soon.
@@ -109,8 +109,11 @@ impl Images {
 
     /// The watch shows a trigger: what it means to write.
     pub fn seen_object(&self, trigger: &Trigger, schedule: Option<&ScheduleRef>) {
-        let owner = owner_of(&trigger.key, schedule);
-        self.lock().claims.put(trigger, &owner);
+        // A spec that cannot be read claims what it did before.
+        if let Ok(spec) = &trigger.spec {
+            let (owner, at) = (owner_of(&trigger.key, schedule), (&spec.url, &spec.project));
+            self.lock().claims.put(&trigger.key, &owner, at, &spec.image_updates);
+        }
     }
 
     /// The trigger is gone: what has not been sent is not sent any more.
@@ -302,6 +305,13 @@ impl Images {
 
     /// Does what was decided; what it brought.
     async fn follow(&self, branch: &BranchKey, plan: Plan, news: &Notify) -> Option<Seen> {
+        if let Some(credential) = plan.effect.reads_with() {
+            let changes = plan.flight.as_ref().map_or(&[][..], |flight| &flight.changes);
+            let contention = Box::pin(self.contention(branch, changes, credential)).await;
+            if contention.is_some() {
+                return contention;
+            }
+        }
         match plan.effect {
             Effect::Nothing => {
                 let wait = plan.wake.map_or(IDLE, clock::until);
@@ -312,8 +322,8 @@ impl Images {
                 }
                 None
             }
-            Effect::Read { files, since, credential } => {
-                Some(self.read(branch, &files, since, &credential).await)
+            Effect::Read { files, since, merged, credential } => {
+                Some(self.read(branch, &files, (since, merged), &credential).await)
             }
             Effect::ReadRequest { files, since, source, people, credential } => {
                 let look = Look { files: &files, since, source: &source, people: &people };
@@ -399,6 +409,7 @@ fn change(object: &ObjectKey, owner: &Owner, pipeline: u64, entry: UpdateEntry) 
         access: Access { token, ca_bundle },
         edits,
         title,
+        author,
         proposal,
         allow_shared,
         dry_run,
@@ -413,6 +424,7 @@ fn change(object: &ObjectKey, owner: &Owner, pipeline: u64, entry: UpdateEntry) 
         pipeline,
         edits,
         title,
+        author,
         proposal,
         allow_shared,
         dry_run,

@@ -54,19 +54,26 @@ impl Images {
         token: &SecretString,
     ) -> Result<RequestSeen, ReadError> {
         let Look { files, since, source, people } = look;
-        let target = self.gitlab.snapshot(at, target, files, since, token).await?;
+        let seen = self.gitlab.snapshot(at, target, files, since, token).await?;
+        let target = self.with_merged(at, target, seen, token).await?;
         // Before the merge requests: one that tells of a commit is not older than it.
-        let source = match self.gitlab.branch(at, source, token).await {
+        let mut source = match self.gitlab.branch(at, source, token).await {
             Ok(Branch { name: _, head, protected: _, can_push: _, is_of_request: is_ours }) => {
                 let snapshot = self.gitlab.snapshot_at(at, source, head, files, since, token).await?;
-                Some(SourceSeen { snapshot, is_ours })
+                Some(SourceSeen { snapshot, is_ours, ahead: None })
             }
             Err(error) if error.reason == Reason::RefNotFound => None,
             Err(error) => return Err(error),
         };
         let requests = self.gitlab.merge_requests_from(at, look.source, token).await?;
+        let outdated = requests.iter().any(MergeRequest::is_outdated);
+        if let Some(SourceSeen { snapshot, is_ours: _, ahead }) = source.as_mut().filter(|_| outdated) {
+            let heads = (&*target.head, &*snapshot.head);
+            *ahead = self.gitlab.ours_ahead(at, look.source, heads, token).await?;
+        }
+        let opens = outdated || !requests.iter().any(MergeRequest::is_open);
         let mut ids = BTreeMap::new();
-        for name in people.iter().filter(|_| !requests.iter().any(MergeRequest::is_open)) {
+        for name in people.iter().filter(|_| opens) {
             let user = self.gitlab.user_named(at, name, token).await?;
             ids.insert(name.clone(), user.map(|user| user.id));
         }

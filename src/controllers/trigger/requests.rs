@@ -48,7 +48,7 @@ impl Looker {
         };
         let request = seen.map_err(trouble)?;
         let armed = match arm.as_deref().filter(|commit| request.is_to_be_armed(commit)) {
-            Some(commit) => self.arm(&at, *iid, commit, &token).await,
+            Some(commit) => self.arm(&at, &request, commit, &token).await,
             None => Ok(None),
         };
         Ok(match armed {
@@ -61,11 +61,12 @@ impl Looker {
     async fn arm(
         &self,
         at: &Endpoint,
-        iid: u64,
+        request: &MergeRequest,
         commit: &str,
         token: &SecretString,
     ) -> Result<Option<MergeRequest>, String> {
-        match self.gitlab.auto_merge(at, iid, commit, token).await {
+        let iid = request.iid;
+        match self.gitlab.auto_merge(at, iid, (commit, &request.squash_message()), token).await {
             Ok(armed) => {
                 tracing::info!(project = %at.project, iid, "merge request is to merge by itself");
                 Ok(Some(armed))

@@ -96,6 +96,7 @@ pub(super) const READ: &[Call] = &[
     Call::Branch,
     Call::File,
     Call::Commits,
+    Call::Compare,
     Call::Artifact,
     Call::MergeRequests,
     Call::MergeRequest,
@@ -111,6 +112,7 @@ pub(super) const REPOSITORY: &[Call] = &[
     Call::DeleteBranch,
     Call::File,
     Call::Commits,
+    Call::Compare,
     Call::Commit,
     Call::Artifact,
     Call::MergeRequests,
@@ -121,8 +123,15 @@ pub(super) const REPOSITORY: &[Call] = &[
     Call::Users,
 ];
 /// What of a repository is read.
-const READ_CODE: &[Call] =
-    &[Call::Branches, Call::Branch, Call::File, Call::Commits, Call::MergeRequests, Call::MergeRequest];
+const READ_CODE: &[Call] = &[
+    Call::Branches,
+    Call::Branch,
+    Call::File,
+    Call::Commits,
+    Call::Compare,
+    Call::MergeRequests,
+    Call::MergeRequest,
+];
 const WRITE_MERGE_REQUEST: &[Call] = &[Call::OpenMergeRequest, Call::ChangeMergeRequest];
 const OF_MERGE_REQUEST: &[Call] = &[Call::MergeRequest, Call::ChangeMergeRequest, Call::Merge];
 const OF_PIPELINE: &[Call] = &[
@@ -189,6 +198,7 @@ pub(super) const ANY: &[Call] = &[
     Call::DeleteBranch,
     Call::File,
     Call::Commits,
+    Call::Compare,
     Call::Commit,
     Call::Artifact,
     Call::MergeRequests,

@@ -1,48 +1,51 @@
-//! Triggers that mean to write the same scalar of the same file, as their specs say.
+//! Which triggers mean to write which scalars, as their specs say, so that two that mean the same one are told before
+//! either writes.
 //!
-//! Found before any of them fires, by what is written in the specs: the same path, marker, image or key of the same
-//! file on the same branch. Two spellings of one scalar, a path and a marker say, are found when both are in one
-//! batch, by the scalar's address.
+//! Compared is what is written in the specs: the same path, marker, image or key of the same file on the same branch. Two
+//! spellings of one scalar, a path and a marker say, are found when both are in one batch, by the scalar's address.
+//!
+//! A project that one spec names by its path and another by its id is two, until GitLab was asked: whoever works on its
+//! branch asks, and only where both spellings claim the same scalar of a branch of that name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::Owner;
 use crate::domain::image_update::EditTarget;
-use crate::domain::{ImageUpdate, RepoPath};
+use crate::domain::{GitLabUrl, ImageUpdate, ObjectKey, ProjectRef, RepoPath};
 
 /// A branch of a project of a GitLab.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Branch {
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Branch {
     /// The instance, normalised.
-    pub url: String,
-    /// The project: its numeric id where that is known.
-    pub project: String,
+    url: String,
+    /// The project: its numeric id where that is known, else its path in lower case.
+    project: String,
     /// The branch's short name.
-    pub name: String,
+    name: String,
 }
 
 /// One scalar that one owner means to write.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Claim {
-    /// Where.
-    pub branch: Branch,
-    /// The file.
-    pub file: RepoPath,
-    /// What of it, normalised.
-    pub scalar: String,
-    /// Who.
-    pub owner: Owner,
+#[derive(Debug, Clone)]
+struct Claim {
+    scalar: Scalar,
+    owner: Owner,
     /// Whether they let others.
-    pub allow_shared: bool,
+    allow_shared: bool,
+}
+
+/// Where, and what.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Scalar {
+    branch: Branch,
+    file: RepoPath,
+    /// What of the file, normalised.
+    name: String,
 }
 
 /// What `update` of `owner` means to write on `branch`.
-#[must_use]
-pub fn claims(branch: &Branch, owner: &Owner, update: &ImageUpdate) -> Vec<Claim> {
-    let of = |file: &RepoPath, scalar: String| Claim {
-        branch: branch.clone(),
-        file: file.clone(),
-        scalar,
+fn claims(branch: &Branch, owner: &Owner, update: &ImageUpdate) -> Vec<Claim> {
+    let of = |file: &RepoPath, name: String| Claim {
+        scalar: Scalar { branch: branch.clone(), file: file.clone(), name },
         owner: owner.clone(),
         allow_shared: update.allow_shared,
     };
@@ -68,24 +71,125 @@ pub fn claims(branch: &Branch, owner: &Owner, update: &ImageUpdate) -> Vec<Claim
     claims
 }
 
-/// Who stands in whose way: for each owner, the claims of others that are the same as one of its own, where not
-/// all of them allow that.
-#[must_use]
-pub fn contention(claims: &[Claim]) -> BTreeMap<Owner, BTreeSet<Claim>> {
-    let mut same: BTreeMap<(&Branch, &RepoPath, &str), Vec<&Claim>> = BTreeMap::new();
-    for claim in claims {
-        same.entry((&claim.branch, &claim.file, &claim.scalar)).or_default().push(claim);
+/// All claims of all triggers.
+#[derive(Debug, Default)]
+pub struct Claims {
+    /// By entry.
+    of: HashMap<ObjectKey, Vec<Vec<Claim>>>,
+    /// Who claims a scalar.
+    on: HashMap<Scalar, Vec<(ObjectKey, Claim)>>,
+    /// Ids of projects that go by a path, by GitLab and path. Claims name those by their ids.
+    ids: HashMap<(String, String), u64>,
+    /// Projects that GitLab was asked about, as they were spelled.
+    asked: HashSet<(String, String)>,
+}
+
+impl Claims {
+    /// What a trigger means to write now, entry by entry; `project` is that of entries that name none.
+    pub fn put(
+        &mut self,
+        key: &ObjectKey,
+        owner: &Owner,
+        (url, project): (&GitLabUrl, &ProjectRef),
+        updates: &[ImageUpdate],
+    ) {
+        self.remove(key);
+        if updates.is_empty() {
+            return;
+        }
+        let each = updates.iter().map(|update| {
+            let (url, project) = spelled(url, update.project.as_ref().unwrap_or(project));
+            claims(&Branch { url, project, name: update.branch.short().to_owned() }, owner, update)
+        });
+        let each = each.collect();
+        self.file(key.clone(), each);
     }
-    let mut found: BTreeMap<Owner, BTreeSet<Claim>> = BTreeMap::new();
-    for group in same.values().filter(|group| !group.iter().all(|claim| claim.allow_shared)) {
-        for claim in group {
-            let others =
-                group.iter().filter(|other| other.owner != claim.owner).map(|other| (*other).clone());
-            let others: BTreeSet<Claim> = others.collect();
-            if !others.is_empty() {
-                found.entry(claim.owner.clone()).or_default().extend(others);
+
+    fn file(&mut self, key: ObjectKey, mut each: Vec<Vec<Claim>>) {
+        for claim in each.iter_mut().flatten() {
+            self.by_id(claim);
+            self.on.entry(claim.scalar.clone()).or_default().push((key.clone(), claim.clone()));
+        }
+        self.of.insert(key, each);
+    }
+
+    fn by_id(&self, claim: &mut Claim) {
+        let Branch { url, project, name: _ } = &mut claim.scalar.branch;
+        if let Some(id) = self.ids.get(&(url.clone(), project.clone())) {
+            *project = id.to_string();
+        }
+    }
+
+    /// Whether `entries` of triggers, all of one project, claim what others claim who name theirs the other way, and
+    /// GitLab is to be asked whether it is the same.
+    #[must_use]
+    pub fn is_unsure(&self, url: &GitLabUrl, project: &ProjectRef, entries: &[(ObjectKey, usize)]) -> bool {
+        let (url, project) = spelled(url, project);
+        let by_id = is_id(&project);
+        let other_way = |scalar: &&Scalar| scalar.branch.url == url && is_id(&scalar.branch.project) != by_id;
+        let others: HashSet<_> = self.on.keys().filter(other_way).map(place).collect();
+        let mut own = entries.iter().filter_map(|(key, entry)| self.of.get(key)?.get(*entry)).flatten();
+        own.any(|claim| others.contains(&place(&claim.scalar))) && !self.asked.contains(&(url, project))
+    }
+
+    /// GitLab says which project it is that is spelled so.
+    pub fn learn(&mut self, url: &GitLabUrl, project: &ProjectRef, id: u64, path: Option<&str>) {
+        let spelled = spelled(url, project);
+        let path = path.map(|path| (spelled.0.clone(), path.to_lowercase()));
+        for path in path.into_iter().chain([spelled.clone()]).filter(|(_, project)| !is_id(project)) {
+            self.ids.insert(path, id);
+        }
+        self.asked.insert(spelled);
+        self.on.clear();
+        for (key, each) in std::mem::take(&mut self.of) {
+            self.file(key, each);
+        }
+    }
+
+    /// A trigger is gone.
+    pub fn remove(&mut self, key: &ObjectKey) {
+        for claim in self.of.remove(key).into_iter().flatten().flatten() {
+            if let Some(all) = self.on.get_mut(&claim.scalar) {
+                all.retain(|(of, _)| of != key);
+                if all.is_empty() {
+                    self.on.remove(&claim.scalar);
+                }
             }
         }
     }
-    found
+
+    /// For the entries of this trigger that somebody else means to write too, and not all allow that: a sentence.
+    #[must_use]
+    pub fn contended(&self, key: &ObjectKey) -> BTreeMap<usize, String> {
+        let Some(each) = self.of.get(key) else { return BTreeMap::new() };
+        let told = each.iter().enumerate().filter_map(|(entry, claims)| {
+            let told = claims.iter().find_map(|own| {
+                let all = self.on.get(&own.scalar)?;
+                let (_, other) = all.iter().find(|(_, other)| other.owner != own.owner)?;
+                let allowed = all.iter().all(|(_, claim)| claim.allow_shared);
+                (!allowed).then(|| {
+                    format!(
+                        "{}: {} is written by {} as well: let one of them write it, or set `allowShared: true` on both",
+                        own.scalar.file, own.scalar.name, other.owner
+                    )
+                })
+            });
+            Some((entry, told?))
+        });
+        told.collect()
+    }
+}
+
+/// GitLab tells no two projects apart by the case of their paths.
+fn spelled(url: &GitLabUrl, project: &ProjectRef) -> (String, String) {
+    (url.to_string(), project.to_string().to_lowercase())
+}
+
+fn is_id(project: &str) -> bool {
+    matches!(project.parse(), Ok(ProjectRef::Id(_)))
+}
+
+/// A scalar of a branch of whatever project.
+fn place(Scalar { branch, file, name }: &Scalar) -> (&str, &RepoPath, &str) {
+    (&branch.name, file, name)
 }

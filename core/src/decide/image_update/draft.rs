@@ -202,12 +202,11 @@ fn supersede(
 ) {
     // The last pipeline that wrote each scalar, as the branch tells.
     let mut latest: HashMap<String, u64> = HashMap::new();
-    for commits in snapshot.history.values() {
-        for written in commits.iter().flat_map(|commit| &commit.written) {
-            for wrote in &written.wrote {
-                let known = latest.entry(wrote.clone()).or_default();
-                *known = written.pipeline.max(*known);
-            }
+    let committed = snapshot.history.values().flatten().flat_map(|commit| &commit.written);
+    for written in committed.chain(&snapshot.merged) {
+        for wrote in &written.wrote {
+            let known = latest.entry(wrote.clone()).or_default();
+            *known = written.pipeline.max(*known);
         }
     }
     // Later pipelines first; of one pipeline, what came last.
@@ -259,7 +258,9 @@ fn write(
         .map(|(candidate, targets)| Entry { change: candidate.change, targets: targets.iter().collect() })
         .collect();
     let files = texts.into_iter().map(|(file, content)| FileChange { file: file.clone(), content }).collect();
-    Some(CommitOrder { head: snapshot.head.clone(), message: message::message(&entries), files })
+    // All of a batch have the same.
+    let author = candidates.first().and_then(|candidate| candidate.change.author.clone());
+    Some(CommitOrder { head: snapshot.head.clone(), message: message::message(&entries), author, files })
 }
 
 fn texts<'a>(

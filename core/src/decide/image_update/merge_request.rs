@@ -16,6 +16,7 @@ use super::{
     Change, Effect, Flight, Observed, Owner, Plan, Snapshot, Stage, Verdict, again, go_on, later, look_again,
     not_sent, read_now, settle,
 };
+use crate::domain::trailers::Written;
 use crate::domain::{GitRef, MergeRequest, MergeRequestFields, Proposal, RepoPath, Username};
 use sight::{Next, Sight};
 
@@ -39,6 +40,9 @@ pub struct SourceSeen {
     pub snapshot: Snapshot,
     /// The last commit on it was made to go by a merge request from this very branch.
     pub is_ours: bool,
+    /// What the commits tell that it has and the target has not, if so was every one of them. Looked at where an open
+    /// one is outdated.
+    pub ahead: Option<Vec<Written>>,
 }
 
 /// What is asked of a merge request.

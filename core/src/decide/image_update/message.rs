@@ -1,18 +1,9 @@
-//! The message of a commit. `domain/trailers.rs` reads back what it tells.
-//!
-//! ```text
-//! checkout: v1.4.0                                     one change: its own first line
-//!
-//! Pipekick-Fire-Id: 7hq2m0v6x5t1c9abcdefghjkmn         which run; a lost reply is recognised by it
-//! Pipekick-Pipeline: 705                               which pipeline; the later one wins
-//! Pipekick-Wrote: apps/checkout/values.yaml:image.tag  which scalars of which files
-//! ```
-//!
-//! Several changes have a list above and one such group each.
+//! The message of a commit: of one change its own first line, of several a list; below it the trailers
+//! (`domain/trailers.rs`), a group for each change.
 
 use std::fmt::Write as _;
 
-use super::{Change, Target};
+use super::{Change, Target, Written};
 use crate::domain::{FireId, RepoPath};
 
 /// Longest title, in characters; git's tools show some 70.
@@ -44,11 +35,12 @@ pub(super) fn message(entries: &[Entry<'_>]) -> String {
     }
     out.push('\n');
     for Entry { change, targets } in entries {
-        let _ = writeln!(out, "Pipekick-Fire-Id: {}", change.key.fire_id);
-        let _ = writeln!(out, "Pipekick-Pipeline: {}", change.pipeline);
-        for target in targets {
-            let _ = writeln!(out, "Pipekick-Wrote: {}", wrote(&target.file, &target.address));
-        }
+        let written = Written {
+            fire_id: change.key.fire_id.clone(),
+            pipeline: change.pipeline,
+            wrote: targets.iter().map(|target| wrote(&target.file, &target.address)).collect(),
+        };
+        let _ = write!(out, "{written}");
     }
     out
 }

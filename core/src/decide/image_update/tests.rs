@@ -1,5 +1,6 @@
 //! Rules by example, and random walks against a branch that behaves as GitLab's does.
 
+mod contention;
 mod merge_requests;
 mod rules;
 mod walks;
@@ -63,6 +64,7 @@ fn change(name: &str, id: &str, pipeline: u64, edits: Vec<FileEdit>) -> Change {
         pipeline,
         edits,
         title: None,
+        author: None,
         proposal: None,
         allow_shared: false,
         dry_run: false,
@@ -87,5 +89,6 @@ fn snapshot(files: &[(&str, &str)], history: &[(&str, &str, &str)]) -> Snapshot 
             .map(|(file, text)| (path(file), FileSeen::Content(text.as_bytes().to_vec())))
             .collect(),
         history: by_file,
+        merged: Vec::new(),
     }
 }

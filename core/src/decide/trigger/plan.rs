@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use crate::domain::image_update::FileEdit;
 use crate::domain::{
-    Access, AttemptKey, Deletion, FireId, GitRef, Output, PipelineStatus, ProjectRef, Proposal, Reason,
-    RetryKey, Spec, Stretch, Target, TriggerStatus,
+    Access, AttemptKey, Author, Deletion, FireId, GitRef, Output, PipelineStatus, ProjectRef, Proposal,
+    Reason, RetryKey, Spec, Stretch, Target, TriggerStatus,
 };
 
 /// What to do.
@@ -124,6 +124,8 @@ pub struct UpdateEntry {
     pub edits: Vec<FileEdit>,
     /// Its first line in the commit's message, if spec says so.
     pub title: Option<String>,
+    /// Whom the commit is said to be by.
+    pub author: Option<Box<Author>>,
     /// The merge request that it goes by; none: a commit on the branch.
     pub proposal: Option<Box<Proposal>>,
     /// Others may write the same scalars.

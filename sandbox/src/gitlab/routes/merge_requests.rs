@@ -35,7 +35,11 @@ pub(super) fn list(world: &mut World, request: &Request<'_>) -> Result<Answer, A
             && is("target_branch", &found.target_branch)
             && iids.as_ref().is_none_or(|iids| iids.contains(&found.iid))
     };
-    let (found, total) = page.cut(project.merge_requests.values().rev().filter(fits));
+    let mut all: Vec<&MergeRequest> = project.merge_requests.values().rev().filter(fits).collect();
+    if request.text("order_by") == Some("updated_at") {
+        all.sort_by_key(|request| std::cmp::Reverse(request.updated_at));
+    }
+    let (found, total) = page.cut(all.into_iter());
     let found: Vec<u64> = found.into_iter().map(|request| request.iid).collect();
     let items = found.into_iter().map(|iid| entity(world, id, iid)).collect::<Result<_, _>>()?;
     Ok(page.head(rows::MERGE_REQUESTS.entity(&Value::Array(items)), world, request, total))
@@ -93,6 +97,7 @@ pub(super) fn create(world: &mut World, request: &Request<'_>) -> Result<Answer,
         armed: None,
         checked: None,
         merge_commit: None,
+        squash_commit: None,
         created_at: now,
         updated_at: now,
         ended_at: None,
@@ -190,7 +195,7 @@ pub(super) fn merge(world: &mut World, request: &Request<'_>) -> Result<Answer, 
     let text = |name| request.text(name).filter(|text| !text.is_empty()).map(str::to_owned);
     let how = Merging {
         remove_source: asked("should_remove_source_branch"),
-        squash: known.squash || asked("squash"),
+        squash: asked("squash"),
         message: text("merge_commit_message"),
         squash_message: text("squash_commit_message"),
     };
@@ -343,7 +348,7 @@ fn shown(world: &World, project: &Project, r: &MergeRequest, standing: Standing,
         "labels": r.labels, "draft": r.is_draft(), "work_in_progress": r.is_draft(), "milestone": null,
         "merge_when_pipeline_succeeds": armed, "merge_status": status, "detailed_merge_status": detailed,
         "has_conflicts": standing == Standing::Conflict, "sha": r.sha, "merge_commit_sha": r.merge_commit,
-        "squash_commit_sha": null, "should_remove_source_branch": null,
+        "squash_commit_sha": r.squash_commit, "should_remove_source_branch": null,
         "force_remove_source_branch": r.remove_source_branch, "squash": r.squash,
         "head_pipeline": pipeline, "references": { "short": format!("!{}", r.iid) },
         "web_url": format!("{}/{}/-/merge_requests/{}", world.base_url, project.path, r.iid),

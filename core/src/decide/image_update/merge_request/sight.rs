@@ -7,6 +7,7 @@
 //! | the change is on the branch, and an open one tells of it | `Proposed`: the run waits no longer |
 //! | it is there, and an open one does not tell of it | it is described anew |
 //! | it is there, and none is open | one is opened |
+//! | one is open and outdated, and what it holds are earlier values of the same | it is closed, to begin anew from the target branch |
 //! | one is open | a commit on its branch |
 //! | the branch is there, left over from one that has ended | it is deleted, if the last commit on it is ours; with none that tells of that commit not before a request of whoever made it can no longer take effect |
 //! | neither | a commit that begins the branch |
@@ -83,6 +84,7 @@ impl<'a> Sight<'a> {
         match (carried, open) {
             (Some(commit), Some(open)) => self.tell(open, &order, commit),
             (Some(commit), None) => self.open(&order, commit),
+            (None, Some(open)) if self.is_to_be_replaced(open) => self.replace(open),
             (None, Some(open)) => self.go_on_with(open, &order),
             (None, None) => self.afresh(order),
         }
@@ -163,6 +165,21 @@ impl<'a> Sight<'a> {
         }
     }
 
+    /// Whether a commit on its branch could not be merged either, and nothing is lost if it is begun anew: all that it
+    /// holds are values that this change has later ones for.
+    fn is_to_be_replaced(&self, open: &MergeRequest) -> bool {
+        let renewed = |written: &Written| {
+            written.pipeline <= self.change.pipeline && written.wrote.iter().all(|wrote| self.writes(wrote))
+        };
+        let ahead = self.seen.source.as_ref().and_then(|source| source.ahead.as_ref());
+        open.is_outdated() && ahead.is_some_and(|ahead| ahead.iter().all(renewed))
+    }
+
+    /// Without force there is no other way: its branch cannot take in what the target has.
+    fn replace(&self, open: &MergeRequest) -> Next {
+        self.in_the_way().unwrap_or(Next::Ask(MergeRequestDeed::Close { iid: open.iid }))
+    }
+
     /// None is open, and the change is nowhere.
     fn afresh(&self, order: CommitOrder) -> Next {
         if let Some(refusal) = self.in_the_way() {
@@ -170,11 +187,13 @@ impl<'a> Sight<'a> {
         }
         match &self.seen.source {
             None => self.begin(order),
-            Some(SourceSeen { snapshot, is_ours: true }) if !self.has_ended(snapshot) => Next::DeleteOrphan,
-            Some(SourceSeen { snapshot: _, is_ours: true }) => {
+            Some(SourceSeen { snapshot, is_ours: true, ahead: _ }) if !self.has_ended(snapshot) => {
+                Next::DeleteOrphan
+            }
+            Some(SourceSeen { snapshot: _, is_ours: true, ahead: _ }) => {
                 Next::Ask(MergeRequestDeed::DeleteSource { source: self.source.clone() })
             }
-            Some(SourceSeen { snapshot: _, is_ours: false }) => Next::Settle(Verdict::Refused {
+            Some(SourceSeen { snapshot: _, is_ours: false, ahead: _ }) => Next::Settle(Verdict::Refused {
                 message: format!(
                     "the branch {} is there already, and its last commit is somebody else's: delete it, or name another in mergeRequest.branch",
                     self.source

@@ -44,6 +44,7 @@ fn request(iid: u64, state: MergeRequestState, written: Vec<Written>) -> MergeRe
     MergeRequest {
         iid,
         state,
+        title: "web.tag v2".into(),
         web_url: None,
         target: Some("main".into()),
         sha: None,
@@ -68,7 +69,7 @@ fn branch(tag: &str, by: Option<(&str, u64)>) -> Snapshot {
 }
 
 fn look(target: Snapshot, source: Option<(Snapshot, bool)>, requests: Vec<MergeRequest>) -> RequestSeen {
-    let source = source.map(|(snapshot, is_ours)| SourceSeen { snapshot, is_ours });
+    let source = source.map(|(snapshot, is_ours)| SourceSeen { snapshot, is_ours, ahead: None });
     RequestSeen { target, source, requests, people: BTreeMap::new() }
 }
 
@@ -104,6 +105,30 @@ fn brief(plan: &Plan) -> String {
 }
 
 use MergeRequestState::{Closed, Merged, Opened};
+
+/// An earlier run's is open, and this is why GitLab does not merge it.
+fn outdated(why: &str, ahead: Option<Vec<Written>>) -> RequestSeen {
+    let open = MergeRequest { detailed_status: Some(why.into()), ..request(3, Opened, trailers("f4", 704)) };
+    let snapshot = branch("v0", Some(("f4", 704)));
+    let source = Some(SourceSeen { snapshot, is_ours: true, ahead });
+    RequestSeen { source, ..look(branch("by-hand", None), None, vec![open]) }
+}
+
+#[test]
+fn a_user_who_is_not_there_closes_nothing() {
+    let seen = RequestSeen {
+        people: BTreeMap::from([("nobody".parse().unwrap(), None)]),
+        ..outdated("conflict", Some(trailers("f4", 704)))
+    };
+    assert!(brief(&decided(web("f5", 705, "v2"), seen)).contains("no user `nobody`"));
+}
+
+#[test]
+fn what_is_squashed_keeps_the_trailers() {
+    let message = request(3, Opened, trailers("f4", 704)).squash_message();
+    assert!(message.starts_with("web.tag v2\n\nPipekick-Fire-Id: f4\n"), "{message}");
+    assert_eq!(written(&message), trailers("f4", 704));
+}
 
 #[test]
 fn what_is_seen_says_what_is_next() {
@@ -160,6 +185,50 @@ fn what_is_seen_says_what_is_next() {
             "a later run's was squashed, which dropped the trailers",
             look(branch("v9", None), None, vec![request(3, Merged, trailers("f9", 709))]),
             "Superseded { by: 709 }",
+        ),
+        (
+            "a later run's went by another branch and was squashed",
+            look(Snapshot { merged: trailers("f9", 709), ..branch("v9", None) }, None, vec![]),
+            "Superseded { by: 709 }",
+        ),
+        (
+            "an earlier run's is open and in conflict, and it holds earlier values of the same",
+            outdated("conflict", Some(trailers("f4", 704))),
+            "close !3",
+        ),
+        (
+            "or where the project wants it rebased first",
+            outdated("need_rebase", Some(trailers("f4", 704))),
+            "close !3",
+        ),
+        (
+            "and once that is closed",
+            look(
+                branch("by-hand", None),
+                ours("v0", "f4", 704),
+                vec![MergeRequest { sha: Some("c-f4".into()), ..request(3, Closed, trailers("f4", 704)) }],
+            ),
+            "delete",
+        ),
+        (
+            "one in conflict that somebody else committed to is theirs to resolve",
+            outdated("conflict", None),
+            "commit on pipekick/shop/web-1",
+        ),
+        (
+            "one in conflict that holds another's value as well is a person's to resolve",
+            outdated(
+                "conflict",
+                Some(written(
+                    "x\n\nPipekick-Fire-Id: f4\nPipekick-Pipeline: 704\nPipekick-Wrote: v.yaml:api.tag",
+                )),
+            ),
+            "commit on pipekick/shop/web-1",
+        ),
+        (
+            "one in conflict that holds a later value is not begun anew with an older one",
+            outdated("conflict", Some(trailers("f9", 709))),
+            "commit on pipekick/shop/web-1",
         ),
         (
             "the target is as wanted, and an open one would change it",

@@ -1,9 +1,6 @@
 //! The rules, one by one.
 
 use super::*;
-use crate::decide::image_update::contention::{Branch, claims, contention};
-use crate::domain::ImageUpdate;
-use crate::domain::image_update::{EditTarget, EditTemplate, When};
 
 const VALUES: &str = "web: {tag: v1}\napi: {tag: v1} # mine\n";
 
@@ -232,6 +229,19 @@ fn no_token_carries_anothers_change() {
 }
 
 #[test]
+fn no_commit_is_said_to_be_by_anothers_author() {
+    let author = |name: &str| Some(Box::new(Author::new(name, "ci@example.com").unwrap()));
+    let by = |change: Change, name: &str| Change { author: author(name), ..change };
+    let waiting = [by(web("f1", 1, "v2"), "one"), api("f2", 2, "v2"), by(api("f3", 3, "v3"), "one")];
+    let plan = begun(9.0, &waiting, 0);
+    let taken: Vec<&str> = plan.taken.iter().map(|key| key.fire_id.as_str()).collect();
+    assert_eq!(taken, ["f1", "f3"]);
+    let Draft { commit, .. } =
+        draft(&plan.flight.unwrap().changes, &snapshot(&[("values.yaml", VALUES)], &[]));
+    assert_eq!(commit.unwrap().author, author("one"));
+}
+
+#[test]
 fn what_was_put_back_rests() {
     let waiting = [Change { not_before: Some(at(60.0)), ..web("f1", 1, "v2") }];
     let rests = begun(59.0, &waiting, 0);
@@ -365,39 +375,29 @@ fn a_branch_that_cannot_be_read_is_told_or_tried_again() {
 }
 
 #[test]
-fn specs_that_mean_one_scalar_are_found_before_they_fire() {
-    let branch =
-        Branch { url: "https://gitlab.example.com".into(), project: "7".into(), name: "main".into() };
-    let target = |path: &str| EditTarget::Path {
-        document: None,
-        path: path.parse().unwrap(),
-        part: None,
-        value: "x".parse().unwrap(),
-    };
-    let update = |path: &str, allow_shared| ImageUpdate {
-        project: None,
-        access_token: None,
-        branch: "main".parse().unwrap(),
-        edits: vec![EditTemplate { file: "values.yaml".parse().unwrap(), target: target(path) }],
-        message: None,
-        merge_request: None,
-        when: When::Success,
-        allow_shared,
-        dry_run: false,
-    };
-    let all = |specs: &[(&str, &str, bool)]| {
-        let claims: Vec<_> = specs
-            .iter()
-            .flat_map(|(name, path, shared)| claims(&branch, &owner(name), &update(path, *shared)))
-            .collect();
-        contention(&claims).into_keys().map(|owner| owner.to_string()).collect::<Vec<_>>()
-    };
-    let three = [("a", "web.tag", false), ("b", "\"web\".tag", true), ("c", "api.tag", false)];
-    assert_eq!(all(&three), ["shop/a", "shop/b"]);
-    assert_eq!(all(&[("a", "web.tag", true), ("b", "web.tag", true)]), [""; 0]);
-    assert_eq!(
-        all(&[("a", "web.tag", false), ("a", "web.tag", false)]),
-        [""; 0],
-        "nobody is in their own way"
-    );
+fn what_others_write_too_is_refused_and_the_rest_of_the_batch_goes_on() {
+    let changes = vec![web("f1", 705, "v2"), api("f2", 706, "v2")];
+    let flight = Flight { changes: changes.clone(), tries: 0, stage: Stage::Read { not_before: at(0.0) } };
+    let told = Seen::Contended(BTreeMap::from([(changes[0].key.clone(), "theirs".to_owned())]));
+    let plan = seen(at(1.0), &flight, &told);
+    assert_eq!(plan.settled, [(changes[0].key.clone(), Verdict::Refused { message: "theirs".into() })]);
+    assert_eq!(plan.flight.unwrap().changes, [changes[1].clone()]);
+    assert!(matches!(plan.effect, Effect::Read { .. }), "{:?}", plan.effect);
+    let alone = Flight { changes: vec![changes[0].clone()], ..flight };
+    let plan = seen(at(1.0), &alone, &told);
+    assert_eq!((plan.flight, plan.effect, plan.settled.len()), (None, Effect::Nothing, 1));
+}
+
+#[test]
+fn what_was_squashed_lately_counts_where_others_may_write_the_same() {
+    let shared = Change { allow_shared: true, ..web("f1", 705, "v2") };
+    for (change, asks) in [(web("f1", 705, "v2"), false), (shared.clone(), true)] {
+        let effect = begun(0.0, &[change], 0).effect;
+        assert!(matches!(effect, Effect::Read { merged, .. } if merged == asks), "{effect:?}");
+    }
+    let merged = written(&message_of("f9", 709, "values.yaml:web.tag"));
+    let seen = Snapshot { merged, ..snapshot(&[("values.yaml", VALUES)], &[]) };
+    let Draft { commit, verdicts } = draft(&[shared, api("f2", 701, "v2")], &seen);
+    assert_eq!(verdicts, BTreeMap::from([(0, Verdict::Superseded { by: 709 })]));
+    assert!(commit.unwrap().files[0].content.contains("api: {tag: v2}"));
 }

@@ -68,6 +68,7 @@ impl Repository {
             head: self.head(),
             files: BTreeMap::from([(path("v.yaml"), FileSeen::Content(self.content.clone().into_bytes()))]),
             history: BTreeMap::from([(path("v.yaml"), self.commits.iter().rev().map(seen).collect())]),
+            merged: Vec::new(),
         }
     }
 

@@ -370,6 +370,7 @@ pub(super) fn image_update(when: When, value: &str) -> ImageUpdate {
             },
         }],
         message: None,
+        author: None,
         merge_request: None,
         when,
         allow_shared: false,
@@ -382,6 +383,7 @@ pub(super) fn merge_request(state: MergeRequestState) -> MergeRequest {
     MergeRequest {
         iid: 7,
         state,
+        title: "image.tag v2".into(),
         web_url: Some("https://gitlab.example.com/platform/gitops/-/merge_requests/7".into()),
         target: Some("main".into()),
         sha: Some("1a2b3c4d5e6f".into()),
