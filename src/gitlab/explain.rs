@@ -21,7 +21,7 @@ use pipekick_core::domain::{GitLabUrl, GitLabVersion, Reason};
 use super::ResponseMeta;
 use super::budget::UNNAMED_WAIT;
 use super::http::SendError;
-use super::wire::GitLabSays;
+use super::says::GitLabSays;
 pub use page::troubleshooting;
 use table::{Came, On, Then, find};
 

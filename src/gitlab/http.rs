@@ -18,7 +18,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::wire::{GitLabSays, printable};
+use super::says::{GitLabSays, printable};
 use super::{CaBundle, ResponseMeta, Trust};
 use crate::clock;
 

@@ -6,7 +6,7 @@
 //! ```text
 //! fire.rs, act.rs, read.rs, jobs.rs, … ─► budget.rs ─► http.rs ─► GitLab
 //!               ▲                                              │
-//!               └───────── explain.rs ◄── wire.rs ◄── meta.rs ◄┘
+//!               └───────── explain.rs ◄── says.rs ◄── meta.rs ◄┘
 //! ```
 //!
 //! Dropping the future of a POST leaves its outcome as unknown as a timeout does.
@@ -23,6 +23,7 @@ mod merge_requests;
 mod meta;
 mod read;
 mod repository;
+mod says;
 mod schedules;
 mod trust;
 mod versions;

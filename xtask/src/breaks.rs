@@ -258,7 +258,7 @@ const BREAKS: &[Break] = &[
     Break {
         name: "sent-though-the-write-was-not-confirmed",
         rule: "Nothing is sent before the write of its intent was confirmed",
-        file: "src/controllers/trigger/apply.rs",
+        file: "src/controllers/trigger/fire.rs",
         takes: "if let Err(error) = written {
             if matches!(error, WriteError::Unconfirmed(_)) {
                 // Should it stand after all: nothing was sent for it.

@@ -24,6 +24,7 @@ pub mod status;
 pub mod template;
 pub mod trailers;
 pub mod trigger;
+pub mod update_record;
 pub mod value_source;
 pub mod variable;
 
@@ -37,7 +38,7 @@ pub use git_ref::GitRef;
 pub use gitlab_url::GitLabUrl;
 pub use gitlab_version::GitLabVersion;
 pub use image::{ImageDigest, ImageError, ImageName, ImageRef, ImageTag};
-pub use image_update::{ImageUpdate, UpdateState};
+pub use image_update::ImageUpdate;
 pub use merge_request::{
     Label, MergeRequest, MergeRequestFields, MergeRequestRecord, MergeRequestState, MergeRequestTemplate,
     Proposal, Username, Via,
@@ -57,5 +58,6 @@ pub use template::{Context, Template, TemplateError};
 pub use trigger::{
     ConcurrencyPolicy, DeletionPolicy, FireOn, ObjectKey, OnUnknown, RetryPolicy, Spec, SpecProblem, Trigger,
 };
+pub use update_record::{UpdateRecord, UpdateState};
 pub use value_source::{FieldPath, Fields, ValueSource};
 pub use variable::{Variable, VariableName, VariableType, VariableValue};

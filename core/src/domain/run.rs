@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::image_update::UpdateRecord;
+use super::update_record::UpdateRecord;
 use super::{Digest, FailedJob, FireId, Phase, Pipeline, Reason, Tests};
 
 /// Why a run exists.

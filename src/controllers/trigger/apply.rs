@@ -6,26 +6,23 @@
 use std::collections::HashSet;
 
 use pipekick_core::decide::trigger::{
-    Credentials, Effect, FireOrder, INTENT_MAX_AGE, NameOrder, Note, OutputsRead, Plan, RetryOrder,
+    Credentials, Effect, INTENT_MAX_AGE, NameOrder, Note, OutputsRead, Plan, RetryOrder,
 };
 use pipekick_core::domain::{
-    Answer, Changed, Deletion, Finding, FireId, Lookup, ObjectKey, Reason, Sighting, TriggerStatus,
+    Changed, Deletion, Finding, FireId, Lookup, ObjectKey, Reason, Sighting, TriggerStatus,
 };
 
-use super::freight::Freight;
 use super::lookup::Looked;
 use super::{Object, Record, TriggerController, Turn};
 use crate::api::PipelineTrigger;
 use crate::clock::{self, Moment};
 use crate::cluster::events::Subject;
-use crate::cluster::secrets::Unavailable;
 use crate::cluster::status::{self, Guard, WriteError};
 use crate::controllers::images::BranchKey;
-use crate::gitlab::{self, Permit};
 use crate::runtime::{Outcome, Rank, Sighted};
 
 /// After a write that was not confirmed, the object is looked at again this soon.
-const UNCONFIRMED: std::time::Duration = std::time::Duration::from_secs(1);
+pub(super) const UNCONFIRMED: std::time::Duration = std::time::Duration::from_secs(1);
 /// A status that the API server refuses is a bug of ours or a policy of theirs; it is not tried in a loop.
 const REFUSED: std::time::Duration = std::time::Duration::from_secs(60);
 
@@ -299,149 +296,8 @@ impl TriggerController {
         }
     }
 
-    /// Fires if there is leave for it; else nothing is written but that it waits.
-    async fn fire_in_turn(
-        &self,
-        key: &ObjectKey,
-        turn: &mut Turn,
-        intent: &TriggerStatus,
-        mut order: FireOrder,
-        events: Vec<Note>,
-    ) -> Next {
-        // Whose account it is, the access token tells: read before the intent the first time, and beside it from then on.
-        let mut account = self.account(key, &order.spec);
-        if account.is_none()
-            && let Ok(freight) = self.load(&key.namespace, &order.spec).await
-        {
-            turn.freight = Some(freight);
-            order.read_beside = false;
-            account = self.account(key, &order.spec);
-        }
-        let Some(account) = account else {
-            return self.fire(key, turn, intent, order, events, None).await;
-        };
-        let permit = match self.ration.enter(&account, key) {
-            Ok(permit) => permit,
-            Err(wait) => {
-                turn.held_back = Some(clock::after(wait));
-                return Next::Decide;
-            }
-        };
-        let next = self.fire(key, turn, intent, order, events, Some(permit)).await;
-        self.ration.go_on(&account);
-        next
-    }
-
-    async fn fire(
-        &self,
-        key: &ObjectKey,
-        turn: &mut Turn,
-        intent: &TriggerStatus,
-        order: FireOrder,
-        events: Vec<Note>,
-        permit: Option<Permit>,
-    ) -> Next {
-        let began = Moment::now();
-        let namespace = key.namespace.clone();
-        let (written, freight) = if order.read_beside {
-            tokio::join!(self.write(turn, intent), self.load(&namespace, &order.spec))
-        } else {
-            let freight = turn.freight.take();
-            let missing = || Unavailable {
-                reason: Reason::SecretMissing,
-                message: "the credential was not read".into(),
-                look_again: UNCONFIRMED,
-            };
-            (self.write(turn, intent).await, freight.ok_or_else(|| missing().into()))
-        };
-        if let Err(error) = written {
-            if matches!(error, WriteError::Unconfirmed(_)) {
-                // Should it stand after all: nothing was sent for it.
-                let message = "the record of the intent was not confirmed, so nothing was sent".into();
-                let answer = Answer::NotSent { reason: Reason::Waiting, message };
-                self.memories.answered(key, order.key, answer);
-            }
-            return self.not_written(key, turn, &error).await;
-        }
-        turn.credentials = Credentials::Unread;
-        let answer = match freight {
-            Err(short) => short.into_answer(),
-            Ok(_) if began.age() >= INTENT_MAX_AGE => Answer::NotSent {
-                reason: Reason::Waiting,
-                message: "the process slept after it had recorded the intent, so nothing was sent".into(),
-            },
-            Ok(freight) => self.post(key, turn, &order, freight, permit).await,
-        };
-        self.memories.answered(key, order.key, answer);
-        self.tell(key, turn, events);
-        Next::Decide
-    }
-
-    async fn post(
-        &self,
-        key: &ObjectKey,
-        turn: &Turn,
-        order: &FireOrder,
-        freight: Freight,
-        permit: Option<Permit>,
-    ) -> Answer {
-        let fire_id = order.key.fire_id.clone();
-        let Freight { endpoint, token, variables } = freight;
-        let request = gitlab::FireOrder {
-            endpoint,
-            git_ref: order.spec.git_ref.clone(),
-            variables,
-            inputs: order.spec.inputs.clone(),
-            payload: order.spec.payload.clone(),
-            fire_id: fire_id.clone(),
-            object: key.clone(),
-            scheduled_time: turn.scheduled_time.clone(),
-        };
-        if order.key.count == 1 {
-            self.metrics.cause_to_post(clock::instant().saturating_duration_since(turn.seen_at));
-        }
-        let (answer, _) = if order.spec.trigger_token.is_some() {
-            self.gitlab.fire_with_trigger(&request, &token, permit).await
-        } else {
-            self.gitlab.fire_with_access(&request, &token, permit).await
-        };
-        self.metrics.fired(&answer);
-        match &answer {
-            Answer::Accepted(pipeline) => {
-                tracing::info!(object = %key, %fire_id, pipeline_id = pipeline.id, attempt = order.key.count, "pipeline was created");
-            }
-            Answer::FailedAtBirth { message } => {
-                tracing::info!(object = %key, %fire_id, detail = message, "pipeline failed at birth");
-            }
-            Answer::Refused { reason, message } => {
-                tracing::info!(object = %key, %fire_id, %reason, detail = message, "gitlab refused");
-            }
-            Answer::Throttled { reason, message, until } => {
-                tracing::info!(object = %key, %fire_id, %reason, detail = message, %until, "gitlab asked to wait");
-            }
-            Answer::NotSent { reason, message } => {
-                tracing::info!(object = %key, %fire_id, %reason, detail = message, "nothing was sent");
-            }
-            Answer::Unknown { message } => {
-                tracing::warn!(object = %key, %fire_id, detail = message, "outcome is unknown");
-            }
-        }
-        answer
-    }
-
-    async fn read_credentials(&self, key: &ObjectKey, turn: &mut Turn) {
-        let Ok(spec) = &turn.trigger.spec else { return };
-        turn.credentials = match self.load(&key.namespace, spec).await {
-            Ok(freight) => {
-                turn.freight = Some(freight);
-                Credentials::Ready
-            }
-            Err(short) => short.into_credentials(),
-        };
-    }
-
     /// Writes the status, guarded, and goes on with the object as it stands then.
-    async fn write(&self, turn: &mut Turn, status: &TriggerStatus) -> Result<(), WriteError> {
+    pub(super) async fn write(&self, turn: &mut Turn, status: &TriggerStatus) -> Result<(), WriteError> {
         let guard = guard(turn);
         let object: Object = status::write::<PipelineTrigger, _>(&self.cluster, &guard, status).await?;
         self.memories.confirmed(&turn.trigger.key);
@@ -473,7 +329,7 @@ impl TriggerController {
     }
 
     /// A write that does not stand, or may not: look again, and only then decide.
-    async fn not_written(&self, key: &ObjectKey, turn: &mut Turn, error: &WriteError) -> Next {
+    pub(super) async fn not_written(&self, key: &ObjectKey, turn: &mut Turn, error: &WriteError) -> Next {
         match error {
             WriteError::Gone => Next::End(Outcome::done()),
             WriteError::Busy(wait) => Next::End(Outcome::done().wake_in(*wait, Rank::Firing)),
@@ -505,7 +361,7 @@ impl TriggerController {
         }
     }
 
-    fn tell(&self, key: &ObjectKey, turn: &Turn, notes: Vec<Note>) {
+    pub(super) fn tell(&self, key: &ObjectKey, turn: &Turn, notes: Vec<Note>) {
         for note in notes {
             if note.reason == Reason::DuplicatePipeline {
                 self.metrics.duplicate_seen();

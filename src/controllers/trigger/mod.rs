@@ -10,6 +10,7 @@
 mod apply;
 mod cancel;
 mod change;
+mod fire;
 mod follow;
 mod freight;
 mod look_into;

@@ -3,7 +3,7 @@
 use pipekick_core::domain::Reason;
 
 use super::Call;
-use crate::gitlab::wire::Shape;
+use crate::gitlab::says::Shape;
 
 /// What came back from a request, or what kept it from being sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

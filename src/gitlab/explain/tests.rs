@@ -1,4 +1,4 @@
-use super::super::wire::Shape;
+use super::super::says::Shape;
 use super::table::{ANY, FIRE, Row, TABLE};
 use super::*;
 

@@ -16,8 +16,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::message::{self, Entry};
-use super::{Change, CommitOrder, FileChange, FileSeen, Snapshot, Target, Verdict};
+use super::message::{self, Entry, Target};
+use super::{Change, CommitOrder, FileChange, FileSeen, Snapshot, Verdict};
 use crate::domain::RepoPath;
 use crate::yaml::{Refusal, Site, Source};
 

@@ -3,13 +3,21 @@
 
 use std::fmt::Write as _;
 
-use super::{Change, Target, Written};
+use super::{Change, Written};
 use crate::domain::{FireId, RepoPath};
 
 /// Longest title, in characters; git's tools show some 70.
 const MAX_TITLE: usize = 200;
 /// Longest address in a trailer, in characters; a longer one is cut and gets a hash.
 const MAX_ADDRESS: usize = 200;
+
+/// A scalar that a commit changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    pub file: RepoPath,
+    pub address: String,
+    pub new: String,
+}
 
 /// A change that goes into a commit, with the scalars it changes.
 #[derive(Debug, Clone, PartialEq, Eq)]

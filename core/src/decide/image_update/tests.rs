@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::image_update::FileEdit;
+use crate::domain::{Author, FireId, ObjectKey, RepoPath, SecretKeyRef};
 use crate::yaml::{Edit, Replacement};
 
 /// Of a walk: what `plan` took leaves those that wait, and what it settled is a verdict, once, or waits anew. Whether it

@@ -2,7 +2,7 @@
 
 use super::{Standing, names_something_missing};
 use crate::decide::trigger::place_of;
-use crate::domain::image_update::UpdateRecord;
+use crate::domain::UpdateRecord;
 use crate::domain::status::Truth;
 use crate::domain::{Phase, Reason, Run, UpdateState};
 

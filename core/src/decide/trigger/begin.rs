@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use super::{Draft, FirstSight, end};
 use crate::decide::action::told_apart;
 use crate::decide::summary::Standing;
+use crate::domain::UpdateRecord;
 use crate::domain::digest::Compared;
-use crate::domain::image_update::UpdateRecord;
 use crate::domain::run::CauseKind;
 use crate::domain::status::{Answered, Handled};
 use crate::domain::{

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::decide::image_update::Verdict;
 use crate::decide::summary::Standing;
-use crate::domain::image_update::UpdateRecord;
+use crate::domain::UpdateRecord;
 use crate::domain::size::shorten;
 use crate::domain::status::Answered;
 use crate::domain::{MergeRequestRecord, Phase, Reason, Run, Spec, UpdateState};

@@ -14,7 +14,8 @@ use crate::decide::image_update::Verdict;
 use crate::decide::trigger::{
     Credentials, Effect, FINALIZER, Facts, FirstSight, RequestSight, UpdateKey, UpdateSeen,
 };
-use crate::domain::image_update::{UpdateRecord, When};
+use crate::domain::UpdateRecord;
+use crate::domain::image_update::When;
 use crate::domain::run::{CancelCause, HistoryEntry};
 use crate::domain::status::{Answered, Handled, LastHandled, Waiting};
 use crate::domain::{

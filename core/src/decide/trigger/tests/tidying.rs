@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::scene::{Scene, accepted, image_update, pipeline, refused, seen, told, wakes_in};
 use crate::decide::trigger::{DELETION_TRIES, Effect, MAX_DELETIONS, Plan};
-use crate::domain::image_update::{UpdateRecord, When};
+use crate::domain::UpdateRecord;
+use crate::domain::image_update::When;
 use crate::domain::run::{BundleKind, CaBundleRef, CancelCause, HistoryEntry, Place};
 use crate::domain::size::{MESSAGE_MAX, STATUS_MAX, stored_bytes};
 use crate::domain::status::{Answered, Condition, Handled, LastHandled, Truth, Waiting};

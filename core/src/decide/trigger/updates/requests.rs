@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::decide::trigger::{Draft, Effect, RequestLook, RequestSight, access_of};
-use crate::domain::image_update::UpdateRecord;
+use crate::domain::UpdateRecord;
 use crate::domain::size::shorten;
 use crate::domain::{Access, MergeRequest, MergeRequestRecord, MergeRequestState, Reason, Run, UpdateState};
 
