@@ -14,8 +14,13 @@ use crate::harness::gitlab::{playing, quick};
 use crate::harness::{Story, Trigger, story};
 
 /// Pages whose YAML is tried.
-const PAGES: [&str; 4] =
-    ["README.md", "docs/pipelinetrigger.md", "docs/pipelineschedule.md", "docs/image-updates.md"];
+const PAGES: [&str; 5] = [
+    "README.md",
+    "docs/pipelinetrigger.md",
+    "docs/pipelineschedule.md",
+    "docs/image-updates.md",
+    "docs/argocd.md",
+];
 
 /// An object that stands in the documentation, and where.
 struct Shown {

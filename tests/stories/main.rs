@@ -45,6 +45,7 @@ mod large;
 mod late;
 mod leading;
 mod leaving;
+mod log_lines;
 mod merge_requests;
 mod merge_requests_together;
 mod modes;

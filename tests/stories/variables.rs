@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::credentials::until_missing;
 use crate::harness::gitlab::{playing, quick};
-use crate::harness::{ConfigMap, Secret, Story, Trigger, story};
+use crate::harness::{ConfigMap, FIRE, Secret, Story, Trigger, story};
 
 const VARIABLES_LABEL: &str = "pipekick.dev/variables";
 
@@ -97,6 +97,28 @@ fn values_come_from_secrets_config_maps_and_the_object_itself() {
         });
         assert_eq!(pipeline.params["variables"], expected);
         assert!(story.log().contains(" TRACE "));
+    });
+}
+
+#[test]
+fn a_trace_is_handed_on_to_the_run_that_was_asked_for_with_it() {
+    const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    story(playing(quick()), async |story| {
+        story.operator(&[]);
+        let path = "metadata.annotations['example.com/traceparent']";
+        let traced = from("TRACEPARENT", &json!({"fieldRef": {"fieldPath": path, "optional": true}}));
+        story.apply(&with("checkout", &[traced])).await;
+        story.until_run("checkout", 1, "Succeeded").await;
+        let annotations = json!({"example.com/traceparent": TRACE, FIRE: "build-7"});
+        story.merge("checkout", &json!({"metadata": {"annotations": annotations}})).await;
+        story.until_run("checkout", 2, "Succeeded").await;
+        // The next trace alone asks for nothing.
+        let annotations = json!({"example.com/traceparent": TRACE.replace("-01", "-00")});
+        story.merge("checkout", &json!({"metadata": {"annotations": annotations}})).await;
+        story.let_pass().await;
+        let runs = story.pipelines_of("checkout");
+        let traces: Vec<_> = runs.iter().map(|run| asked(run).get("TRACEPARENT").map(|v| v.1)).collect();
+        assert_eq!(traces, [None, Some(TRACE)]);
     });
 }
 

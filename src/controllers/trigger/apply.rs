@@ -13,7 +13,7 @@ use pipekick_core::domain::{
 };
 
 use super::lookup::Looked;
-use super::{Object, Record, TriggerController, Turn};
+use super::{Object, Record, TriggerController, Turn, ends};
 use crate::api::PipelineTrigger;
 use crate::clock::{self, Moment};
 use crate::cluster::events::Subject;
@@ -301,6 +301,7 @@ impl TriggerController {
         let guard = guard(turn);
         let object: Object = status::write::<PipelineTrigger, _>(&self.cluster, &guard, status).await?;
         self.memories.confirmed(&turn.trigger.key);
+        ends::tell(&turn.trigger.key, &turn.trigger.status, status);
         self.take(turn, &object);
         Ok(())
     }

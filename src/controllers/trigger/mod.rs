@@ -10,6 +10,7 @@
 mod apply;
 mod cancel;
 mod change;
+mod ends;
 mod fire;
 mod follow;
 mod freight;
