@@ -29,16 +29,37 @@ use crate::helm::Helm;
 const CHART: &str = "charts/pipekick";
 const NAMESPACE: &str = "pipekick-system";
 const INSTALL: &str = "deploy/install.yaml";
-/// Everything that is off by default and needs no kind that the API server lacks.
-const MORE: [&str; 7] = [
-    "networkPolicy.enabled=true",
-    "podDisruptionBudget.enabled=true",
-    "metrics.dashboard.enabled=true",
-    "replicaCount=2",
-    "watchNamespaces={shop,billing}",
-    "clusterId=production-1",
-    "pause=true",
-];
+/// Every value that is empty or off by default and needs no kind that the API server lacks. It refuses fields that a kind does not have.
+const MORE: &str = "
+image: {digest: sha256:0000000000000000000000000000000000000000000000000000000000000000}
+imagePullSecrets: [{name: regcred}]
+replicaCount: 2
+gitlab: {url: http://gitlab.example.com, allowHttp: true}
+watchNamespaces: [shop, billing]
+clusterId: production-1
+firstSight: Hold
+pause: true
+log: {level: 'pipekick=debug,kube=warn', format: text}
+extraArgs: [--concurrency=64]
+extraEnv: [{name: HTTPS_PROXY, value: 'http://proxy:3128'}]
+extraVolumes: [{name: scratch, emptyDir: {}}]
+extraVolumeMounts: [{name: scratch, mountPath: /scratch}]
+serviceAccount: {annotations: {example.com/role: pipekick}}
+podAnnotations: {example.com/scrape: 'true'}
+podLabels: {example.com/team: platform}
+priorityClassName: system-cluster-critical
+nodeSelector: {kubernetes.io/os: linux}
+tolerations: [{key: dedicated, operator: Equal, value: platform, effect: NoSchedule}]
+affinity:
+  podAntiAffinity:
+    requiredDuringSchedulingIgnoredDuringExecution:
+    - {topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {app.kubernetes.io/name: pipekick}}}
+topologySpreadConstraints:
+- {maxSkew: 1, topologyKey: topology.kubernetes.io/zone, whenUnsatisfiable: ScheduleAnyway}
+podDisruptionBudget: {enabled: true}
+networkPolicy: {enabled: true, metricsFrom: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]}
+metrics: {service: {annotations: {example.com/probe: 'true'}}, dashboard: {enabled: true}}
+";
 
 /// Files of the chart that say what stands elsewhere; `crds` are the CRDs, or that there is none of that name any more.
 pub fn files(crds: &BTreeMap<PathBuf, Option<String>>) -> anyhow::Result<BTreeMap<PathBuf, Option<String>>> {
@@ -205,9 +226,10 @@ async fn walk(plane: &ControlPlane, helm: Helm) -> anyhow::Result<()> {
     });
     plane.apply(&trigger.to_string()).await?;
 
-    let mut upgrade = vec!["upgrade", "pipekick", CHART, "--namespace", NAMESPACE];
-    upgrade.extend(MORE.iter().flat_map(|value| ["--set", *value]));
-    helm.run(&upgrade)?;
+    let more = tempfile::NamedTempFile::new()?;
+    std::fs::write(more.path(), MORE)?;
+    let values = more.path().to_string_lossy();
+    helm.run(&["upgrade", "pipekick", CHART, "--namespace", NAMESPACE, "--values", &values])?;
     let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
     let columns = crds
         .get("pipelinetriggers.pipekick.dev")
@@ -318,6 +340,45 @@ mod tests {
         let values: Value = serde_saphyr::from_str(&read(&chart.join("values.yaml")).unwrap()).unwrap();
         let schema: Value = serde_json::from_str(&read(&chart.join("values.schema.json")).unwrap()).unwrap();
         compare("", &values, &schema);
+    }
+
+    /// What is empty or off by default is rendered nowhere else.
+    #[test]
+    fn every_value_that_is_empty_by_default_is_tried() {
+        // Names of objects, which later checks ask for; kinds that the API server lacks; and what is on by default.
+        const NOT: [&str; 8] = [
+            "/nameOverride",
+            "/fullnameOverride",
+            "/image/tag",
+            "/serviceAccount/name",
+            "/metrics/serviceMonitor/enabled",
+            "/metrics/serviceMonitor/labels",
+            "/metrics/prometheusRule/enabled",
+            "/metrics/prometheusRule/labels",
+        ];
+        let values: Value =
+            serde_saphyr::from_str(&read(&root().join(CHART).join("values.yaml")).unwrap()).unwrap();
+        let more: Value = serde_saphyr::from_str(MORE).unwrap();
+        let mut empty = Vec::new();
+        find_empty("", &values, &mut empty);
+        empty.retain(|path| !NOT.contains(&path.as_str()) && more.pointer(path).is_none());
+        assert_eq!(empty, [""; 0]);
+    }
+
+    fn find_empty(path: &str, value: &Value, found: &mut Vec<String>) {
+        let is_empty = match value {
+            Value::Object(map) => map.is_empty(),
+            Value::Array(list) => list.is_empty(),
+            Value::String(text) => text.is_empty(),
+            Value::Bool(on) => !on,
+            Value::Null | Value::Number(_) => false,
+        };
+        if is_empty {
+            found.push(path.to_owned());
+        }
+        for (key, below) in value.as_object().into_iter().flatten() {
+            find_empty(&format!("{path}/{key}"), below, found);
+        }
     }
 
     fn compare(path: &str, values: &Value, schema: &Value) {
