@@ -1,5 +1,5 @@
-//! What was typed: subcommands and flags, each also readable from the environment as `PIPEKICK_…`.
-//! [`crate::config`] turns it into what is valid.
+//! What was typed: subcommands and flags. Those of `pipekick run` are also read from the environment as `PIPEKICK_…`, and
+//! from a file ([`crate::config_file`]). [`crate::config`] turns it into what is valid.
 
 use std::net::SocketAddr;
 
@@ -200,6 +200,10 @@ pub enum LogFormat {
 /// The flags of `pipekick run`.
 #[derive(Debug, Args)]
 pub struct Run {
+    /// Take flags from this file too: YAML, each without its dashes, such as gitlab-url: https://gitlab.example.com. What is
+    /// typed, or stands in the environment, goes before it.
+    #[arg(long, env = "PIPEKICK_CONFIG", value_name = "FILE")]
+    pub config: Option<std::path::PathBuf>,
     /// GitLab instance of triggers that name none; Secrets without pipekick.dev/gitlab-url are sent only there.
     #[arg(long, env = "PIPEKICK_GITLAB_URL", value_name = "URL", default_value = "https://gitlab.com")]
     pub gitlab_url: String,

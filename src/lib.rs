@@ -10,7 +10,7 @@
 //! | [`server`] | health and metrics |
 //! | [`commands`] | `pipekick check`, `wait` and `release` |
 //! | [`preview`] | `pipekick next` and `pipekick simulate` |
-//! | [`cli`], [`config`], [`app`], [`log`] | from what was typed to a running operator |
+//! | [`cli`], [`config_file`], [`config`], [`app`], [`log`] | from what was typed to a running operator |
 //! | [`clock`] | the only place that asks what time it is |
 
 pub mod api;
@@ -20,6 +20,7 @@ pub mod clock;
 pub mod cluster;
 pub mod commands;
 pub mod config;
+pub mod config_file;
 pub mod controllers;
 mod crash;
 pub mod gitlab;

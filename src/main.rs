@@ -3,10 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Parser as _;
 use pipekick::cli::{BadInput, Cli, Command};
 use pipekick::commands::{self, say};
-use pipekick::{api, app, cli, clock, config, gitlab, log, preview, server};
+use pipekick::{api, app, cli, clock, config, config_file, gitlab, log, preview, server};
 
 fn main() -> ExitCode {
     // kube and reqwest share one TLS stack; rustls panics later if nobody chose its crypto.
@@ -14,7 +13,7 @@ fn main() -> ExitCode {
         eprintln!("pipekick: a TLS crypto provider was already installed");
         return ExitCode::FAILURE;
     }
-    match run(Cli::parse()) {
+    match config_file::parse().map_err(anyhow::Error::from).and_then(run) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("pipekick: {error:#}");

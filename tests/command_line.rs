@@ -56,6 +56,31 @@ fn a_wrong_input_exits_with_2_and_a_message_and_prints_nothing() {
 }
 
 #[test]
+fn what_is_typed_goes_before_the_environment_and_that_before_the_file() {
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("pipekick.yaml");
+    std::fs::write(&file, "gitlab-url: http://of-the-file.example.com").unwrap();
+    let file = file.to_str().unwrap();
+    let says = |line: &[&str], env: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pipekick"));
+        let output = command.arg("run").args(line).env_clear().envs(env.iter().copied()).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let in_env = ("PIPEKICK_GITLAB_URL", "http://of-the-environment.example.com");
+    let typed = "--gitlab-url=http://typed.example.com";
+    for (line, env, names) in [
+        (&["--config", file][..], &[][..], "http://of-the-file.example.com"),
+        (&[], &[("PIPEKICK_CONFIG", file)], "http://of-the-file.example.com"),
+        (&["--config", file], &[in_env], "http://of-the-environment.example.com"),
+        (&["--config", file, typed], &[in_env], "http://typed.example.com"),
+        (&["--config", "/no/such.yaml"], &[], "--config /no/such.yaml: No such file"),
+    ] {
+        let (code, error) = says(line, env);
+        // Plain http is refused, and the refusal names the URL that was taken.
+        assert!(code == 2 && error.contains(names), "{line:?} {env:?}: {error}");
+    }
+}
+
+#[test]
 fn who_waits_without_a_cluster_is_told_so_by_a_code_of_its_own() {
     let (code, answer, error) = says(&["wait", "ptrig/checkout"]);
     assert_eq!((code, answer.as_str()), (4, ""), "{error}");
