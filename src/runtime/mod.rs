@@ -152,8 +152,9 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         // 64: work is waiting for the network; the operator sets its own by --concurrency.
-        // 10 s: well within Kubernetes' 30 s for a pod. A POST that takes longer is Unknown then, and looked up.
-        Self { concurrency: NonZeroUsize::MIN.saturating_add(63), grace: Duration::from_secs(10) }
+        // 9 s: with the release of the Lease and the last Events a process ends within 10 s, well within Kubernetes' 30 s
+        // for a pod. A POST that takes longer is Unknown then, and looked up.
+        Self { concurrency: NonZeroUsize::MIN.saturating_add(63), grace: Duration::from_secs(9) }
     }
 }
 

@@ -71,7 +71,7 @@ pub async fn measure(quick: bool) -> anyhow::Result<()> {
             times.push(stops_busy(&plane, &kubeconfig, &bench, &prefix, answers_after, recorded).await?);
         }
         let name = format!("SIGTERM → end, with {IN_FLIGHT} POSTs answered after {what}");
-        row(&mut table, &name, &times, 10.5);
+        row(&mut table, &name, &times, 10.0);
     }
     let duplicates = bench.gitlab.ledger().duplicate_fire_ids().len();
     table.row("fire ids with two pipelines", duplicates.to_string(), "0", duplicates == 0);
