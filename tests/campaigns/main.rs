@@ -34,5 +34,3 @@ const AT_ONCE: usize = 20;
 const DEADLINE: Duration = Duration::from_secs(150);
 /// The shortest that the protocol allows in a test: what is lost is then known to be lost after some 13 s.
 const FLAGS: [&str; 4] = ["--request-deadline", "2s", "--gitlab-request-limit", "1s"];
-/// What follows from them.
-const RESOLUTION_DELAY: Duration = Duration::from_secs(3);

@@ -34,8 +34,8 @@ fn each_run_has_one_line_at_its_end_and_lines_of_a_run_carry_its_fire_id() {
             }
             expected.push((format!("{}/{name}", story.namespace), seq, phase.to_owned()));
         }
-        // Whatever is looked at once more is not told once more.
-        story.kill_operators();
+        // Whatever is looked at once more is not told once more. In order: a line comes after its status.
+        story.terminate_operators();
         let first = story.log();
         story.operator(&[]);
         story.let_pass().await;
