@@ -14,6 +14,7 @@
 mod act;
 mod artifacts;
 mod budget;
+mod clocks;
 mod commit;
 mod explain;
 mod fire;
@@ -29,16 +30,14 @@ mod trust;
 mod versions;
 mod wire;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::http::Method;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use pipekick_core::domain::{GitLabUrl, ProjectRef};
 use secrecy::SecretString;
-use tokio::time::Instant;
 
 pub use budget::{Account, BudgetLeft, Class, Fingerprint};
 use budget::{Budget, Taken};
@@ -91,8 +90,7 @@ pub struct Client {
     budget: Arc<Mutex<Budget>>,
     versions: versions::Versions,
     fingerprints: budget::Fingerprints,
-    /// Each host's clock, as its last answer told it, and when that came.
-    clocks: Mutex<HashMap<GitLabUrl, (Timestamp, Instant)>>,
+    clocks: clocks::Clocks,
     hook: Option<Hook>,
 }
 
@@ -144,7 +142,7 @@ impl Client {
             budget: Arc::default(),
             versions: versions::Versions::default(),
             fingerprints: budget::Fingerprints::default(),
-            clocks: Mutex::default(),
+            clocks: clocks::Clocks::default(),
             hook: None,
         })
     }
@@ -180,13 +178,7 @@ impl Client {
     /// behind by as long as that answer took, and it does not follow when our wall clock is stepped.
     #[must_use]
     pub fn now_at(&self, url: &GitLabUrl) -> Option<Timestamp> {
-        let (date, came) = *self.clocks().get(url)?;
-        let since = SignedDuration::try_from(clock::instant().saturating_duration_since(came)).ok()?;
-        date.checked_add(since).ok()
-    }
-
-    fn clocks(&self) -> std::sync::MutexGuard<'_, HashMap<GitLabUrl, (Timestamp, Instant)>> {
-        self.clocks.lock().unwrap_or_else(PoisonError::into_inner)
+        self.clocks.at(url, clock::instant())
     }
 
     async fn get(
@@ -229,7 +221,7 @@ impl Client {
                     self.budget().observe(&permit.who, &reply.meta, now);
                 }
                 if let Some(date) = reply.meta.date {
-                    self.clocks().insert(url, (date, now));
+                    self.clocks.told(url, date, now);
                 }
                 tracing::debug!(%method, route, status = reply.status, ms, "gitlab answered");
                 Outcome::Status(reply.status)

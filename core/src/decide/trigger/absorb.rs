@@ -135,6 +135,10 @@ impl Draft<'_> {
                 run.fired_at = Some(now);
                 let message = format!("GitLab stored a failed pipeline: {message}");
                 end(run, Phase::Failed, Reason::PipelineFailedAtBirth, message.clone(), now);
+                if run.target.access.is_some() {
+                    // First on record, then looked up: it is not settled before it is linked.
+                    self.wake_at(now);
+                }
                 (true, Reason::PipelineFailedAtBirth, message)
             }
             Answer::Refused { reason, message } => {

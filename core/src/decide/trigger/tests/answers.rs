@@ -123,7 +123,7 @@ const CASES: &[Case] = &[
         given: firing,
         answer: |_| Answer::FailedAtBirth { message: "invalid yaml".into() },
         expect: (Phase::Failed, Reason::PipelineFailedAtBirth, LastAttempt::Accepted),
-        wakes: None,
+        wakes: Some(0),
         told: "!PipelineFailedAtBirth",
     },
     Case {

@@ -526,7 +526,8 @@ fn a_new_cause_ends_a_held_run_superseded() {
 fn a_pipeline_that_failed_at_birth_is_found_and_linked() {
     let mut scene = Scene::new(FireOn::Apply);
     scene.step();
-    scene.answer(crate::domain::Answer::FailedAtBirth { message: "invalid yaml".into() });
+    let plan = scene.answer(crate::domain::Answer::FailedAtBirth { message: "invalid yaml".into() });
+    assert_eq!((wakes_in(&scene, &plan), plan.is_settled()), (Some(0), false), "not before it is linked");
     assert!(matches!(scene.step().effect, Effect::LookUp(_)));
     let plan = scene.look(found(PipelineStatus::Failed));
     assert_eq!((scene.phase(), scene.run().pipeline.as_ref().map(|p| p.id)), (Phase::Failed, Some(700)));
