@@ -46,7 +46,8 @@ mod tests {
     #[test]
     fn a_clock_goes_on_from_what_was_told_and_no_crowd_of_hosts_fills_the_memory() {
         let (now, date) = (clock::instant(), Timestamp::from_second(1_800_000_000).unwrap());
-        let url = |number: usize| format!("https://gitlab-{number}.example.com").parse::<GitLabUrl>().unwrap();
+        let url =
+            |number: usize| format!("https://gitlab-{number}.example.com").parse::<GitLabUrl>().unwrap();
         let clocks = Clocks::default();
         for number in 0..3 * MAX_CLOCKS {
             clocks.told(url(number), date, now);
