@@ -23,9 +23,9 @@ const PAGES: [&str; 5] = [
 ];
 
 /// An object that stands in the documentation, and where.
-struct Shown {
+pub struct Shown {
     place: String,
-    object: Value,
+    pub object: Value,
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn documents(yaml: &str, place: &str) -> Vec<Value> {
 }
 
 /// The blocks of YAML on a page: whole manifests, or parts of a trigger's spec, which are indented as they are there.
-fn of_page(page: &str) -> Vec<Shown> {
+pub fn of_page(page: &str) -> Vec<Shown> {
     let text = read(page);
     let mut found = Vec::new();
     let mut lines = (1..).zip(text.lines());

@@ -38,6 +38,7 @@ mod endings;
 mod faults;
 mod firing;
 mod gitops;
+mod image_recipes;
 mod images;
 mod images_together;
 mod inputs;
