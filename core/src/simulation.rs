@@ -10,11 +10,14 @@ use thiserror::Error;
 use crate::decide::schedule::{
     ChildCause, ChildOrder, Created, Creation, Effect, Facts, Observed, Plan, Told, decide,
 };
+use crate::decide::trigger::Note;
 use crate::domain::schedule::{Child, ChildOwner, Schedule};
 use crate::domain::{Phase, Reason, Span};
 
 /// A cancelled run has ended after this time.
 const CANCEL_TAKES: SignedDuration = SignedDuration::from_secs(10);
+/// A refusal is remembered for this time.
+const REMEMBERED: SignedDuration = SignedDuration::from_secs(300);
 /// More than anybody reads; a simulation that comes to it is refused.
 pub const MAX_LINES: usize = 100_000;
 /// A decision that leads to another one this often would never rest.
@@ -72,10 +75,14 @@ pub struct World {
     /// Whether there is an access token to follow runs with; without one each has ended for its schedule once it is
     /// fired.
     pub follows: bool,
+    /// The API server refuses every child with this message, if set.
+    pub refuses: Option<String>,
     /// The process dies after this many more writes and effects, if set.
     pub dies_after: Option<usize>,
     /// Every child that was ever created: the tick, and its name.
     pub ledger: Vec<(Option<Timestamp>, String)>,
+    /// Every Event that was told.
+    pub told: Vec<Note>,
     /// What happened.
     pub log: Vec<Line>,
     children: Vec<Running>,
@@ -93,8 +100,10 @@ impl World {
             facts: Facts::default(),
             run_takes,
             follows: true,
+            refuses: None,
             dies_after: None,
             ledger: Vec::new(),
+            told: Vec::new(),
             log: Vec::new(),
             children: Vec::new(),
         }
@@ -205,6 +214,7 @@ impl World {
             self.facts.fresh = true;
         }
         for Told { tick, note } in events {
+            self.told.push(note.clone());
             // A create was told when it was done.
             if note.reason != Reason::ChildCreated {
                 self.say(note.reason.as_str(), note.message, None, tick);
@@ -243,9 +253,11 @@ impl World {
             }
             ChildCause::Request { value } => (None, format!("{name} for the request {value:?}")),
         };
-        let outcome = match self.children.iter().find(|running| running.child.name == name) {
-            Some(running) => Creation::Ours { uid: running.child.uid.clone() },
-            None => {
+        let existing = self.children.iter().find(|running| running.child.name == name);
+        let outcome = match (existing, &self.refuses) {
+            (Some(running), _) => Creation::Ours { uid: running.child.uid.clone() },
+            (None, Some(message)) => Creation::Refused { message: message.clone() },
+            (None, None) => {
                 let uid = format!("uid-{}", self.ledger.len());
                 self.ledger.push((tick, name.clone()));
                 self.children.push(Running { child: self.child(&name, &uid, tick), ends: self.run_ends() });
@@ -253,9 +265,18 @@ impl World {
                 Creation::Made { uid }
             }
         };
-        self.facts.creations.retain(|created| created.name != name);
-        let (first_at, at) = (self.now, self.now);
-        self.facts.creations = vec![Created { name, tick, first_at, at, times: 1, outcome }];
+        // The watch shows at once what exists; a refusal is remembered until its child is made, or for five minutes.
+        let generation = self.schedule.generation;
+        let (mut first_at, at, mut times) = (self.now, self.now, 1);
+        self.facts.creations.retain(|created| {
+            let same = created.name == name;
+            if same && created.generation == generation {
+                (first_at, times) = (created.first_at, created.times.saturating_add(1));
+            }
+            let refused = matches!(created.outcome, Creation::Refused { message: _ });
+            !same && refused && at.duration_since(created.at) < REMEMBERED
+        });
+        self.facts.creations.push(Created { name, tick, generation, first_at, at, times, outcome });
     }
 
     fn child(&self, name: &str, uid: &str, tick: Option<Timestamp>) -> Child {

@@ -4,12 +4,12 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use pipekick_core::decide::gitlab_schedule::FINALIZER;
 use pipekick_core::domain::schedule::in_gitlab::Wanted;
-use pipekick_core::domain::schedule::{HashKey, Kept, Pattern, RunBy, ScheduleStatus, Zone};
+use pipekick_core::domain::schedule::{Clock, Kept, RunBy, ScheduleStatus};
 use pipekick_core::domain::{Fields, GitLabUrl, Spec, SpecProblem};
 
 use super::key_of;
 use super::schedule::PipelineScheduleSpec;
-use super::trigger::{FIRE_ANNOTATION, problem};
+use super::trigger::FIRE_ANNOTATION;
 
 /// An object that GitLab runs; none if Pipekick does. One whose spec cannot be read is what its finalizer says.
 #[must_use]
@@ -52,19 +52,14 @@ pub fn to_kept(
 impl PipelineScheduleSpec {
     /// What GitLab is to run. The rules of the schema have refused what GitLab has no place for.
     fn wanted(&self, default_url: &GitLabUrl, fields: Fields<'_>) -> Result<Wanted, SpecProblem> {
-        // Checks what every schedule is checked for.
-        self.parse(fields.key, Timestamp::UNIX_EPOCH)?;
-        let Some(text) = &self.schedule else {
-            return Err(SpecProblem("schedules: GitLab takes one; write schedule".into()));
+        let Clock { patterns, zone, dst: _, anchor: _ } =
+            self.parse(fields.key, Timestamp::UNIX_EPOCH)?.clock;
+        let [pattern] = &patterns[..] else {
+            let message = "schedules: GitLab takes one; write another PipelineSchedule for each other one";
+            return Err(SpecProblem(message.into()));
         };
-        let hash_key = HashKey::new(&fields.key.namespace, &fields.key.name);
-        let pattern = Pattern::parse(text, Some(&hash_key)).map_err(|e| problem("schedule", &e))?;
         let Some(cron) = pattern.for_gitlab() else {
             return Err(SpecProblem("schedule: GitLab knows no @every; write five fields".into()));
-        };
-        let zone = match &self.time_zone {
-            Some(name) => Zone::parse(name).map_err(|e| problem("timeZone", &e))?,
-            None => Zone::utc(),
         };
         let spec = self.trigger_template.spec.parse(default_url, fields);
         let Spec { url, project, git_ref, access_token, ca_bundle, variables, inputs, .. } =
@@ -123,6 +118,8 @@ mod tests {
         let wanted = kept.spec.unwrap();
         assert!(wanted.cron.ends_with(" 2 * * *") && !wanted.cron.contains('H'), "{}", wanted.cron);
         assert_eq!((wanted.zone.as_str(), wanted.variables.len()), ("Europe/Berlin", 1));
+        let list = self::kept(&json!({"schedule": null, "schedules": ["0 1 * * *"]})).unwrap();
+        assert_eq!(list.spec.unwrap().cron, "0 1 * * *", "a list of one is one");
     }
 
     #[test]
@@ -130,8 +127,8 @@ mod tests {
         for (change, says) in [
             (json!({"schedule": "@every 90m"}), "schedule: GitLab knows no @every; write five fields"),
             (
-                json!({"schedule": null, "schedules": ["0 1 * * *"]}),
-                "schedules: GitLab takes one; write schedule",
+                json!({"schedule": null, "schedules": ["0 1 * * *", "0 2 * * *"]}),
+                "schedules: GitLab takes one; write another PipelineSchedule for each other one",
             ),
             (json!({"schedule": "61 * * * *"}), "schedule: 61 in the minute field: 0-59"),
         ] {

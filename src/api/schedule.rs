@@ -12,21 +12,25 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{CustomResource, KubeSchema};
+use pipekick_core::decide::schedule::child_name;
 use pipekick_core::domain::schedule::{
     Clock, ConcurrencyPolicy, DEFAULT_CATCH_UP, Dst, Fold, Gap, HashKey, MissedRuns, Pattern, RunBy,
     Schedule, ScheduleDeletion, ScheduleSpec, ScheduleStatus, Zone,
 };
-use pipekick_core::domain::{ObjectKey, Span, SpecProblem};
+use pipekick_core::domain::{GitLabUrl, ObjectKey, Span, SpecProblem};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::key_of;
-use super::trigger::{FIRE_ANNOTATION, PipelineTriggerSpec, UnreadableStatus};
+use super::names::{is_label_value, is_metadata_key};
+use super::trigger::{FIRE_ANNOTATION, PipelineTriggerSpec, UnreadableStatus, check_child_spec};
 
 /// The label of a child: its schedule's name.
 pub const SCHEDULE_LABEL: &str = "pipekick.dev/schedule";
 /// The annotation of a child: the tick it was made for, RFC 3339 in the schedule's zone.
 pub const SCHEDULED_TIME_ANNOTATION: &str = "pipekick.dev/scheduled-time";
+/// Keys of ours: a template does not set them.
+const OUR_KEYS: &str = "pipekick.dev/";
 /// Children kept of each outcome where the limit is unset.
 pub const DEFAULT_RUNS_LIMIT: usize = 3;
 
@@ -63,8 +67,8 @@ pub const DEFAULT_RUNS_LIMIT: usize = 3;
     validation = Rule::new("!has(self.concurrencyPolicy) || self.concurrencyPolicy != 'Replace' || has(self.triggerTemplate.spec.gitlab.accessTokenRef)").message("concurrencyPolicy: Replace cancels pipelines: name an accessTokenRef in triggerTemplate.spec.gitlab"),
     validation = Rule::new("(has(self.runBy) ? self.runBy : 'Cluster') == (has(oldSelf.runBy) ? oldSelf.runBy : 'Cluster')").message("runBy cannot be changed, so that no tick fires twice: delete the PipelineSchedule and create it anew"),
     validation = Rule::new("!has(self.deletionPolicy) || (has(self.runBy) && self.runBy == 'GitLab')").message("deletionPolicy belongs to runBy: GitLab; the children of a schedule that Pipekick runs are deleted with it"),
-    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.schedules)").message("runBy: GitLab takes one schedule: write schedule, and another PipelineSchedule for each other one"),
-    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.schedule) || !self.schedule.startsWith('@every')").message("runBy: GitLab knows no @every: write five fields, such as 0 */2 * * *, or leave runBy out"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.schedules) || size(self.schedules) == 1").message("runBy: GitLab takes one schedule: write one, and another PipelineSchedule for each other one"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || (!has(self.schedule) || !self.schedule.startsWith('@every')) && (!has(self.schedules) || self.schedules.all(text, !text.startsWith('@every')))").message("runBy: GitLab knows no @every: write five fields, such as 0 */2 * * *, or leave runBy out"),
     validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.dst)").message("dst is for runBy: Cluster: GitLab does not run at times that do not exist, and runs twice at those that exist twice; leave dst or runBy out"),
     validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.startingDeadline)").message("startingDeadline is for runBy: Cluster: GitLab runs what it missed once and late; leave startingDeadline or runBy out"),
     validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.missedRuns)").message("missedRuns is for runBy: Cluster: GitLab runs what it missed once and late; leave missedRuns or runBy out"),
@@ -86,6 +90,7 @@ pub const DEFAULT_RUNS_LIMIT: usize = 3;
     validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.triggerTemplate.spec.onUnknown)").message("triggerTemplate.spec.onUnknown is for runBy: Cluster: leave it out"),
     validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.triggerTemplate.spec.historyLimit)").message("triggerTemplate.spec.historyLimit is for runBy: Cluster: leave it out; GitLab keeps the pipelines"),
     validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.triggerTemplate.spec.historyDeletesPipelines)").message("triggerTemplate.spec.historyDeletesPipelines is for runBy: Cluster: leave it out; GitLab keeps the pipelines"),
+    validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.triggerTemplate.spec.outputs)").message("triggerTemplate.spec.outputs is for runBy: Cluster: leave it out; GitLab alone knows of the pipelines it makes"),
     validation = Rule::new("!has(self.runBy) || self.runBy != 'GitLab' || !has(self.triggerTemplate.spec.imageUpdates)").message("triggerTemplate.spec.imageUpdates is for runBy: Cluster: leave it out; GitLab alone knows of the pipelines it makes"),
 )]
 pub struct PipelineScheduleSpec {
@@ -224,7 +229,27 @@ pub struct TriggerTemplate {
 impl TriggerTemplate {
     /// What a child has no use for.
     fn check(&self) -> Result<(), SpecProblem> {
-        let PipelineTriggerSpec { fire_on, suspend, ttl_after_finished, .. } = &self.spec;
+        let PipelineTriggerSpec {
+            fire_on,
+            suspend,
+            ttl_after_finished,
+            gitlab: _,
+            git_ref: _,
+            variables: _,
+            inputs: _,
+            payload: _,
+            concurrency_policy: _,
+            timeout: _,
+            cancel_on_timeout: _,
+            deletion_policy: _,
+            on_unknown: _,
+            retry: _,
+            name: _,
+            history_limit: _,
+            history_deletes_pipelines: _,
+            outputs: _,
+            image_updates: _,
+        } = &self.spec;
         let wrong = [
             (fire_on.is_some(), "fireOn: a child fires once, when its tick creates it; leave fireOn out"),
             (suspend.is_some(), "suspend: suspend the schedule itself, by spec.suspend"),
@@ -237,6 +262,21 @@ impl TriggerTemplate {
             Some((_, says)) => Err(SpecProblem(format!("triggerTemplate.spec.{says}"))),
             None => Ok(()),
         }
+    }
+
+    /// What would keep every child from being created, or from firing. `child` is one of them, without its labels and
+    /// annotations.
+    fn check_child(&self, child: ObjectMeta) -> Result<(), SpecProblem> {
+        let Self { metadata, spec } = self;
+        let TemplateMetadata { labels, annotations } = metadata.clone().unwrap_or_default().theirs();
+        if let Some(problem) = metadata_problem(labels.as_ref(), annotations.as_ref()) {
+            return Err(SpecProblem(format!("triggerTemplate.metadata.{problem}")));
+        }
+        let metadata = ObjectMeta { labels, annotations, ..child };
+        // Where spec leaves the URL to the operator, which one it is makes no difference.
+        let url: GitLabUrl = "https://gitlab.com".parse().expect("it is a URL");
+        check_child_spec(&metadata, spec, &url)
+            .map_err(|SpecProblem(problem)| SpecProblem(format!("triggerTemplate.spec.{problem}")))
     }
 
     /// Whether runs of the children can be followed, and cancelled.
@@ -256,6 +296,31 @@ pub struct TemplateMetadata {
     /// Annotations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub annotations: Option<BTreeMap<String, String>>,
+}
+
+impl TemplateMetadata {
+    /// Without keys of ours, which a template does not set.
+    #[must_use]
+    pub fn theirs(mut self) -> Self {
+        let Self { labels, annotations } = &mut self;
+        for map in [labels, annotations].into_iter().flatten() {
+            map.retain(|key, _| !key.starts_with(OUR_KEYS));
+        }
+        self
+    }
+}
+
+/// What the API server would refuse of the children's labels and annotations.
+fn metadata_problem(
+    labels: Option<&BTreeMap<String, String>>,
+    annotations: Option<&BTreeMap<String, String>>,
+) -> Option<String> {
+    let (labels, annotations) = (labels.into_iter().flatten(), annotations.into_iter().flatten());
+    labels
+        .map(|(key, value)| ("labels", key, is_metadata_key(key) && is_label_value(value)))
+        .chain(annotations.map(|(key, _)| ("annotations", key, is_metadata_key(&key.to_ascii_lowercase()))))
+        .find(|(_, _, fits)| !fits)
+        .map(|(field, key, _)| format!("{field}: the API server refuses {key:?} or its value: write letters, digits, - _ and ., at most 63"))
 }
 
 /// Parses an object for decisions. What the schema let through and cannot be followed becomes a [`SpecProblem`].
@@ -278,7 +343,9 @@ pub fn to_domain(
         fire: metadata.annotations.as_ref().and_then(|map| map.get(FIRE_ANNOTATION)).cloned(),
         suspend: spec.as_ref().ok().and_then(|spec| spec.suspend).unwrap_or(false),
         spec: match spec {
-            Ok(spec) => spec.parse(&key, created),
+            Ok(spec) => spec
+                .parse(&key, created)
+                .and_then(|parsed| spec.check_children(&key, created).map(|()| parsed)),
             Err(error) => Err(SpecProblem(format!("spec cannot be read: {error}"))),
         },
         status: status.clone().unwrap_or_default(),
@@ -287,6 +354,19 @@ pub fn to_domain(
 }
 
 impl PipelineScheduleSpec {
+    /// Whether children could be created, and fire: else it is said now, and not at the first tick.
+    fn check_children(&self, key: &ObjectKey, created: Timestamp) -> Result<(), SpecProblem> {
+        match self.run_by.unwrap_or_default() {
+            RunBy::Cluster => self.trigger_template.check_child(ObjectMeta {
+                name: Some(child_name(&key.name, created)),
+                namespace: Some(key.namespace.clone()),
+                ..ObjectMeta::default()
+            }),
+            // It makes none.
+            RunBy::GitLab => Ok(()),
+        }
+    }
+
     pub(super) fn parse(&self, key: &ObjectKey, created: Timestamp) -> Result<ScheduleSpec, SpecProblem> {
         let Self {
             schedule,
@@ -308,9 +388,11 @@ impl PipelineScheduleSpec {
         if key.name.len() > 52 {
             return Err(SpecProblem("metadata.name: at most 52 characters".into()));
         }
-        let texts: Vec<&String> = match (schedule, schedules) {
-            (Some(schedule), None) => vec![schedule],
-            (None, Some(schedules)) if !schedules.is_empty() => schedules.iter().collect(),
+        let texts: Vec<(String, &String)> = match (schedule, schedules) {
+            (Some(schedule), None) => vec![("schedule".into(), schedule)],
+            (None, Some(schedules)) if !schedules.is_empty() => {
+                schedules.iter().enumerate().map(|(at, text)| (format!("schedules[{at}]"), text)).collect()
+            }
             (None, Some(_) | None) | (Some(_), Some(_)) => {
                 return Err(SpecProblem("schedule: write either schedule or schedules".into()));
             }
@@ -326,7 +408,7 @@ impl PipelineScheduleSpec {
         let hash_key = HashKey::new(&key.namespace, &key.name);
         let patterns = texts
             .into_iter()
-            .map(|text| Pattern::parse(text, Some(&hash_key)).map_err(|e| problem("schedule", &e)))
+            .map(|(field, text)| Pattern::parse(text, Some(&hash_key)).map_err(|e| problem(&field, &e)))
             .collect::<Result<Vec<_>, _>>()?;
         let zone = match time_zone {
             Some(name) => Zone::parse(name).map_err(|e| problem("timeZone", &e))?,
@@ -437,6 +519,10 @@ mod tests {
                 "timeZone: \"Mars\" is no time zone: write a name of the IANA database, such as Europe/Berlin or UTC",
             ),
             (json!({"schedules": ["@daily"]}), "schedule: write either schedule or schedules"),
+            (
+                json!({"schedule": null, "schedules": ["@daily", "61 * * * *"]}),
+                "schedules[1]: 61 in the minute field: 0-59",
+            ),
             (json!({"missedRuns": "All"}), "missedRuns: All needs concurrencyPolicy: Allow"),
             (
                 json!({"successfulRunsHistoryLimit": 101}),
@@ -458,6 +544,73 @@ mod tests {
         ] {
             assert_eq!(parse(&change).unwrap_err().0, says);
         }
+    }
+
+    /// What an object with this template, and these other fields, comes to.
+    fn templated(
+        template: serde_json::Value,
+        change: &serde_json::Value,
+    ) -> Result<ScheduleSpec, SpecProblem> {
+        let mut spec = json!({"schedule": "@daily", "triggerTemplate": template});
+        for (field, value) in change.as_object().unwrap() {
+            spec[field] = value.clone();
+        }
+        let metadata = ObjectMeta {
+            name: Some("nightly".into()),
+            namespace: Some("shop".into()),
+            ..ObjectMeta::default()
+        };
+        let spec = serde_json::from_value(spec).map_err(|error| error.to_string());
+        to_domain(&metadata, &spec, &Ok(None)).unwrap().spec
+    }
+
+    fn fires() -> serde_json::Value {
+        let token = json!({"name": "gitlab", "key": "token"});
+        json!({"gitlab": {"project": "shop/checkout", "accessTokenRef": token}, "ref": "main"})
+    }
+
+    #[test]
+    fn a_template_of_which_no_child_could_be_made_or_fire_is_refused_at_once() {
+        let labels = |key: &str, value: &str| json!({"spec": fires(), "metadata": {"labels": {key: value}}});
+        let spec = |field: &str, value: serde_json::Value| {
+            let mut spec = fires();
+            spec[field] = value;
+            json!({"spec": spec})
+        };
+        let update = json!([{"branch": "main", "edits": [{"file": "a.yaml", "path": "..[", "value": "1"}]}]);
+        for (template, says) in [
+            (labels("bad key!", "x"), "triggerTemplate.metadata.labels: the API server refuses \"bad key!\""),
+            (
+                labels("team", "no label, this"),
+                "triggerTemplate.metadata.labels: the API server refuses \"team\"",
+            ),
+            (
+                json!({"spec": fires(), "metadata": {"annotations": {"a b": "x"}}}),
+                "triggerTemplate.metadata.annotations: the API server refuses \"a b\"",
+            ),
+            (spec("imageUpdates", update), "triggerTemplate.spec.imageUpdates[0]"),
+            (spec("payload", json!({"a": 1})), "triggerTemplate.spec.payload needs gitlab.triggerTokenRef"),
+        ] {
+            let problem = templated(template, &json!({})).unwrap_err().0;
+            assert!(problem.starts_with(says), "{says}: {problem}");
+        }
+    }
+
+    #[test]
+    fn what_a_child_makes_good_is_no_problem_of_its_template() {
+        let mut spec = fires();
+        spec["variables"] = json!([
+            {"name": "WHO", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['team']"}}},
+            {"name": "WHEN", "valueFrom": {"fieldRef": {"fieldPath": "metadata.annotations['pipekick.dev/scheduled-time']"}}},
+        ]);
+        // Keys of ours are left out of the children, whatever stands there.
+        let ours = json!({"labels": {"pipekick.dev/schedule": "no label, this", "example.com/a": ""}});
+        for template in [json!({"spec": fires()}), json!({"spec": spec, "metadata": ours})] {
+            assert!(templated(template.clone(), &json!({"schedule": "H H * * *"})).is_ok(), "{template}");
+        }
+        // GitLab makes no children.
+        let broken = json!({"spec": fires(), "metadata": {"labels": {"bad key!": "x"}}});
+        assert!(templated(broken, &json!({"runBy": "GitLab"})).is_ok());
     }
 
     #[test]

@@ -8,7 +8,9 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{CustomResource, KubeSchema};
+use pipekick_core::domain::size::Weight;
 use pipekick_core::domain::{
     BundleKind, CaBundleRef, ConcurrencyPolicy, DeletionPolicy, Fields, FireOn, FiringFields, GitLabUrl,
     OnUnknown, RetryPolicy, SecretKeyRef, Span, Spec, SpecProblem, Trigger, TriggerStatus, VariableType,
@@ -390,6 +392,18 @@ pub fn to_domain(
         spec,
         status: status.clone().unwrap_or_default(),
     })
+}
+
+/// Whether an object of this metadata and spec would fire: the same that [`to_domain`] asks.
+pub(super) fn check_child_spec(
+    metadata: &ObjectMeta,
+    spec: &PipelineTriggerSpec,
+    default_url: &GitLabUrl,
+) -> Result<(), SpecProblem> {
+    let key = key_of(metadata);
+    let (labels, annotations) = (metadata.labels.as_ref(), metadata.annotations.as_ref());
+    leaves_room_beside(metadata, Weight::default(), spec)?;
+    spec.parse(default_url, Fields { key: &key, uid: "", labels, annotations }).map(|_| ())
 }
 
 impl PipelineTriggerSpec {

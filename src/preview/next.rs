@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use pipekick_core::decide::schedule::NEVER_FIRES;
-use pipekick_core::domain::schedule::{Clock, Dst, Gap, HashKey, Pattern, Zone};
+use pipekick_core::domain::schedule::{Clock, Dst, Gap, HashKey, Pattern, PatternError, Zone};
 
 use super::{BadInput, bad, instant};
 use crate::cli::{Next, Output};
@@ -28,8 +28,11 @@ pub fn next(typed: &Next, now: Timestamp) -> Result<String, BadInput> {
     let key = name.as_deref().map(hash_key).transpose()?;
     let shown: String = expression.chars().take(64).collect();
     let pattern = Pattern::parse(expression, key.as_ref()).map_err(|error| match error {
-        pipekick_core::domain::schedule::PatternError::NoHashKey => {
+        PatternError::NoHashKey => {
             BadInput(format!("{shown:?}: H is hashed from an object's name: add --name NAMESPACE/NAME"))
+        }
+        PatternError::ZonePrefix(prefix) => {
+            BadInput(format!("{shown:?}: {prefix} in the schedule: write the zone into --time-zone"))
         }
         error => bad(&format!("{shown:?}"), &error),
     })?;

@@ -3,22 +3,18 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use pipekick_core::domain::Schedule;
 use pipekick_core::domain::schedule::{RunBy, Zone};
-use pipekick_core::domain::size::Weight;
-use pipekick_core::domain::{GitLabUrl, Schedule, SpecProblem};
 use pipekick_core::simulation::{Line, World};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{BadInput, bad, instant};
 use crate::api::PipelineSchedule;
-use crate::api::names::{is_label_value, is_metadata_key, is_subdomain};
-use crate::api::schedule::{TemplateMetadata, to_domain};
-use crate::api::trigger::{self, PipelineTriggerSpec};
+use crate::api::names::is_subdomain;
+use crate::api::schedule::to_domain;
 use crate::cli::{Output, Simulate};
-use crate::runtime::Lenient;
 
 /// The answer to `pipekick simulate`, given the manifest that `--file` names.
 ///
@@ -65,8 +61,10 @@ fn read(manifest: &str, created: Timestamp) -> Result<(Schedule, bool), BadInput
     if written["kind"] != "PipelineSchedule" || written["apiVersion"] != "pipekick.dev/v1alpha1" {
         return Err(BadInput("the manifest is no PipelineSchedule of pipekick.dev/v1alpha1".into()));
     }
-    let mut object: PipelineSchedule =
-        serde_json::from_value(written.clone()).map_err(|error| bad("the manifest", &error))?;
+    let mut object: PipelineSchedule = serde_path_to_error::deserialize(&written).map_err(|error| {
+        let field = error.path().to_string();
+        bad(if field == "." { "the manifest" } else { &field }, error.inner())
+    })?;
     if object.metadata.name.as_deref().is_none_or(|name| !is_subdomain(name)) {
         return Err(BadInput(
             "metadata.name: write a name of lower-case letters, digits, - and ., such as nightly".into(),
@@ -83,9 +81,6 @@ fn read(manifest: &str, created: Timestamp) -> Result<(Schedule, bool), BadInput
             return Err(BadInput(format!("the manifest: there is no field {unknown}")));
         }
     }
-    if let Some(problem) = metadata_problem(object.spec.trigger_template.metadata.as_ref()) {
-        return Err(BadInput(problem));
-    }
     if object.spec.run_by == Some(RunBy::GitLab) {
         return Err(BadInput(
             "the manifest: with runBy: GitLab it is GitLab that keeps the time; status.nextScheduleTime tells when it will run".into(),
@@ -95,36 +90,13 @@ fn read(manifest: &str, created: Timestamp) -> Result<(Schedule, bool), BadInput
     object.metadata.uid = Some("simulated".into());
     object.metadata.namespace.get_or_insert_with(|| "default".into());
     let follows = object.spec.trigger_template.follows();
-    let child = child_problem(&object.metadata, &object.spec.trigger_template.spec)?;
     let schedule = to_domain(&object.metadata, &Ok(object.spec), &Ok(None))
         .map_err(|error| bad("the manifest", &error))?;
-    match (&schedule.spec, child) {
-        (Ok(_), None) => Ok((schedule, follows)),
-        (Err(problem), _) if problem.0.starts_with("metadata.") => Err(BadInput(problem.0.clone())),
-        (Err(problem), _) => Err(BadInput(format!("spec.{}", problem.0))),
-        (Ok(_), Some(problem)) => Err(BadInput(format!("spec.triggerTemplate.spec.{}", problem.0))),
+    match &schedule.spec {
+        Ok(_) => Ok((schedule, follows)),
+        Err(problem) if problem.0.starts_with("metadata.") => Err(BadInput(problem.0.clone())),
+        Err(problem) => Err(BadInput(format!("spec.{}", problem.0))),
     }
-}
-
-/// What the API server would refuse of the children's metadata.
-fn metadata_problem(metadata: Option<&TemplateMetadata>) -> Option<String> {
-    let TemplateMetadata { labels, annotations } = metadata?;
-    let (labels, annotations) = (labels.iter().flatten(), annotations.iter().flatten());
-    labels
-        .map(|(key, value)| ("labels", key, is_metadata_key(key) && is_label_value(value)))
-        .chain(annotations.map(|(key, _)| ("annotations", key, is_metadata_key(&key.to_ascii_lowercase()))))
-        .find(|(_, _, fits)| !fits)
-        .map(|(field, key, _)| format!("spec.triggerTemplate.metadata.{field}: the API server refuses {key:?} or its value: write letters, digits, - _ and ., at most 63"))
-}
-
-/// What would keep the children from firing.
-fn child_problem(metadata: &ObjectMeta, spec: &PipelineTriggerSpec) -> Result<Option<SpecProblem>, BadInput> {
-    // Where the manifest leaves the URL to the operator, which one it is makes no difference.
-    let url: GitLabUrl = "https://gitlab.com".parse().expect("it is a URL");
-    let (metadata, spec) = (metadata.clone(), Ok(spec.clone()));
-    let child = Lenient { metadata, managed: Weight::default(), spec, status: Ok(None) };
-    let child = trigger::to_domain(&child, &url).map_err(|error| bad("the manifest", &error))?;
-    Ok(child.spec.err())
 }
 
 /// A field of `written` that did not survive being read: a typing error would otherwise go unnoticed.

@@ -83,6 +83,7 @@ fn next_says_what_is_wrong() {
         refused(&["next", "@daily", "--until", "2026-03-28T12:00:00Z"], "").ends_with("later than --from")
     );
     assert!(refused(&["next", "H * * * *"], "").ends_with("add --name NAMESPACE/NAME"));
+    assert!(refused(&["next", "TZ=UTC 0 2 * * *"], "").ends_with("write the zone into --time-zone"));
     assert!(refused(&["next", "H * * * *", "--name", "nightly"], "").ends_with("write NAMESPACE/NAME"));
     assert!(
         refused(&["next", "@daily", "--time-zone", "Mars"], "")
@@ -182,6 +183,8 @@ fn simulate_refuses_what_the_rules_of_the_kind_refuse() {
         (spec("startingDeadline: 0s"), "spec.startingDeadline: zero"),
         (spec("startingDeadline: 10000000s"), "spec.startingDeadline: "),
         (spec("maxCatchUp: 3"), "spec.maxCatchUp belongs"),
+        (spec("missedRuns: Sometimes"), "spec.missedRuns: unknown variant `Sometimes`"),
+        (child("onUnknown: [Hold]"), "spec.triggerTemplate.spec.onUnknown: "),
         (spec("missedRuns: All"), "spec.missedRuns: All needs concurrencyPolicy: Allow"),
         (spec("schedules: ['@daily']"), "spec.schedule: write either"),
         (spec("deletionPolicy: Orphan"), "spec.deletionPolicy belongs to runBy: GitLab"),
@@ -229,7 +232,7 @@ fn simulate_says_what_is_wrong() {
         with("concurrencyPolicy", "concurencyPolicy"),
         "the manifest: there is no field spec.concurencyPolicy"
     );
-    assert!(with("Queue", "Whenever").starts_with("the manifest: unknown variant `Whenever`"));
+    assert!(with("Queue", "Whenever").starts_with("spec.concurrencyPolicy: unknown variant `Whenever`"));
     assert!(with("kind: PipelineSchedule", "kind: CronJob").contains("no PipelineSchedule"));
     assert!(refused(&[&HOUR[..], &["--down", "x"]].concat(), MANIFEST).ends_with("write FROM..TO"));
     let backwards =

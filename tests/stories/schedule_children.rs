@@ -2,6 +2,9 @@
 //! schedule and at a restart.
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ResourceQuota;
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::harness::gitlab::{playing, quick};
@@ -78,6 +81,23 @@ fn a_child_of_an_earlier_schedule_of_the_same_name_is_waited_for() {
     });
 }
 
+impl Story {
+    /// A quota of no trigger at all, or none again. No controller counts here: its status is written with it.
+    async fn no_more_triggers(&self, is_full: bool) {
+        const COUNT: &str = "count/pipelinetriggers.pipekick.dev";
+        let quotas: Api<ResourceQuota> = Api::namespaced(self.client.clone(), &self.namespace);
+        if !is_full {
+            quotas.delete("full", &DeleteParams::default()).await.unwrap();
+            return;
+        }
+        let none = json!({COUNT: "0"});
+        let quota = json!({"metadata": {"name": "full"}, "spec": {"hard": none}});
+        quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
+        let status = Patch::Merge(json!({"status": {"hard": none, "used": none}}));
+        quotas.patch_status("full", &PatchParams::default(), &status).await.unwrap();
+    }
+}
+
 #[test]
 fn a_child_that_the_api_server_refuses_is_told_and_tried_again() {
     story(playing(quick()), async |story| {
@@ -87,7 +107,8 @@ fn a_child_that_the_api_server_refuses_is_told_and_tried_again() {
             schedule("nightly", &cron)
                 .with("spec.triggerTemplate.metadata", json!({"labels": {"team": label}}))
         };
-        story.known_schedule(&labelled("no label, this")).await;
+        story.no_more_triggers(true).await;
+        story.known_schedule(&labelled("shop")).await;
         story.set_back("nightly", 5).await;
         let refused =
             story.until_schedule("nightly", "be refused", |seen| seen.reason() == "ChildRefused").await;
@@ -97,19 +118,23 @@ fn a_child_that_the_api_server_refuses_is_told_and_tried_again() {
             "{}",
             refused.yaml()
         );
-        assert!(refused.message().contains("no label, this"), "{}", refused.message());
+        assert!(refused.message().contains("exceeded quota"), "{}", refused.message());
+        story.until_event("nightly", "ChildRefused", "exceeded quota").await;
         assert_eq!((story.ticked("nightly").len(), story.children("nightly").await.len()), (0, 0));
 
         // The template is no part of the clock: the tick still waits, and fires when it can.
-        story.apply_schedule(&labelled("shop")).await;
+        story.no_more_triggers(false).await;
+        story.apply_schedule(&labelled("platform")).await;
         let fired = story
             .until_children("nightly", "have succeeded", |c| c.len() == 1 && c[0].phase() == "Succeeded")
             .await;
         assert_eq!(fired[0].text("metadata.name"), child_of("nightly", tick));
-        assert_eq!(fired[0].text("metadata.labels.team"), "shop");
+        assert_eq!(fired[0].text("metadata.labels.team"), "platform");
         story.until_schedule("nightly", "go on", |seen| seen.reason() == "Scheduled").await;
         story.let_pass().await;
         assert_eq!(story.ticked("nightly").len(), 1);
+        let events = story.events("nightly").await;
+        assert_eq!(events.iter().filter(|(_, reason)| reason == "ChildRefused").count(), 1, "{events:?}");
     });
 }
 

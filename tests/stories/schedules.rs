@@ -124,8 +124,14 @@ fn after_downtime_the_newest_missed_tick_fires_and_the_others_are_counted() {
         story.known_schedule(&schedule("nightly", "* * * * *")).await;
         story.kill_operators();
         story.set_back("nightly", 10).await;
+        let (newest, _) = minutes_ago(0);
         story.operator(&["--first-sight", "Hold"]);
         story.until_children("nightly", "have succeeded", |c| phases(c).contains(&"Succeeded")).await;
+        for pipeline in story.ticked("nightly") {
+            let tick = pipeline.params["pipekick"]["scheduled_time"].as_str().unwrap();
+            let is_missed = tick.parse::<Timestamp>().unwrap() < newest;
+            assert!(!is_missed, "{tick} fired, and not the newest, {newest}");
+        }
         let seen = story.schedule("nightly").await;
         let missed = seen.number("status.missed.count");
         assert!((8..=10).contains(&missed), "{missed} were missed");
@@ -336,12 +342,24 @@ fn what_cannot_be_followed_is_refused_or_says_what_to_write() {
         for (name, bad, says) in [
             ("cron", schedule("cron", "61 * * * *"), "61 in the minute field: 0-59"),
             ("zone", schedule("zone", "0 2 * * *").with("spec.timeZone", "Mars/Olympus"), "no time zone"),
+            (
+                "label",
+                schedule("label", "0 2 * * *")
+                    .with("spec.triggerTemplate.metadata", json!({"labels": {"bad key!": "x"}})),
+                "triggerTemplate.metadata.labels: the API server refuses \"bad key!\"",
+            ),
         ] {
             story.apply_schedule(&bad).await;
             let seen = story.until_schedule(name, "stall", |seen| seen.truth("Stalled") == "True").await;
             assert_eq!(seen.reason(), "InvalidSpec");
             assert!(seen.message().contains(says), "{}", seen.message());
         }
+        // Its neighbours tick on.
+        let (tick, cron) = minutes_ago(2);
+        story.known_schedule(&schedule("good", &cron)).await;
+        story.set_back("good", 5).await;
+        let fired = story.until_children("good", "have succeeded", |c| phases(c) == ["Succeeded"]).await;
+        assert_eq!(fired[0].text("metadata.name"), child_of("good", tick));
         story.known_schedule(&schedule("zone", "0 2 * * *").with("spec.timeZone", "Europe/Berlin")).await;
         let mended = story.until_schedule("zone", "be mended", |seen| seen.truth("Ready") == "True").await;
         assert!(mended.text("status.nextScheduleTime").ends_with("00:00Z"), "{}", mended.yaml());

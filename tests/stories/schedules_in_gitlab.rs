@@ -475,7 +475,11 @@ fn what_gitlab_cannot_do_is_refused_with_what_to_write_instead() {
         let with = |path: &str, value: Value| nightly().with(path, value);
         let template = |field: &str, value: Value| nightly().with(&format!("{TEMPLATE}.{field}"), value);
         for (wrong, says) in [
-            (with("spec.schedules", json!(["0 1 * * *"])).without("spec.schedule"), "takes one schedule"),
+            (
+                with("spec.schedules", json!(["0 1 * * *", "0 2 * * *"])).without("spec.schedule"),
+                "takes one schedule",
+            ),
+            (with("spec.schedules", json!(["@every 90m"])).without("spec.schedule"), "knows no @every"),
             (with("spec.schedule", "@every 90m".into()), "knows no @every"),
             (with("spec.dst", json!({"gap": "Skip"})), "leave dst or runBy out"),
             (with("spec.startingDeadline", "10m".into()), "leave startingDeadline or runBy out"),
@@ -504,6 +508,13 @@ fn what_gitlab_cannot_do_is_refused_with_what_to_write_instead() {
                 ),
                 "imageUpdates",
             ),
+            (
+                template(
+                    "outputs",
+                    json!([{"name": "IMAGE", "job": "build", "artifact": "build.env", "key": "IMAGE"}]),
+                ),
+                "triggerTemplate.spec.outputs is for runBy: Cluster",
+            ),
             (with("spec.maxCatchUp", 3.into()), "maxCatchUp"),
             (schedule("ours", "@daily").with("spec.deletionPolicy", "Orphan"), "belongs to runBy: GitLab"),
         ] {
@@ -515,6 +526,18 @@ fn what_gitlab_cannot_do_is_refused_with_what_to_write_instead() {
         story.apply_schedule(&in_gitlab("wrong", "61 * * * *")).await;
         let seen = story.until_schedule("wrong", "be refused", |seen| seen.reason() == "InvalidSpec").await;
         assert!(seen.message().contains("61 in the minute field"), "{}", seen.message());
+    });
+}
+
+#[test]
+fn a_list_of_one_schedule_is_kept_in_gitlab_as_one() {
+    story(seed(), async |story| {
+        story.operator(QUICK);
+        let list = nightly().without("spec.schedule").with("spec.schedules", json!(["23 3 * * *"]));
+        story.apply_schedule(&list).await;
+        let equal = story.until_equal("nightly").await;
+        assert_eq!(equal.at("status.resolvedSchedules"), &json!(["23 3 * * *"]));
+        assert_eq!(story.held(PROJECT).cron, "23 3 * * *");
     });
 }
 

@@ -128,7 +128,7 @@ pub struct Handled {
 pub enum Answered {
     /// A run was started for it.
     Fired,
-    /// A child of the schedule ran for this value before: nothing is run twice for one value.
+    /// A child of the schedule ran for this value before and is still there: nothing is run twice for one value.
     AlreadyRun,
     /// It stood there when the object was first seen, and `fireOn` (or `--first-sight=Hold`) does not fire that.
     Recorded,

@@ -1,6 +1,5 @@
 //! The hands of a decision: one guarded write, then its effects in their order.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -32,8 +31,6 @@ const UNCONFIRMED: Duration = Duration::from_secs(1);
 const POSTPONED: SignedDuration = SignedDuration::from_secs(1);
 /// What the API server refuses is a bug of ours or a policy of theirs; it is not tried in a loop.
 const REFUSED: Duration = Duration::from_secs(60);
-/// Keys of ours: a template does not set them.
-const OUR_KEYS: &str = "pipekick.dev/";
 
 /// How a turn goes on.
 pub(super) enum Next {
@@ -89,7 +86,7 @@ impl ScheduleController {
                         }
                     };
                     let exists = matches!(outcome, Creation::Made { .. } | Creation::Ours { .. });
-                    self.creations.add(key, &order.name, tick, outcome);
+                    self.creations.add(&turn.schedule, &order.name, tick, outcome);
                     if !exists {
                         break;
                     }
@@ -268,13 +265,8 @@ impl ScheduleController {
 /// A child as it is created.
 fn manifest(turn: &Turn, template: TriggerTemplate, order: &ChildOrder) -> PipelineTrigger {
     let TriggerTemplate { metadata, spec } = template;
-    let TemplateMetadata { labels, annotations } = metadata.unwrap_or_default();
-    let theirs = |map: Option<BTreeMap<String, String>>| {
-        let mut map = map.unwrap_or_default();
-        map.retain(|key, _| !key.starts_with(OUR_KEYS));
-        map
-    };
-    let (mut labels, mut annotations) = (theirs(labels), theirs(annotations));
+    let TemplateMetadata { labels, annotations } = metadata.unwrap_or_default().theirs();
+    let (mut labels, mut annotations) = (labels.unwrap_or_default(), annotations.unwrap_or_default());
     let ObjectKey { namespace, name } = &turn.schedule.key;
     labels.insert(SCHEDULE_LABEL.into(), name.clone());
     match &order.cause {

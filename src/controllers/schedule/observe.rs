@@ -72,15 +72,18 @@ impl Creations {
     }
 
     /// A create ended like this.
-    pub(super) fn add(&self, schedule: &ObjectKey, name: &str, tick: Option<Timestamp>, outcome: Creation) {
-        let now = clock::now();
+    pub(super) fn add(&self, schedule: &Schedule, name: &str, tick: Option<Timestamp>, outcome: Creation) {
+        let (now, generation) = (clock::now(), schedule.generation);
         let mut all = self.lock();
-        let creations = all.entry(schedule.clone()).or_default();
+        let creations = all.entry(schedule.key.clone()).or_default();
         if let Some(known) = creations.iter_mut().find(|known| known.name == name) {
-            (known.at, known.times, known.outcome) = (now, known.times.saturating_add(1), outcome);
+            // An edited spec has its own patience.
+            let times = if known.generation == generation { known.times.saturating_add(1) } else { 1 };
+            (known.at, known.generation, known.times, known.outcome) = (now, generation, times, outcome);
             return;
         }
-        creations.push(Created { name: name.to_owned(), tick, first_at: now, at: now, times: 1, outcome });
+        let name = name.to_owned();
+        creations.push(Created { name, tick, generation, first_at: now, at: now, times: 1, outcome });
     }
 
     /// Those that still tell something beside `children`.
@@ -125,8 +128,23 @@ mod tests {
 
     use super::*;
 
-    fn schedule() -> ObjectKey {
+    fn key() -> ObjectKey {
         ObjectKey { namespace: "shop".into(), name: "nightly".into() }
+    }
+
+    /// The schedule of which this generation is known.
+    fn schedule(generation: i64) -> Schedule {
+        Schedule {
+            key: key(),
+            uid: "schedule".into(),
+            generation,
+            created: Timestamp::UNIX_EPOCH,
+            being_deleted: false,
+            fire: None,
+            suspend: false,
+            spec: Err(pipekick_core::domain::SpecProblem("none".into())),
+            status: pipekick_core::domain::schedule::ScheduleStatus::default(),
+        }
     }
 
     fn child(name: &str, uid: &str) -> Child {
@@ -147,9 +165,9 @@ mod tests {
     #[test]
     fn a_create_is_remembered_until_the_watch_shows_that_very_child() {
         let creations = Creations::default();
-        creations.add(&schedule(), "nightly-a", None, Creation::Made { uid: "one".into() });
-        assert_eq!(creations.beside(&schedule(), &[child("nightly-a", "earlier")]).len(), 1);
-        assert!(creations.beside(&schedule(), &[child("nightly-a", "one")]).is_empty());
+        creations.add(&schedule(1), "nightly-a", None, Creation::Made { uid: "one".into() });
+        assert_eq!(creations.beside(&key(), &[child("nightly-a", "earlier")]).len(), 1);
+        assert!(creations.beside(&key(), &[child("nightly-a", "one")]).is_empty());
         assert!(creations.lock().is_empty());
     }
 
@@ -157,13 +175,16 @@ mod tests {
     fn failures_are_counted_and_success_replaces_them() {
         let creations = Creations::default();
         let refused = || Creation::Refused { message: "quota".into() };
-        creations.add(&schedule(), "nightly-a", None, refused());
-        creations.add(&schedule(), "nightly-a", None, refused());
-        let [tried] = &creations.beside(&schedule(), &[])[..] else { panic!("one name, one entry") };
-        assert_eq!((tried.times, &tried.outcome), (2, &refused()));
-        creations.add(&schedule(), "nightly-a", None, Creation::Ours { uid: "one".into() });
-        assert!(matches!(creations.beside(&schedule(), &[])[0].outcome, Creation::Ours { .. }));
-        creations.forget(&schedule());
-        assert!(creations.beside(&schedule(), &[]).is_empty());
+        creations.add(&schedule(1), "nightly-a", None, refused());
+        creations.add(&schedule(1), "nightly-a", None, refused());
+        let [tried] = &creations.beside(&key(), &[])[..] else { panic!("one name, one entry") };
+        assert_eq!((tried.times, tried.generation, &tried.outcome), (2, 1, &refused()));
+        creations.add(&schedule(2), "nightly-a", None, refused());
+        let [tried] = &creations.beside(&key(), &[])[..] else { panic!("one name, one entry") };
+        assert_eq!((tried.times, tried.generation), (1, 2), "an edited spec begins anew");
+        creations.add(&schedule(1), "nightly-a", None, Creation::Ours { uid: "one".into() });
+        assert!(matches!(creations.beside(&key(), &[])[0].outcome, Creation::Ours { .. }));
+        creations.forget(&key());
+        assert!(creations.beside(&key(), &[]).is_empty());
     }
 }

@@ -288,6 +288,7 @@ impl<'a> Draft<'a> {
                 return;
             }
         };
+        self.status.resolved_schedules = vec![wanted.cron.clone()];
         let marker = match &self.seen.facts.marker {
             Ok(marker) => marker,
             Err(message) => {

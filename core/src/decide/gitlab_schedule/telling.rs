@@ -206,7 +206,6 @@ impl Draft<'_> {
             *active = Some(held.fields.active);
             *last_pipeline = last;
         }
-        self.status.resolved_schedules = vec![wanted.cron.clone()];
         self.status.next_schedule_time = held.next_run_at.filter(|_| held.fields.active);
         self.status.last_schedule_time = self.status.last_schedule_time.max(made_at);
         self.status.last_successful_time = self.status.last_successful_time.max(succeeded_at);

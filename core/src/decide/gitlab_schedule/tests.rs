@@ -332,6 +332,15 @@ fn what_is_equal_costs_a_look_an_interval_and_no_write() {
 }
 
 #[test]
+fn what_it_comes_to_stands_in_status_before_gitlab_has_it() {
+    let mut world = World::new();
+    world.refuses = Some(trouble(Reason::Forbidden, true));
+    world.turn(None);
+    assert_eq!(world.object.status.resolved_schedules, [wanted("shop/checkout").cron]);
+    assert!(world.held.is_empty() && world.known().equal_at.is_none());
+}
+
+#[test]
 fn drift_is_set_right_and_told_and_no_value_is_quoted() {
     type Drifts = fn(&mut Held);
     let cases: [(Drifts, &str, &[&str]); 11] = [

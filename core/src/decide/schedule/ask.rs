@@ -4,7 +4,8 @@
 use super::{ChildCause, ChildOrder, Draft, Standing, request_name};
 use crate::decide::action::told_apart;
 use crate::domain::Reason;
-use crate::domain::schedule::{ConcurrencyPolicy, ScheduleSpec, ScheduleStatus};
+use crate::domain::schedule::status::{Asked, ScheduleHandled};
+use crate::domain::schedule::{Child, ConcurrencyPolicy, ScheduleSpec, ScheduleStatus};
 use crate::domain::status::{Answered, Handled};
 
 impl Draft<'_> {
@@ -38,22 +39,53 @@ impl Draft<'_> {
 
     /// Suspended or paused: a child that was made before is told, anything else is dropped.
     pub(super) fn answer_stopped(&mut self) {
-        if let Some(value) = self.asked() {
-            let made = self.has(&self.child_of(&value));
-            self.answer(value, if made { Answered::Fired } else { Answered::Suspended });
+        if let Some(value) = self.asked()
+            && !self.answer_made(&value)
+        {
+            self.answer(value, Answered::Suspended);
         }
     }
 
-    /// Whether the child of this name is no news, but stands for a request that was answered before the last one.
-    fn came_back(&self, name: &str) -> bool {
-        if self.tried(name).is_some() {
-            return false;
+    /// If the child of `value` exists, answers by it: it was made for this request, or for the same value before.
+    fn answer_made(&mut self, value: &str) -> bool {
+        let name = self.child_of(value);
+        let Some(child) = self.ours.iter().find(|child| child.name == name).cloned() else { return false };
+        let told = self.told();
+        if self.came_back(&child, told.as_ref()) {
+            let message = format!(
+                "{name} ran for this value of pipekick.dev/fire before: write one that was not used yet"
+            );
+            self.tell(true, Reason::AlreadyRun, None, message);
+            self.status.last_handled.asked = told;
+            self.answer(value.to_owned(), Answered::AlreadyRun);
+            return true;
         }
-        let created =
-            |name: &str| self.ours.iter().find(|child| child.name == name).map(|child| child.created);
-        let last = self.seen.schedule.status.last_handled.fire.as_ref();
-        let last = last.and_then(|last| created(&self.child_of(&last.value)));
-        last > created(name)
+        let message = format!("{name} was created because pipekick.dev/fire asked for it");
+        self.tell(false, Reason::ChildCreated, None, message);
+        // No clock goes back by a note of ours.
+        let created = told.map_or(child.created, |told| told.created.max(child.created));
+        self.status.last_handled.asked = Some(Asked { child: name, created });
+        self.answer(value.to_owned(), Answered::Fired);
+        true
+    }
+
+    /// The children that were told. A status that was written before they were kept has the value that was answered last.
+    fn told(&self) -> Option<Asked> {
+        let ScheduleHandled { fire, asked } = &self.status.last_handled;
+        asked.clone().or_else(|| {
+            let child = self.child_of(&fire.as_ref()?.value);
+            let created = self.ours.iter().find(|known| known.name == child)?.created;
+            Some(Asked { child, created })
+        })
+    }
+
+    /// Whether `child` is no news: it was told, for the same value. One that this process made is news though clocks were
+    /// set. Of another one, and of those told before, the API server's creation time, in whole seconds, is all that is
+    /// known.
+    fn came_back(&self, child: &Child, told: Option<&Asked>) -> bool {
+        told.is_some_and(|told| {
+            told.child == child.name || self.tried(&child.name).is_none() && child.created <= told.created
+        })
     }
 
     fn waits_for_active(&mut self) {
@@ -63,19 +95,10 @@ impl Draft<'_> {
 
     pub(super) fn ask(&mut self, spec: &ScheduleSpec) {
         let Some(value) = self.asked() else { return };
-        let name = self.child_of(&value);
-        if self.has(&name) {
-            if self.came_back(&name) {
-                let message = format!(
-                    "{name} ran for this value of pipekick.dev/fire before: write one that was not used yet"
-                );
-                self.tell(true, Reason::AlreadyRun, None, message);
-                return self.answer(value, Answered::AlreadyRun);
-            }
-            let message = format!("{name} was created because pipekick.dev/fire asked for it");
-            self.tell(false, Reason::ChildCreated, None, message);
-            return self.answer(value, Answered::Fired);
+        if self.answer_made(&value) {
+            return;
         }
+        let name = self.child_of(&value);
         if let Some(tried) = self.tried(&name)
             && self.must_wait(&tried)
         {

@@ -137,7 +137,7 @@ impl Draft<'_> {
 
     /// Whether a create that did not succeed is not to be tried again yet; says why, and when it is.
     pub(super) fn must_wait(&mut self, tried: &Created) -> bool {
-        let Created { name, tick: _, first_at, at, times, outcome } = tried;
+        let Created { name, tick, generation, first_at, at, times, outcome } = tried;
         let (standing, again) = match outcome {
             Creation::Made { .. } | Creation::Ours { .. } => return false,
             Creation::Earlier => {
@@ -153,9 +153,14 @@ impl Draft<'_> {
                 );
                 (Standing::stalled(Reason::NameTaken, message), CREATE_BACKOFF.1)
             }
+            // An edit of spec may have mended it.
+            Creation::Refused { message: _ } if *generation != self.seen.schedule.generation => return false,
             Creation::Refused { message } => {
                 let doubled = CREATE_BACKOFF.0.saturating_mul(1 << times.saturating_sub(1).min(8));
                 let message = format!("the API server refused to create {name}: {message}");
+                if !self.stood(Reason::ChildRefused) {
+                    self.tell(true, Reason::ChildRefused, *tick, message.clone());
+                }
                 (Standing::waiting(Reason::ChildRefused, message), doubled.min(CREATE_BACKOFF.1))
             }
         };
@@ -166,6 +171,22 @@ impl Draft<'_> {
             return true;
         }
         false
+    }
+
+    /// Whether the written status gives this reason already: what it says was told then.
+    fn stood(&self, reason: Reason) -> bool {
+        let conditions = &self.seen.schedule.status.conditions;
+        conditions.iter().any(|condition| condition.kind == "Ready" && condition.reason == reason.as_str())
+    }
+
+    /// The newest tick in (`low`, `newest`] whose child was refused: its name, and what the API server said.
+    fn refused(&self, low: Timestamp, newest: Timestamp) -> Option<(&str, &str)> {
+        let refused = self.seen.facts.creations.iter().filter_map(|created| match &created.outcome {
+            Creation::Refused { message } => Some((created.tick?, created.name.as_str(), message.as_str())),
+            Creation::Made { .. } | Creation::Ours { .. } | Creation::Earlier | Creation::Stranger => None,
+        });
+        let of_these = refused.filter(|(tick, _, _)| *tick > low && *tick <= newest);
+        of_these.max_by_key(|(tick, _, _)| *tick).map(|(_, name, message)| (name, message))
     }
 
     fn forbid(&mut self, spec: &ScheduleSpec, tick: Timestamp) {
@@ -210,6 +231,10 @@ impl Draft<'_> {
             MissedRuns::Latest => "missedRuns is Latest".to_owned(),
             MissedRuns::Skip => "missedRuns is Skip".to_owned(),
             MissedRuns::All { max_catch_up } => format!("missedRuns is All with maxCatchUp {max_catch_up}"),
+        };
+        let why = match self.refused(low, newest) {
+            Some((name, message)) => format!("the API server refused to create {name}: {message}; {why}"),
+            None => why,
         };
         let why = spec
             .starting_deadline

@@ -37,11 +37,13 @@ pub struct Created {
     pub name: String,
     /// The tick it was for; none for a request.
     pub tick: Option<Timestamp>,
+    /// The generation of spec that it was last made of.
+    pub generation: i64,
     /// When it was first tried.
     pub first_at: Timestamp,
     /// When it was last tried.
     pub at: Timestamp,
-    /// How often.
+    /// How often, of this generation.
     pub times: u32,
     /// How that went.
     pub outcome: Creation,

@@ -246,6 +246,7 @@ fn every_phase_but_the_active_ones_is_an_end_for_a_schedule() {
             &Created {
                 name: "nightly-1".into(),
                 tick: None,
+                generation: 1,
                 first_at: at("10:00"),
                 at: at("10:00"),
                 times: 1,

@@ -70,6 +70,12 @@ pub struct Clock {
     pub anchor: Timestamp,
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How often this thread searched backwards: what bounds the work of a decision.
+    pub(crate) static SEARCHES: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 const DAY: i64 = 86_400;
 /// An offset changes by less than this: offsets lie within 26 hours of UTC, and no zone ever jumped by more than 25.
 const JUMP: i64 = 2 * DAY;
@@ -95,6 +101,8 @@ impl Clock {
     /// The last tick not later than `upto`.
     #[must_use]
     pub fn last_upto(&self, upto: Timestamp) -> Option<Timestamp> {
+        #[cfg(test)]
+        SEARCHES.with(|searches| searches.set(searches.get() + 1));
         let upto = whole_seconds(upto);
         let last = self.patterns.iter().filter_map(|pattern| match pattern.kind() {
             PatternKind::Calendar(calendar) => self.last_of(calendar, upto),

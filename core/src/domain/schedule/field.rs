@@ -128,11 +128,7 @@ impl Field {
         let mut field = Self { starts_with_star: text.starts_with(['*', '?']), ..Self::default() };
         let mut resolved: Vec<String> = Vec::new();
         for item in text.split(',') {
-            let refused = || PatternError::Value {
-                field: kind.to_string(),
-                value: shown(item),
-                allowed: kind.allowed().to_owned(),
-            };
+            let refused = || refusal(kind, item);
             if item.is_empty() {
                 return Err(PatternError::EmptyItem { field: kind.to_string(), value: shown(text) });
             }
@@ -263,6 +259,19 @@ impl Field {
         }
         Some(())
     }
+}
+
+/// Why `item` is nothing of this field: in its own terms where it was nearly right.
+fn refusal(kind: Kind, item: &str) -> PatternError {
+    let weekday = |text: &str| kind == Kind::DayOfWeek && kind.value(text).is_some();
+    if let Some((day, _)) = item.split_once('#').filter(|(day, _)| weekday(day)) {
+        return PatternError::Nth { value: shown(item), day: day.to_owned() };
+    }
+    // As Quartz writes it.
+    if let Some(day) = item.strip_suffix(['L', 'l']).filter(|day| weekday(day)) {
+        return PatternError::LastDay { value: shown(item), day: day.to_owned() };
+    }
+    PatternError::Value { field: kind.to_string(), value: shown(item), allowed: kind.allowed().to_owned() }
 }
 
 fn is_last(text: &str) -> bool {

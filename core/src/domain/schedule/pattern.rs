@@ -65,6 +65,12 @@ pub enum PatternError {
     Every(String),
     #[error("{value} in the {field} field: {allowed}")]
     Value { field: String, value: String, allowed: String },
+    #[error(
+        "{value} in the day-of-week field: after # write 1 to 5, -1 to -5 or L, such as {day}#2 or {day}#L"
+    )]
+    Nth { value: String, day: String },
+    #[error("{value} in the day-of-week field: write {day}#L for the last one of the month")]
+    LastDay { value: String, day: String },
     #[error("{value} in the {field} field: an item of the list is empty")]
     EmptyItem { field: String, value: String },
     #[error(

@@ -41,13 +41,26 @@ pub struct ScheduleHandled {
     /// The newest value of the annotation pipekick.dev/fire that was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fire: Option<Handled>,
+    /// What is known of the children that such values made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
 }
 
 impl ScheduleHandled {
     fn is_empty(&self) -> bool {
-        let Self { fire } = self;
-        fire.is_none()
+        let Self { fire, asked } = self;
+        fire.is_none() && asked.is_none()
     }
+}
+
+/// The children that values of pipekick.dev/fire made, as far as they were told: a value that comes back tells its
+/// child no second time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Asked {
+    /// Name of the one that was told last.
+    pub child: String,
+    /// When the youngest of them was created.
+    pub created: Timestamp,
 }
 
 /// A create that was sent, or may have been, and of which nothing is known yet.
@@ -192,5 +205,13 @@ mod tests {
         let fresh: ScheduleStatus = serde_json::from_str("{\"observedGeneration\": -1}").unwrap();
         assert_eq!(serde_json::to_value(&fresh).unwrap(), serde_json::json!({"observedGeneration": -1}));
         assert_eq!(serde_json::to_value(ScheduleStatus::default()).unwrap(), serde_json::json!({}));
+    }
+
+    #[test]
+    fn what_was_answered_before_children_were_kept_beside_it_is_read_and_written_as_it_was() {
+        let old = serde_json::json!({"lastHandled": {"fire": {"value": "now", "answer": "Fired"}}});
+        let status: ScheduleStatus = serde_json::from_value(old.clone()).unwrap();
+        assert_eq!(status.last_handled.asked, None);
+        assert_eq!(serde_json::to_value(&status).unwrap(), old);
     }
 }

@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 
 use super::*;
+use crate::domain::schedule::clock::SEARCHES;
 
 #[test]
 fn latest_fires_the_newest_missed_tick_and_counts_the_others_once() {
@@ -58,7 +59,11 @@ fn a_century_of_missed_minutes_is_counted_up_to_the_bound() {
     for missed_runs in [MissedRuns::Latest, MissedRuns::Skip, MissedRuns::All { max_catch_up: 10 }] {
         let mut world = world("* * * * *", |spec| spec.missed_runs = missed_runs);
         world.down_until(at("2126-11-02T09:00:00Z"));
+        SEARCHES.set(0);
         world.turn().unwrap();
+        // Nothing is told of ticks beyond the bound, and nothing looks at them: fifty million minutes have passed.
+        let searches = SEARCHES.get();
+        assert!((COUNT_MAX..2 * COUNT_MAX).contains(&searches), "{missed_runs:?}: {searches} searches");
         let most = match missed_runs {
             MissedRuns::Latest | MissedRuns::Skip => 1,
             MissedRuns::All { max_catch_up } => max_catch_up,

@@ -144,6 +144,7 @@ fn tried(outcome: Creation, first_at: &str, last_at: &str, times: u32) -> Facts 
         creations: vec![Created {
             name: child_name("nightly", at("10:00")),
             tick: Some(at("10:00")),
+            generation: 1,
             first_at: at(first_at),
             at: at(last_at),
             times,
@@ -241,6 +242,45 @@ fn a_create_that_is_refused_is_tried_again_ever_later() {
 }
 
 #[test]
+fn a_stretch_of_refusals_is_told_when_it_begins_and_gives_its_reason_when_it_ends() {
+    let mut world = world("* * * * *", |_| {});
+    world.refuses = Some("exceeded quota".into());
+    world.run_until(at("2026-11-02T09:10:30Z")).unwrap();
+    assert_eq!((fired(&world).len(), told(&world, "ChildRefused")), (0, 1), "once, and not for each try");
+    let first = world.told.iter().find(|note| note.reason == Reason::ChildRefused).unwrap();
+    assert!(first.warning && first.message.ends_with(": exceeded quota"), "{first:?}");
+    world.refuses = None;
+    world.run_until(at("09:12")).unwrap();
+    let missed = world.log.iter().find(|line| line.what == "TicksMissed").unwrap();
+    assert_eq!(
+        missed.message,
+        format!(
+            "9 ticks were missed, the last at 2026-11-02T09:09:00Z: the API server refused to create {}: exceeded quota; missedRuns is Latest",
+            child_name("nightly", at("09:09"))
+        )
+    );
+    world.refuses = Some("exceeded quota".into());
+    world.run_until(at("09:15")).unwrap();
+    assert_eq!(told(&world, "ChildRefused"), 2, "another stretch");
+    world.down_until(at("09:16"));
+    world.run_until(at("09:20")).unwrap();
+    assert_eq!(told(&world, "ChildRefused"), 2, "a restart begins none");
+}
+
+#[test]
+fn a_refused_child_is_tried_again_as_soon_as_spec_is_edited() {
+    let mut world = world("0 * * * *", |_| {});
+    world.refuses = Some("labels: Invalid value".into());
+    world.run_until(at("2026-11-02T10:10:01Z")).unwrap();
+    world.refuses = None;
+    world.turn().unwrap();
+    assert_eq!(fired(&world), [""; 0], "not before its time");
+    edit(&mut world, |_| {});
+    world.turn().unwrap();
+    assert_eq!(fired(&world), ["10:00"]);
+}
+
+#[test]
 fn only_one_child_comes_of_a_tick_wherever_the_process_dies() {
     for policy in [
         ConcurrencyPolicy::Allow,
@@ -318,6 +358,7 @@ fn a_name_that_is_taken_keeps_its_tick_waiting_until_the_next_has_come_and_no_ot
         facts.creations.push(Created {
             name: child_name("nightly", at("11:00")),
             tick: Some(at("11:00")),
+            generation: 1,
             first_at: at("11:00"),
             at: at("11:00"),
             times: 1,
@@ -357,6 +398,7 @@ fn a_queued_tick_whose_child_is_refused_gives_its_place_to_the_next() {
         creations: vec![Created {
             name: child_name("nightly", at("09:20")),
             tick: Some(at("09:20")),
+            generation: 1,
             first_at: at("09:25"),
             at: at("2026-11-02T09:29:30Z"),
             times: 9,

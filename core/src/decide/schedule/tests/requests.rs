@@ -240,3 +240,90 @@ fn a_request_that_came_with_a_spec_that_cannot_be_followed_is_recorded_and_one_a
     assert_eq!(fired(&world), ["asked"]);
     assert_eq!(answered(&world), Some(("new".into(), Answered::Fired)));
 }
+
+/// Asks for `value` and lives on for a minute, or dies and lives on in another process.
+fn asks(world: &mut World, value: &str, restart: bool) -> Answered {
+    ask(world, value);
+    let later = world.now + SignedDuration::from_secs(60);
+    if restart {
+        world.down_until(world.now);
+    }
+    world.run_until(later).unwrap();
+    answered(world).unwrap().1
+}
+
+fn told_as_created(world: &World) -> usize {
+    world.told.iter().filter(|note| note.reason == Reason::ChildCreated).count()
+}
+
+#[test]
+fn a_value_that_comes_back_after_one_that_made_no_run_is_told_no_second_time() {
+    for restart in [false, true] {
+        let mut world = world("0 0 1 1 *", |spec| spec.concurrency = ConcurrencyPolicy::Forbid);
+        assert_eq!(asks(&mut world, "one", restart), Answered::Fired);
+        assert_eq!(asks(&mut world, "two", restart), Answered::Forbidden);
+        assert_eq!(asks(&mut world, "one", restart), Answered::AlreadyRun);
+        assert_eq!((fired(&world).len(), told_as_created(&world)), (1, 1), "restart: {restart}");
+    }
+}
+
+#[test]
+fn values_that_take_turns_are_told_once_each() {
+    for restart in [false, true] {
+        let mut world = world("0 0 1 1 *", |_| {});
+        for value in ["now", "x2"] {
+            assert_eq!(asks(&mut world, value, restart), Answered::Fired);
+        }
+        for value in ["now", "x2", "now", "x2"] {
+            assert_eq!(asks(&mut world, value, restart), Answered::AlreadyRun, "{value}, restart: {restart}");
+        }
+        assert_eq!((fired(&world).len(), told_as_created(&world)), (2, 2), "restart: {restart}");
+        assert_eq!(told(&world, "AlreadyRun"), 4);
+    }
+}
+
+#[test]
+fn a_used_value_on_a_suspended_schedule_is_told_no_second_time() {
+    for restart in [false, true] {
+        let mut world = world("0 0 1 1 *", |_| {});
+        assert_eq!(asks(&mut world, "one", restart), Answered::Fired);
+        world.schedule.suspend = true;
+        assert_eq!(asks(&mut world, "two", restart), Answered::Suspended);
+        assert_eq!(asks(&mut world, "one", restart), Answered::AlreadyRun);
+        assert_eq!((fired(&world).len(), told_as_created(&world)), (1, 1), "restart: {restart}");
+    }
+}
+
+#[test]
+fn a_request_is_told_though_the_clock_went_back() {
+    let mut world = world("0 0 1 1 *", |_| {});
+    assert_eq!(asks(&mut world, "one", false), Answered::Fired);
+    world.now = at("08:00");
+    assert_eq!(asks(&mut world, "two", false), Answered::Fired);
+    assert_eq!(asks(&mut world, "one", true), Answered::AlreadyRun);
+    assert_eq!((fired(&world).len(), told_as_created(&world)), (2, 2));
+}
+
+#[test]
+fn a_status_from_before_told_children_were_kept_goes_by_the_value_that_was_answered_last() {
+    let mut world = world("0 0 1 1 *", |_| {});
+    for value in ["one", "two"] {
+        assert_eq!(asks(&mut world, value, false), Answered::Fired);
+    }
+    world.schedule.status.last_handled.asked = None;
+    assert_eq!(asks(&mut world, "one", true), Answered::AlreadyRun);
+    assert_eq!(asks(&mut world, "two", true), Answered::AlreadyRun);
+    assert_eq!(asks(&mut world, "three", true), Answered::Fired);
+}
+
+#[test]
+fn a_value_whose_child_is_gone_runs_again() {
+    let mut world = world("0 0 1 1 *", |_| {});
+    for value in ["one", "two"] {
+        assert_eq!(asks(&mut world, value, false), Answered::Fired);
+    }
+    let name = world.ledger[0].1.clone();
+    world.delete(&name);
+    assert_eq!(asks(&mut world, "one", false), Answered::Fired);
+    assert_eq!((fired(&world).len(), told_as_created(&world)), (3, 3));
+}

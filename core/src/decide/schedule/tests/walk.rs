@@ -1,6 +1,6 @@
 //! Properties over random lives: downtime, crashes, crowds, clocks that jump.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use proptest::prelude::*;
@@ -19,6 +19,7 @@ enum Step {
     Crowd(bool),
     Edit(usize),
     Ask(u8),
+    Refuse(bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -32,7 +33,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::Pause),
         2 => any::<bool>().prop_map(Step::Crowd),
         1 => (0..4_usize).prop_map(Step::Edit),
-        1 => (0..3_u8).prop_map(Step::Ask),
+        2 => (0..3_u8).prop_map(Step::Ask),
+        1 => any::<bool>().prop_map(Step::Refuse),
     ]
 }
 
@@ -77,7 +79,8 @@ fn seconds(s: i64) -> SignedDuration {
 /// Lives the steps and returns the world, having checked the ledger after each.
 fn live(spec: ScheduleSpec, takes: u64, steps: Vec<Step>) -> Result<World, TestCaseError> {
     let mut world = World::new(schedule(spec), at("09:00"), Span::from_secs(takes));
-    let mut asks = 0;
+    // How often a value was asked for, by the name of its child.
+    let mut asks: BTreeMap<String, usize> = BTreeMap::new();
     for step in steps {
         let now = world.now;
         match step {
@@ -110,19 +113,29 @@ fn live(spec: ScheduleSpec, takes: u64, steps: Vec<Step>) -> Result<World, TestC
                 spec.clock.patterns = vec![Pattern::parse(PATTERNS[pattern], None).unwrap()];
             }),
             Step::Ask(n) => {
-                // An old value that comes back after another one, and after its child is gone, asks anew.
-                let stands = world.schedule.fire.as_ref().is_some_and(|it| it.starts_with(&format!("r{n}-")));
-                if !stands {
-                    asks += 1;
-                    world.schedule.fire = Some(format!("r{n}-{asks}"));
+                // Values come back, and ask anew where their child is gone.
+                let value = Some(format!("r{n}"));
+                if world.schedule.fire != value {
+                    let name = request_name(&world.schedule.key.name, &world.schedule.uid, &format!("r{n}"));
+                    *asks.entry(name).or_default() += 1;
+                    world.schedule.fire = value;
                 }
             }
+            Step::Refuse(refuses) => world.refuses = refuses.then(|| "exceeded quota".to_owned()),
         }
         let ticks: Vec<_> = world.ledger.iter().filter_map(|(tick, _)| *tick).collect();
         let distinct: BTreeSet<_> = ticks.iter().collect();
         prop_assert_eq!(ticks.len(), distinct.len(), "a tick made two children: {:?}", ticks);
-        let names: BTreeSet<_> = world.ledger.iter().map(|(_, name)| name).collect();
-        prop_assert_eq!(names.len(), world.ledger.len(), "a name was used twice");
+        let names: BTreeSet<_> =
+            world.ledger.iter().filter(|(tick, _)| tick.is_some()).map(|(_, name)| name).collect();
+        prop_assert_eq!(names.len(), ticks.len(), "a name was used twice");
+        for (name, asked) in &asks {
+            let made = world.ledger.iter().filter(|(_, made)| made == name).count();
+            prop_assert!(made <= *asked, "{} was made {} times for {} requests", name, made, asked);
+            let news = format!("{name} was created because pipekick.dev/fire asked for it");
+            let told = world.told.iter().filter(|note| note.message == news).count();
+            prop_assert!(told <= made, "{} was made {} times and told {} times", name, made, told);
+        }
         let marks = (world.schedule.status.last_handled_tick, world.schedule.status.queued_tick);
         prop_assert!(marks.1.is_none() || marks.0 >= marks.1, "what waits lies behind the mark");
     }

@@ -106,6 +106,12 @@ fn lists_ranges_and_steps() {
         ("1,,2 * * * *", "1,,2 in the minute field: an item of the list is empty"),
         (", * * * *", ", in the minute field: an item of the list is empty"),
         ("*-5 * * * *", "*-5 in the minute field: 0-59"),
+        (
+            "0 0 * * FRI#6",
+            "FRI#6 in the day-of-week field: after # write 1 to 5, -1 to -5 or L, such as FRI#2 or FRI#L",
+        ),
+        ("0 0 * * FRIL", "FRIL in the day-of-week field: write FRI#L for the last one of the month"),
+        ("0 0 * * 5l", "5l in the day-of-week field: write 5#L for the last one of the month"),
     ] {
         assert_eq!(error(bad), says);
     }
