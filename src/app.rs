@@ -117,6 +117,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         Arc::clone(&metrics),
     ));
     let (schedule_gitlab, schedule_secrets) = (Arc::clone(&gitlab), Arc::clone(&secrets));
+    let schedule_follower = Arc::clone(&follower);
     let controller = Arc::new(TriggerController::new(trigger::Parts {
         cluster: cluster.clone(),
         gitlab,
@@ -138,6 +139,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         events: schedule_events,
         handle: schedules.clone(),
         children: Arc::clone(&children),
+        follower: schedule_follower,
         crowded: {
             let (triggers, schedules) = (handle.clone(), schedules.clone());
             // Not its own in flight: their bookkeeping is what would wait.

@@ -77,6 +77,8 @@ pub struct World {
     pub follows: bool,
     /// The API server refuses every child with this message, if set.
     pub refuses: Option<String>,
+    /// Whether the end of a run is heard of only by a look that is asked for ([`Effect::Look`]); else at once.
+    pub hears_late: bool,
     /// The process dies after this many more writes and effects, if set.
     pub dies_after: Option<usize>,
     /// Every child that was ever created: the tick, and its name.
@@ -101,6 +103,7 @@ impl World {
             run_takes,
             follows: true,
             refuses: None,
+            hears_late: false,
             dies_after: None,
             ledger: Vec::new(),
             told: Vec::new(),
@@ -125,7 +128,9 @@ impl World {
     /// # Errors
     /// When the process was made to die on the way.
     pub fn turn(&mut self) -> Result<Option<Timestamp>, Died> {
-        self.settle();
+        if !self.hears_late {
+            self.settle();
+        }
         for _ in 0..MAX_TURNS {
             let children = self.children();
             let observed = Observed {
@@ -140,6 +145,8 @@ impl World {
             if self.crowded && plan.can_wait {
                 return Ok(wake);
             }
+            let looks = plan.effects.iter().any(|effect| matches!(effect, Effect::Look { .. }));
+            self.facts.looking_since = looks.then(|| self.facts.looking_since.unwrap_or(self.now));
             self.apply(plan)?;
             if !goes_on {
                 self.facts.fresh = false;
@@ -172,7 +179,9 @@ impl World {
             }
         }
         self.now = self.now.max(until);
-        self.settle();
+        if !self.hears_late {
+            self.settle();
+        }
         Ok(())
     }
 
@@ -181,17 +190,23 @@ impl World {
         self.say("Down", "the operator is down".into(), None, None);
         self.facts = Facts::default();
         self.now = self.now.max(until);
-        self.settle();
+        if !self.hears_late {
+            self.settle();
+        }
         self.say("Up", "the operator is up again".into(), None, None);
     }
 
-    /// Runs that have ended by now.
+    /// Looks at all runs: some have ended by now, the others are under way.
     fn settle(&mut self) {
         let now = self.now;
         let mut ended: Vec<(Timestamp, String, Phase)> = Vec::new();
         for running in &mut self.children {
             let Running { child, ends } = running;
-            if *ends > now || child.finished_at.is_some() {
+            if child.finished_at.is_some() {
+                continue;
+            }
+            if *ends > now {
+                self.facts.seen_running.insert(child.name.clone(), now);
                 continue;
             }
             let phase = if child.cancel.is_some() { Phase::Canceled } else { Phase::Succeeded };
@@ -237,6 +252,7 @@ impl World {
                     }
                     self.say("Cancelled", format!("{name} was asked to cancel its run"), Some(name), None);
                 }
+                Effect::Look { name: _ } => self.settle(),
                 Effect::Create(order) => self.create(order),
             }
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::harness::gitlab::{playing, quick};
+use crate::harness::gitlab::{long, playing, quick};
 use crate::harness::schedules::{child_of, minutes_ago, schedule};
 use crate::harness::{Seen, Story, Trigger, story};
 
@@ -61,6 +61,39 @@ fn missed_runs_all_fires_each_in_order_and_counts_the_oldest_beyond_max_catch_up
         let seen = story.schedule("nightly").await;
         assert_eq!(instant(seen.text("status.lastScheduleTime")), ticks[4].0);
         assert_eq!(instant(seen.text("status.missed.last")), ticks[1].0);
+    });
+}
+
+/// Followed every minute, an end would be heard of after the next tick.
+#[test]
+fn a_run_that_ended_while_nobody_looked_keeps_no_tick_from_firing() {
+    story(playing(long()), async |story| {
+        let seldom = ["--follow-interval", "60s"];
+        story.operator(&seldom);
+        story.apply_schedule(&schedule("nightly", "* * * * *")).await;
+        let running = |children: &[Seen]| children.iter().any(|child| child.phase() == "Running");
+        story.until_children("nightly", "run", running).await;
+        story.kill_operators();
+        story.end_pipelines();
+        story.operator(&seldom);
+        story.until_children("nightly", "fire again", |children| children.len() >= 2).await;
+        let seen = story.schedule("nightly").await;
+        assert_eq!(*seen.at("status.missed.count"), json!(null), "{}", seen.yaml());
+    });
+}
+
+/// And one that is under way keeps them all.
+#[test]
+fn a_run_that_is_under_way_is_looked_at_before_a_tick_is_dropped_for_it() {
+    story(playing(long()), async |story| {
+        story.operator(&["--follow-interval", "60s"]);
+        story.apply_schedule(&schedule("nightly", "* * * * *")).await;
+        let running = |children: &[Seen]| children.iter().any(|child| child.phase() == "Running");
+        story.until_children("nightly", "run", running).await;
+        story.until_event("nightly", "StillActive", "is still active").await;
+        assert_eq!(story.children("nightly").await.len(), 1);
+        let looks = story.ledger().calls.iter().filter(|call| call.method == "GET").count();
+        assert!((1..=3).contains(&looks), "{looks} looks for one tick");
     });
 }
 

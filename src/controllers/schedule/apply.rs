@@ -12,7 +12,7 @@ use pipekick_core::domain::ObjectKey;
 use pipekick_core::domain::schedule::ScheduleStatus;
 use serde_json::json;
 
-use super::observe::Template;
+use super::observe::{Template, sibling};
 use super::{Object, Record, ScheduleController, ScheduleRef, Turn, sleep};
 use crate::api::schedule::{SCHEDULE_LABEL, SCHEDULED_TIME_ANNOTATION, TemplateMetadata, TriggerTemplate};
 use crate::api::trigger::CANCEL_ANNOTATION;
@@ -58,6 +58,9 @@ impl ScheduleController {
             }
             self.postponed.done(key);
         }
+        if !effects.iter().any(|effect| matches!(effect, Effect::Look { name: _ })) {
+            self.looking.stop(key);
+        }
         if let Some(status) = status {
             if let Err(error) = self.write(turn, &status).await {
                 return self.not_written(key, turn, &error).await;
@@ -72,6 +75,9 @@ impl ScheduleController {
                     }
                 }
                 Effect::Delete { name, uid } => self.trim(key, &name, uid).await,
+                Effect::Look { name } => {
+                    self.follower.look_since(&sibling(key, &name), self.looking.go_on(key));
+                }
                 Effect::Cancel { name, value } => self.cancel(key, &name, &value).await,
                 Effect::Create(order) => {
                     let tick = match &order.cause {
@@ -133,7 +139,7 @@ impl ScheduleController {
 
     /// Who has the name of a child.
     async fn whose(&self, key: &ObjectKey, turn: &Turn, name: &str) -> Result<Creation, Unconfirmed> {
-        let child = ObjectKey { namespace: key.namespace.clone(), name: name.to_owned() };
+        let child = sibling(key, name);
         let found = status::read::<PipelineTrigger, trigger::Object>(&self.cluster, &child).await;
         let Some(object) = found.map_err(Unconfirmed)? else {
             let message = format!("{name} existed, and was deleted when it was looked at");

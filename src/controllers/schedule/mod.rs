@@ -35,13 +35,14 @@ use crate::cluster::secrets::Secrets;
 use crate::cluster::status::{self, Guard};
 use crate::config::Config;
 use crate::controllers::postponed::Postponed;
+use crate::controllers::trigger::Follower;
 use crate::crash;
 use crate::gitlab;
 use crate::runtime::{Body, Entry, Handle, Lenient, Outcome, Rank, Worker};
 use crate::server::Metrics;
 use apply::Next;
 use keep::Keeper;
-use observe::{Creations, Template};
+use observe::{Creations, Looking, Template};
 
 /// A `PipelineSchedule` as the watch delivers it: metadata, and spec and status as far as they can be read.
 pub type Object = Lenient<PipelineSchedule>;
@@ -61,6 +62,8 @@ pub struct ScheduleController {
     handle: Handle<Record>,
     children: Arc<Children>,
     creations: Creations,
+    follower: Arc<Follower>,
+    looking: Looking,
     postponed: Postponed,
     crowded: Box<dyn Fn() -> bool + Send + Sync>,
     paused: bool,
@@ -79,6 +82,8 @@ pub struct Parts {
     pub handle: Handle<Record>,
     /// The children of all schedules.
     pub children: Arc<Children>,
+    /// Who looks at their pipelines.
+    pub follower: Arc<Follower>,
     /// Whether so much is to be fired that what can wait should.
     pub crowded: Box<dyn Fn() -> bool + Send + Sync>,
     /// GitLab, for the schedules that it runs itself.
@@ -108,8 +113,19 @@ impl ScheduleController {
     /// A controller on these parts.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { cluster, events, handle, children, crowded, gitlab, secrets, identity, config, metrics } =
-            parts;
+        let Parts {
+            cluster,
+            events,
+            handle,
+            children,
+            follower,
+            crowded,
+            gitlab,
+            secrets,
+            identity,
+            config,
+            metrics,
+        } = parts;
         Self {
             keeper: Keeper::new(gitlab, secrets, identity, &config, handle.clone()),
             cluster,
@@ -117,6 +133,8 @@ impl ScheduleController {
             handle,
             children,
             creations: Creations::default(),
+            follower,
+            looking: Looking::default(),
             postponed: Postponed::new(LONGEST_POSTPONED),
             crowded,
             paused: config.policy.paused,
@@ -218,6 +236,7 @@ impl Worker for ScheduleController {
     fn gone(&self, key: &ObjectKey, uid: &str) {
         self.creations.forget(key);
         self.postponed.done(key);
+        self.looking.stop(key);
         self.keeper.forget(key);
         tracing::debug!(object = %key, uid, "object was deleted");
     }

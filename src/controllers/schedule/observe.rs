@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use pipekick_core::decide::schedule::{Created, Creation, FRESH_FOR, Facts};
 use pipekick_core::domain::schedule::{Child, Kept, Schedule};
-use pipekick_core::domain::{GitLabUrl, ObjectKey};
+use pipekick_core::domain::{GitLabUrl, ObjectKey, Phase};
 
 use super::{Object, ScheduleController, Turn};
 use crate::api::in_gitlab::to_kept;
@@ -112,14 +112,55 @@ impl Creations {
     }
 }
 
+/// Whose children are looked at before something is dropped, and since when.
+#[derive(Debug, Default)]
+pub(super) struct Looking(Mutex<HashMap<ObjectKey, Timestamp>>);
+
+impl Looking {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectKey, Timestamp>> {
+        // Every change is whole before anything can panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// They are; since when.
+    pub(super) fn go_on(&self, schedule: &ObjectKey) -> Timestamp {
+        *self.lock().entry(schedule.clone()).or_insert_with(clock::now)
+    }
+
+    /// Nothing waits for a look.
+    pub(super) fn stop(&self, schedule: &ObjectKey) {
+        self.lock().remove(schedule);
+    }
+
+    fn since(&self, schedule: &ObjectKey) -> Option<Timestamp> {
+        self.lock().get(schedule).copied()
+    }
+}
+
 impl ScheduleController {
     pub(super) fn facts(&self, key: &ObjectKey, turn: &Turn, children: &[Child]) -> Facts {
         let age = turn.read_at.map(|read_at| clock::instant().saturating_duration_since(read_at));
         Facts {
             fresh: age.is_some_and(|age| age < FRESH_FOR),
             creations: self.creations.beside(key, children),
+            seen_running: children.iter().filter_map(|child| self.seen_running(key, child)).collect(),
+            looking_since: self.looking.since(key),
         }
     }
+
+    /// When the child's pipeline was last found under way, if it was and nothing newer is known.
+    fn seen_running(&self, schedule: &ObjectKey, child: &Child) -> Option<(String, Timestamp)> {
+        if child.phase != Some(Phase::Running) {
+            return None;
+        }
+        let ran = self.follower.ran_at(&sibling(schedule, &child.name))?;
+        Some((child.name.clone(), ran))
+    }
+}
+
+/// A trigger beside the schedule.
+pub(super) fn sibling(schedule: &ObjectKey, name: &str) -> ObjectKey {
+    ObjectKey { namespace: schedule.namespace.clone(), name: name.to_owned() }
 }
 
 #[cfg(test)]

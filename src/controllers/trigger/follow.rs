@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use pipekick_core::decide::trigger::Follow;
 use pipekick_core::domain::{GitLabUrl, ObjectKey, SecretKeyRef, Sighting, Stretch};
 use tokio::sync::Notify;
@@ -78,6 +79,19 @@ impl Follower {
     pub fn look_soon(&self, object: &ObjectKey) {
         lock(&self.groups).look_soon(object, clock::instant());
         self.changed.notify_one();
+    }
+
+    /// Looks at the pipeline that is followed for `object` at once, if no look was taken for the time since then.
+    pub fn look_since(&self, object: &ObjectKey, since: Timestamp) {
+        lock(&self.groups).look_since(object, since, clock::instant());
+        self.changed.notify_one();
+    }
+
+    /// When the look began that last found the pipeline of `object` under way. None if it has ended since, or no look
+    /// of this process's told.
+    #[must_use]
+    pub fn ran_at(&self, object: &ObjectKey) -> Option<Timestamp> {
+        lock(&self.groups).ran_at(object)
     }
 
     /// What was seen last of the pipeline that is followed for `object`.

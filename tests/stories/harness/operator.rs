@@ -45,7 +45,9 @@ impl Operator {
         if !start.sees_all {
             command.args(["--namespace", start.namespace]);
         }
-        command.args(["--follow-interval", "1s"]);
+        if !start.flags.contains(&"--follow-interval") {
+            command.args(["--follow-interval", "1s"]);
+        }
         if start.gitlab_url.starts_with("http://") {
             command.arg("--allow-http");
         }

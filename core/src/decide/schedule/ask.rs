@@ -1,6 +1,8 @@
 //! `pipekick.dev/fire` on a schedule: a run now, beside the clock. It counts for `concurrencyPolicy` and does not move
 //! the high-water mark.
 
+use jiff::Timestamp;
+
 use super::{ChildCause, ChildOrder, Draft, Standing, request_name};
 use crate::decide::action::told_apart;
 use crate::domain::Reason;
@@ -88,6 +90,11 @@ impl Draft<'_> {
         })
     }
 
+    /// From when on a look tells whether a request may run: it stands there now, and did when the first look was asked for.
+    fn asked_at(&self) -> Timestamp {
+        self.seen.facts.looking_since.unwrap_or(self.seen.now)
+    }
+
     fn waits_for_active(&mut self) {
         let message = "the run that pipekick.dev/fire asked for waits until the active run has ended";
         self.standing = Some(Standing::resting(Reason::Scheduled, message));
@@ -109,6 +116,7 @@ impl Draft<'_> {
             ConcurrencyPolicy::Allow => {}
             // A tick that is being fired right now is active in the next decision.
             ConcurrencyPolicy::Forbid if !self.creates.is_empty() => return,
+            ConcurrencyPolicy::Forbid if busy && self.must_look(&name, self.asked_at()) => return,
             ConcurrencyPolicy::Forbid if busy || self.status.queued_tick.is_some() => {
                 let message = "the run that pipekick.dev/fire asked for was dropped: one is still active and concurrencyPolicy is Forbid";
                 self.tell(true, Reason::StillActive, None, message.into());

@@ -42,7 +42,23 @@ impl Draft<'_> {
         }
     }
 
+    /// Whether the newest tick finds a run in its way of which it must be heard first whether it is under way still.
+    fn waits_for_a_look(&mut self, spec: &ScheduleSpec) -> bool {
+        if spec.concurrency == ConcurrencyPolicy::Allow || !self.creates.is_empty() {
+            return false;
+        }
+        let wanted = self.horizon(spec).newest.and_then(|newest| self.wanted(spec, newest).pop());
+        wanted.is_some_and(|tick| {
+            let name = child_name(&self.seen.schedule.key.name, tick);
+            self.must_look(&name, release(self.seen.schedule, spec, tick))
+        })
+    }
+
     pub(super) fn due(&mut self, spec: &ScheduleSpec) {
+        if self.waits_for_a_look(spec) {
+            // Until then status says what it said.
+            return;
+        }
         self.look_ahead(spec);
         if !self.creates.is_empty() {
             // The tick that waited, or the request, goes first; the decision after it sees what is due then.

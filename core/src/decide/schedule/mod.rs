@@ -57,10 +57,10 @@ pub use plan::{ChildCause, ChildOrder, Effect, Plan, Told};
 pub use summary::NEVER_FIRES;
 
 use crate::decide::trigger::Note;
-use crate::domain::Reason;
 use crate::domain::schedule::{
     Child, ChildOwner, ConcurrencyPolicy, Course, Schedule, ScheduleSpec, ScheduleStatus,
 };
+use crate::domain::{Phase, Reason};
 use names::release;
 pub(in crate::decide) use summary::Standing;
 
@@ -70,6 +70,11 @@ pub const FRESH_FOR: Duration = Duration::from_secs(10);
 pub const ON_TIME: Duration = Duration::from_secs(60);
 /// How long a tick waits for a run that was cancelled in its favour.
 pub const REPLACE_WAIT: Duration = Duration::from_secs(300);
+/// How long a tick waits to hear whether the run in its way is under way still. A run is looked at now and then, and after a
+/// restart not at once.
+pub const LOOK_WAIT: Duration = Duration::from_secs(30);
+/// Meanwhile this often.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a tick waits for a child of an earlier schedule of the same name to go.
 pub const EARLIER_WAIT: Duration = Duration::from_secs(300);
 /// First and longest wait before a child that could not be created is tried again.
@@ -129,6 +134,7 @@ struct Draft<'a> {
     standing: Option<Standing>,
     deletes: Vec<Effect>,
     cancels: Vec<Effect>,
+    looks: Vec<Effect>,
     creates: Vec<ChildOrder>,
     /// A create needs a schedule that was just read.
     confirm: bool,
@@ -161,6 +167,7 @@ impl<'a> Draft<'a> {
             standing: None,
             deletes: Vec::new(),
             cancels: Vec::new(),
+            looks: Vec::new(),
             creates: Vec::new(),
             confirm: false,
             events: Vec::new(),
@@ -233,6 +240,29 @@ impl<'a> Draft<'a> {
         self.ours.iter().filter(|child| child.course() == Course::Active)
     }
 
+    /// Whether nothing is to be dropped for the active runs yet: each of them may have ended since they were looked at, which
+    /// was before `since`. They are looked at, and it is decided again.
+    fn must_look(&mut self, name: &str, since: Timestamp) -> bool {
+        let Facts { seen_running, looking_since, .. } = self.seen.facts;
+        let until = later(looking_since.unwrap_or(self.seen.now), LOOK_WAIT);
+        if self.seen.now >= until {
+            return false;
+        }
+        // Of any other phase it is known without a look.
+        let may_have_ended = |child: &&Child| {
+            child.phase == Some(Phase::Running)
+                && seen_running.get(&child.name).is_none_or(|seen| *seen < since)
+        };
+        let others: Vec<&Child> = self.active().filter(|child| child.name != name).collect();
+        if others.is_empty() || !others.iter().all(may_have_ended) {
+            return false;
+        }
+        let looks = others.iter().map(|child| Effect::Look { name: child.name.clone() }).collect();
+        self.looks = looks;
+        self.wake_at(later(self.seen.now, LOOK_AGAIN).min(until));
+        true
+    }
+
     fn has(&self, name: &str) -> bool {
         self.ours.iter().any(|child| child.name == name)
     }
@@ -266,9 +296,13 @@ impl<'a> Draft<'a> {
 
     fn finish(mut self, standing: Standing) -> Plan {
         self.sum_up(standing);
-        let can_wait = self.cancels.is_empty() && self.creates.is_empty() && self.is_seen_again();
+        let can_wait = self.cancels.is_empty()
+            && self.looks.is_empty()
+            && self.creates.is_empty()
+            && self.is_seen_again();
         let mut effects = self.deletes;
         effects.append(&mut self.cancels);
+        effects.append(&mut self.looks);
         if self.creates.is_empty() {
             let changed = self.status != self.seen.schedule.status;
             let (status, events) =

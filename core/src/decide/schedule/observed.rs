@@ -1,5 +1,7 @@
 //! What a decision looks at.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use crate::domain::schedule::{Child, Schedule};
@@ -28,6 +30,10 @@ pub struct Facts {
     /// What became of creates, one entry a name. [`Creation::Made`] and [`Creation::Ours`] stay until the watch has
     /// shown the child (or a minute has passed), the others until the name is created or no longer asked for.
     pub creations: Vec<Created>,
+    /// When this process began the look that last found the pipeline of a child under way, by the child's name.
+    pub seen_running: BTreeMap<String, Timestamp>,
+    /// Since when children are looked at ([`super::Effect::Look`]), if they are.
+    pub looking_since: Option<Timestamp>,
 }
 
 /// What became of a create.

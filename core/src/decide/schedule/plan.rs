@@ -31,13 +31,13 @@ pub struct Told {
 
 impl Plan {
     /// Whether to decide again at once, when all of it was done: something was written, read or created. What a
-    /// delete or a cancel changes comes by the watch.
+    /// delete or a cancel changes comes by the watch, and what a look finds in time.
     #[must_use]
     pub fn goes_on(&self) -> bool {
         let Self { status, effects, events: _, wake: _, can_wait: _ } = self;
         let again = |effect: &Effect| match effect {
             Effect::Confirm | Effect::Create(_) => true,
-            Effect::Delete { .. } | Effect::Cancel { .. } => false,
+            Effect::Delete { .. } | Effect::Cancel { .. } | Effect::Look { .. } => false,
         };
         status.is_some() || effects.iter().any(again)
     }
@@ -61,6 +61,11 @@ pub enum Effect {
         name: String,
         /// The value.
         value: String,
+    },
+    /// Have the pipeline of a child looked at. Asked for in each decision that waits for it.
+    Look {
+        /// The child's name.
+        name: String,
     },
     /// Create a child.
     Create(ChildOrder),

@@ -37,6 +37,8 @@ struct Group {
     objects: HashMap<ObjectKey, Followed>,
     next: Instant,
     busy: bool,
+    /// A look was asked for while one was under way.
+    again: bool,
     troubles: u32,
 }
 
@@ -49,6 +51,10 @@ struct Followed {
     told: Option<Told>,
     /// When it was last asked alone; those that waited longest go first.
     asked: Option<Instant>,
+    /// When the look began that last found it under way.
+    ran: Option<Timestamp>,
+    /// The last time since when somebody wanted to know.
+    wanted: Option<Timestamp>,
     /// Of one that has ended.
     ended: Option<Ended>,
 }
@@ -151,11 +157,13 @@ impl Groups {
             objects: HashMap::new(),
             next: due,
             busy: false,
+            again: false,
             troubles: 0,
         });
         group.next = group.next.min(due);
         let entered = now.instant;
-        let followed = Followed { stretch, since, entered, told: None, asked: None, ended };
+        let followed =
+            Followed { stretch, since, entered, told: None, asked: None, ran: None, wanted: None, ended };
         group.objects.insert(object.clone(), followed);
         true
     }
@@ -178,7 +186,25 @@ impl Groups {
             && let Some(group) = self.groups.get_mut(key)
         {
             group.next = now;
+            group.again = group.busy;
         }
+    }
+
+    /// Makes a look due for `object`, unless one was for somebody who wanted to know of the time since then.
+    pub(super) fn look_since(&mut self, object: &ObjectKey, since: Timestamp, now: Instant) {
+        let Some((key, _)) = self.of.get(object) else { return };
+        let group = self.groups.get_mut(key);
+        let Some(followed) = group.and_then(|group| group.objects.get_mut(object)) else { return };
+        if followed.wanted.is_none_or(|wanted| wanted < since) {
+            followed.wanted = Some(since);
+            self.look_soon(object, now);
+        }
+    }
+
+    /// When the look began that last found the pipeline of `object` under way.
+    pub(super) fn ran_at(&self, object: &ObjectKey) -> Option<Timestamp> {
+        let (key, _) = self.of.get(object)?;
+        self.groups.get(key)?.objects.get(object)?.ran
     }
 
     /// Follows nothing for this object any more.
@@ -277,6 +303,8 @@ impl Groups {
         let Self { interval_min: _, groups, of: _, sightings, tidy_at: _ } = self;
         let Some(group) = groups.get_mut(key) else { return Vec::new() };
         let mut concerned = Vec::new();
+        let took = now.instant.saturating_duration_since(began);
+        let began_at = now.wall.checked_sub(took).unwrap_or(now.wall);
         group.busy = false;
         group.troubles = if look.trouble { group.troubles.saturating_add(1) } else { 0 };
         let unchanged: HashMap<u64, Option<Timestamp>> = look.unchanged.into_iter().collect();
@@ -302,6 +330,11 @@ impl Groups {
             // Nothing is told of one that has ended but that it runs again, or ended anew.
             let dull = followed.ended.is_some() && !matches!(sighting, Sighting::Seen { .. });
             let telling = told(sighting);
+            match telling {
+                Told::Moving | Told::Manual(_) => followed.ran = Some(began_at),
+                Told::Ended(..) | Told::Gone => followed.ran = None,
+                Told::Trouble(..) => {}
+            }
             let is_known = followed.told.as_ref().is_some_and(|told| told.covers(&telling));
             if !is_known && !dull {
                 followed.told = Some(telling);
@@ -312,6 +345,9 @@ impl Groups {
         let backed_off = interval_min.saturating_mul(1 << group.troubles.min(5)).min(INTERVAL_MAX);
         let at_least = if look.trouble { backed_off } else { Duration::ZERO }.max(look.wait);
         group.next = next.max(now.instant + at_least);
+        if std::mem::take(&mut group.again) && !look.trouble {
+            group.next = now.instant + look.wait;
+        }
         concerned
     }
 
@@ -329,7 +365,9 @@ impl Group {
     fn begin(&mut self, now: Instant) -> Vec<Wanted> {
         self.busy = true;
         let mut by_id: HashMap<u64, (Option<Instant>, Wanted)> = HashMap::new();
-        for Followed { stretch, since: _, entered: _, told: _, asked, ended } in self.objects.values() {
+        for Followed { stretch, since: _, entered: _, told: _, asked, ran: _, wanted: _, ended } in
+            self.objects.values()
+        {
             let id = stretch.pipeline_id;
             let due = ended.as_ref().is_none_or(|ended| ended.due <= now);
             let new = || (*asked, Wanted { id, due, ended: ended.clone() });

@@ -1,5 +1,7 @@
 //! What becomes of a due tick: concurrencyPolicy, names that are taken, creates that are refused, and crashes.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 /// A schedule every ten minutes whose runs take fifteen.
@@ -98,13 +100,19 @@ fn a_child_that_is_being_deleted_is_not_asked_to_cancel() {
     for being_deleted in [false, true] {
         let mut children = world.children();
         children[0].being_deleted = being_deleted;
-        let plan = look(&world.schedule, at("09:20"), &children, &world.facts);
+        let plan = look(&world.schedule, at("09:20"), &children, &heard(&children, "09:20"));
         let asked = plan.effects.iter().filter(|effect| matches!(effect, Effect::Cancel { .. })).count();
         assert_eq!(
             (asked, plan.status.unwrap().queued_tick),
             (usize::from(!being_deleted), Some(at("09:20")))
         );
     }
+}
+
+/// The first child was found under way then.
+fn heard(children: &[Child], moment: &str) -> Facts {
+    let seen_running = BTreeMap::from([(children[0].name.clone(), at(moment))]);
+    Facts { seen_running, ..Facts::default() }
 }
 
 /// What is decided about `schedule` when the watch shows `children`.
@@ -150,6 +158,7 @@ fn tried(outcome: Creation, first_at: &str, last_at: &str, times: u32) -> Facts 
             times,
             outcome,
         }],
+        ..Facts::default()
     }
 }
 
@@ -384,7 +393,7 @@ fn the_run_that_is_cancelled_is_the_one_that_the_child_is_at() {
     world.run_until(at("09:19")).unwrap();
     let mut children = world.children();
     children[0].run_seq = Some(3);
-    let plan = look(&world.schedule, at("09:20"), &children, &Facts::default());
+    let plan = look(&world.schedule, at("09:20"), &children, &heard(&children, "09:20"));
     assert_eq!(plan.effects, [Effect::Cancel { name: children[0].name.clone(), value: "3".into() }]);
 }
 
@@ -404,6 +413,7 @@ fn a_queued_tick_whose_child_is_refused_gives_its_place_to_the_next() {
             times: 9,
             outcome: Creation::Refused { message: "exceeded quota".into() },
         }],
+        ..Facts::default()
     };
     let plan = look(&world.schedule, at("2026-11-02T09:30:01Z"), &[], &facts);
     let status = plan.status.unwrap();
@@ -430,4 +440,59 @@ fn a_child_of_a_tick_to_come_does_not_move_the_mark() {
     world.schedule.status.last_handled_tick = None;
     let plan = look(&world.schedule, at("09:30"), &children, &Facts::default());
     assert_eq!(plan.status.and_then(|status| status.last_handled_tick), None);
+}
+
+/// As it is after a restart, and between two looks.
+#[test]
+fn a_run_that_ended_and_was_not_heard_of_keeps_no_tick_from_firing() {
+    for policy in [ConcurrencyPolicy::Forbid, ConcurrencyPolicy::Queue, ConcurrencyPolicy::Replace] {
+        let mut world = slow(policy);
+        (world.hears_late, world.run_takes) = (true, Span::from_secs(540));
+        world.run_until(at("09:21")).unwrap();
+        assert_eq!(
+            (fired(&world), status(&world).missed.count),
+            (vec!["09:10".into(), "09:20".into()], 0),
+            "{policy:?}"
+        );
+        assert_eq!(told(&world, "RunReplaced") + told(&world, "TickQueued"), 0, "{policy:?}");
+    }
+    let mut world = slow(ConcurrencyPolicy::Forbid);
+    world.hears_late = true;
+    world.run_until(at("09:11")).unwrap();
+    world.down_until(at("09:27"));
+    world.run_until(at("09:28")).unwrap();
+    assert_eq!(fired(&world), ["09:10", "09:20"]);
+    // One that is under way is looked at, and then the tick is dropped.
+    world.run_until(at("09:31")).unwrap();
+    assert_eq!((fired(&world).len(), status(&world).missed.count), (2, 1));
+}
+
+#[test]
+fn a_tick_waits_half_a_minute_for_a_look_and_none_is_taken_for_what_is_known() {
+    let mut world = slow(ConcurrencyPolicy::Forbid);
+    world.run_until(at("09:19")).unwrap();
+    let (schedule, children) = (&world.schedule, world.children());
+    let nobody_looked = heard(&children, "2026-11-02T09:19:59Z");
+    let plan = look(schedule, at("09:20"), &children, &nobody_looked);
+    assert_eq!(plan.effects, [Effect::Look { name: children[0].name.clone() }]);
+    assert_eq!((plan.status, plan.wake), (None, Some(at("2026-11-02T09:20:01Z"))));
+    assert!(!plan.can_wait);
+
+    let waits = Facts { looking_since: Some(at("09:20")), ..nobody_looked.clone() };
+    let last = look(schedule, at("2026-11-02T09:20:29.5Z"), &children, &waits);
+    assert_eq!((last.effects.len(), last.wake), (1, Some(at("2026-11-02T09:20:30Z"))));
+    let over = look(schedule, at("2026-11-02T09:20:30Z"), &children, &waits);
+    assert_eq!((over.effects.len(), over.status.unwrap().missed.count), (0, 1));
+
+    assert_eq!(
+        look(schedule, at("09:20"), &children, &heard(&children, "09:20")).status.unwrap().missed.count,
+        1
+    );
+    // It has no pipeline yet: nothing could tell that it ended.
+    for phase in [None, Some(Phase::Firing), Some(Phase::Unknown), Some(Phase::Retrying)] {
+        let mut children = children.clone();
+        children[0].phase = phase;
+        let plan = look(schedule, at("09:20"), &children, &nobody_looked);
+        assert_eq!(plan.status.unwrap().missed.count, 1, "{phase:?}");
+    }
 }

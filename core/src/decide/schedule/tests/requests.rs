@@ -327,3 +327,13 @@ fn a_value_whose_child_is_gone_runs_again() {
     assert_eq!(asks(&mut world, "one", false), Answered::Fired);
     assert_eq!((fired(&world).len(), told_as_created(&world)), (3, 3));
 }
+
+#[test]
+fn a_request_is_not_dropped_for_a_run_that_ended_and_was_not_heard_of() {
+    let mut world = busy(ConcurrencyPolicy::Forbid);
+    (world.hears_late, world.now) = (true, at("09:45"));
+    world.facts.seen_running.clear();
+    world.run_until(at("09:46")).unwrap();
+    assert_eq!(fired(&world), ["09:10", "asked"]);
+    assert_eq!(answered(&world), Some(("please".into(), Answered::Fired)));
+}

@@ -252,3 +252,35 @@ fn an_ended_pipeline_is_unchanged_while_its_status_and_last_change_are() {
     assert!(!as_it_is(then).is_unchanged(&shown(PipelineStatus::Failed, later)), "it failed anew");
     assert!(!as_it_is(None).is_unchanged(&shown(PipelineStatus::Running, then)));
 }
+
+#[test]
+fn who_wants_to_know_is_looked_for_at_once_and_once_for_each_time() {
+    let (begin, checkout) = (now(), object("shop", "checkout"));
+    let mut groups = Groups::new(MIN);
+    groups.follow(&checkout, follow("https://gitlab.example.com", "shop/checkout", 7, begin.wall), begin);
+    let since = later(begin, 1);
+    assert!(groups.take_due(9, since).0.is_empty());
+    groups.look_since(&checkout, since.wall, since.instant);
+    let key = groups.take_due(9, since).0.remove(0).0;
+
+    // While that look is under way, somebody wants to know of a time after it began.
+    let again = later(begin, 2);
+    groups.look_since(&checkout, again.wall, again.instant);
+    assert!(groups.take_due(9, again).0.is_empty());
+    assert_eq!(groups.ran_at(&checkout), None, "nothing was heard yet");
+    let heard = later(begin, 3);
+    groups.looked(&key, since.instant, look(7, blocked(&[])), heard);
+    assert_eq!(groups.ran_at(&checkout), Some(since.wall), "as old as its beginning");
+    assert_eq!(groups.take_due(9, heard).0.len(), 1);
+    let trouble = Sighting::Trouble { reason: Reason::Unreachable, message: "down".into() };
+    groups.looked(&key, heard.instant, Look { trouble: true, ..look(7, trouble) }, heard);
+    assert_eq!(groups.ran_at(&checkout), Some(since.wall), "trouble tells nothing of it");
+
+    groups.look_since(&checkout, again.wall, heard.instant);
+    assert!(groups.take_due(9, heard).0.is_empty(), "that was looked for");
+    let last = later(begin, 9);
+    groups.look_since(&checkout, last.wall, last.instant);
+    assert_eq!(groups.take_due(9, last).0.len(), 1);
+    groups.looked(&key, last.instant, look(7, seen(7, "success")), last);
+    assert_eq!(groups.ran_at(&checkout), None, "it has ended; status is about to say so");
+}
