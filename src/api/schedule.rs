@@ -548,7 +548,7 @@ mod tests {
 
     /// What an object with this template, and these other fields, comes to.
     fn templated(
-        template: serde_json::Value,
+        template: &serde_json::Value,
         change: &serde_json::Value,
     ) -> Result<ScheduleSpec, SpecProblem> {
         let mut spec = json!({"schedule": "@daily", "triggerTemplate": template});
@@ -591,7 +591,7 @@ mod tests {
             (spec("imageUpdates", update), "triggerTemplate.spec.imageUpdates[0]"),
             (spec("payload", json!({"a": 1})), "triggerTemplate.spec.payload needs gitlab.triggerTokenRef"),
         ] {
-            let problem = templated(template, &json!({})).unwrap_err().0;
+            let problem = templated(&template, &json!({})).unwrap_err().0;
             assert!(problem.starts_with(says), "{says}: {problem}");
         }
     }
@@ -606,11 +606,11 @@ mod tests {
         // Keys of ours are left out of the children, whatever stands there.
         let ours = json!({"labels": {"pipekick.dev/schedule": "no label, this", "example.com/a": ""}});
         for template in [json!({"spec": fires()}), json!({"spec": spec, "metadata": ours})] {
-            assert!(templated(template.clone(), &json!({"schedule": "H H * * *"})).is_ok(), "{template}");
+            assert!(templated(&template, &json!({"schedule": "H H * * *"})).is_ok(), "{template}");
         }
         // GitLab makes no children.
         let broken = json!({"spec": fires(), "metadata": {"labels": {"bad key!": "x"}}});
-        assert!(templated(broken, &json!({"runBy": "GitLab"})).is_ok());
+        assert!(templated(&broken, &json!({"runBy": "GitLab"})).is_ok());
     }
 
     #[test]
