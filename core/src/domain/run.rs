@@ -507,6 +507,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_bundle_is_told_by_the_name_of_its_kind() {
+        assert_eq!(
+            [BundleKind::ConfigMap, BundleKind::Secret].map(BundleKind::as_str),
+            ["ConfigMap", "Secret"]
+        );
+    }
+
+    #[test]
     fn a_cause_is_told_by_its_word_and_the_value_asked() {
         assert_eq!(Cause::Apply.parts(), ("Apply", None));
         assert_eq!(Cause::Change.parts(), ("Change", None));

@@ -193,6 +193,19 @@ fn several_owners_of_one_scalar_are_told_unless_all_allow_it() {
 }
 
 #[test]
+fn what_a_dry_run_tells_is_bounded() {
+    let keys: Vec<String> = (0..400).map(|number| format!("key{number}")).collect();
+    let text: String = keys.iter().map(|key| format!("{key}: v1\n")).collect();
+    let edits = keys.iter().map(|key| edit("values.yaml", key, "v2")).collect();
+    let dry = Change { dry_run: true, ..change("web", "f1", 1, edits) };
+    let Draft { commit, mut verdicts } = draft(&[dry], &snapshot(&[("values.yaml", &text)], &[]));
+    let Some(Verdict::DryRun { diff }) = verdicts.remove(&0) else { panic!("{verdicts:?}") };
+    assert_eq!(commit, None);
+    assert!(diff.starts_with("values.yaml:1 key0: v1 → v2\n") && diff.ends_with("→ v2\n…\n"), "{diff}");
+    assert!((2_000..=2_048 + "…\n".len()).contains(&diff.len()), "{}", diff.len());
+}
+
+#[test]
 fn a_dry_run_tells_and_writes_nothing() {
     let dry = |change: Change| Change { dry_run: true, ..change };
     let seen = snapshot(&[("values.yaml", VALUES)], &[]);

@@ -16,7 +16,11 @@ fn allow_fires_beside_the_active_run() {
     let mut world = slow(ConcurrencyPolicy::Allow);
     world.run_until(at("09:31")).unwrap();
     assert_eq!(fired(&world), ["09:10", "09:20", "09:30"]);
-    assert_eq!(status(&world).active.len(), 2);
+    assert_eq!((status(&world).active.len(), status(&world).active_count), (2, Some(2)));
+    edit(&mut world, |spec| spec.concurrency = ConcurrencyPolicy::Forbid);
+    world.schedule.suspend = true;
+    world.run_until(at("10:30")).unwrap();
+    assert_eq!((status(&world).active.len(), status(&world).active_count), (0, None));
 }
 
 #[test]
@@ -395,6 +399,27 @@ fn the_run_that_is_cancelled_is_the_one_that_the_child_is_at() {
     children[0].run_seq = Some(3);
     let plan = look(&world.schedule, at("09:20"), &children, &heard(&children, "09:20"));
     assert_eq!(plan.effects, [Effect::Cancel { name: children[0].name.clone(), value: "3".into() }]);
+}
+
+/// All of them fire in their order, so none before one that cannot yet.
+#[test]
+fn of_several_ticks_none_overtakes_one_whose_child_is_refused() {
+    let world = world("*/10 * * * *", |spec| {
+        spec.concurrency = ConcurrencyPolicy::Allow;
+        spec.missed_runs = MissedRuns::All { max_catch_up: 10 };
+    });
+    let now = at("2026-11-02T09:31:00Z");
+    let ordered = |facts: &Facts| look(&world.schedule, now, &[], facts).effects.len();
+    assert_eq!(ordered(&Facts { fresh: true, ..Facts::default() }), 3);
+    let mut refused = tried(
+        Creation::Refused { message: "exceeded quota".into() },
+        "2026-11-02T09:30:59Z",
+        "2026-11-02T09:30:59Z",
+        1,
+    );
+    let (name, tick) = (child_name("nightly", at("09:10")), Some(at("09:10")));
+    refused.creations[0] = Created { name, tick, ..refused.creations[0].clone() };
+    assert_eq!(ordered(&refused), 0);
 }
 
 #[test]
