@@ -337,6 +337,30 @@ fn a_commit_that_may_still_arrive_is_not_sent_again() {
 }
 
 #[test]
+fn when_a_batch_has_ended_those_who_wait_are_next_at_once() {
+    let flight = Flight { changes: vec![web("f1", 705, "v2")], tries: 0, stage: Stage::Sent };
+    let policy = &Policy::default();
+    let answer = Seen::Answer(CommitAnswer::Committed { commit: "c1".into() });
+    let wake = |waiting: &[Change]| {
+        let (flight, seen) = (Some(&flight), Some(&answer));
+        decide(&Observed { now: at(7.0), policy, waiting, coming: 0, flight, seen }).wake
+    };
+    assert_eq!((wake(&[]), wake(&[api("f2", 706, "v2")])), (None, Some(at(7.0))));
+}
+
+#[test]
+fn what_is_refused_among_lost_commits_is_told_while_the_others_are_waited_for() {
+    let lost = |change| Change { sent_at: Some(at(0.0)), ..change };
+    let gone = change("db", "f3", 3, vec![edit("gone.yaml", "a", "x")]);
+    let changes = vec![lost(web("f1", 705, "v2")), lost(gone)];
+    let flight = Flight { changes, tries: 0, stage: Stage::Read { not_before: at(0.0) } };
+    let plan = seen(at(5.0), &flight, &Seen::Branch(snapshot(&[("values.yaml", VALUES)], &[])));
+    let settled: Vec<&str> = plan.settled.iter().map(|(key, _)| key.fire_id.as_str()).collect();
+    assert_eq!((settled, plan.effect), (vec!["f3"], Effect::Nothing));
+    assert_eq!(plan.flight.unwrap().changes.len(), 1);
+}
+
+#[test]
 fn a_branch_is_not_read_before_its_time_and_at_once_after_it() {
     let stage = Stage::Read { not_before: at(5.0) };
     let flight = Flight { changes: vec![web("f1", 705, "v2")], tries: 1, stage };

@@ -117,6 +117,16 @@ fn the_pipeline_of_a_run_that_leaves_the_history_is_deleted_and_stays_on_record_
 }
 
 #[test]
+fn an_old_pipeline_is_deleted_with_what_spec_names_now() {
+    let bundle = CaBundleRef { kind: BundleKind::ConfigMap, name: "ca".into(), key: "ca.crt".into() };
+    let mut scene = one_to_delete();
+    scene.other_token().edit(|spec| spec.ca_bundle = Some(bundle.clone()));
+    let Effect::DeletePipeline(order) = scene.step().effect else { panic!() };
+    assert_eq!(order.place.access.map(|token| token.name), Some("other".into()));
+    assert_eq!(order.place.ca_bundle, Some(bundle));
+}
+
+#[test]
 fn firing_goes_first() {
     let mut scene = one_to_delete();
     let stretch = scene.run().stretch().unwrap();
