@@ -31,6 +31,6 @@ mod plan;
 /// Stories that run at the same time. A run whose operator died mostly waits: 12 s until its intent is given up.
 const AT_ONCE: usize = 20;
 /// A story here may wait several times for an intent to be given up, among many others.
-const DEADLINE: Duration = Duration::from_secs(150);
+const DEADLINE: Duration = Duration::from_secs(400);
 /// The shortest that the protocol allows in a test: what is lost is then known to be lost after some 13 s.
 const FLAGS: [&str; 4] = ["--request-deadline", "2s", "--gitlab-request-limit", "1s"];
