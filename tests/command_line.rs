@@ -30,7 +30,7 @@ fn a_wrong_input_exits_with_2_and_a_message_and_prints_nothing() {
     let (missing, later) = ("/no/such/file.yaml", "2026-11-02T10:00:00Z");
     let cases: [(&[&str], &str); 18] = [
         (&["next", "61 * * * *"], "61 in the minute field: 0-59"),
-        (&["next", "TZ=UTC 0 2 * * *"], "write the zone into timeZone"),
+        (&["next", "TZ=UTC 0 2 * * *"], "write the zone into --time-zone"),
         (&["next", "0 0 2 * * *"], "seconds are not supported"),
         (&["next", "0 0 31 2 *"], "never fires"),
         (&["next", "@daily", "--time-zone", "Mars"], "--time-zone: \"Mars\" is no time zone"),
