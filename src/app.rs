@@ -85,15 +85,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     metrics.leads();
 
-    let (events, telling) = {
-        let handle = handle.clone();
-        events::teller::<PipelineTrigger>(cluster.clone(), move || handle.stats().crowded())
-    };
-    let (schedule_events, telling_of_schedules) = {
+    let crowded = {
         let (triggers, schedules) = (handle.clone(), schedules.clone());
-        let crowded = move || triggers.stats().crowded() || schedules.stats().crowded();
-        events::teller::<PipelineSchedule>(cluster.clone(), crowded)
+        move || triggers.stats().crowded() || schedules.stats().crowded()
     };
+    let (events, telling) = events::teller::<PipelineTrigger>(cluster.clone(), crowded.clone());
+    let (schedule_events, telling_of_schedules) =
+        events::teller::<PipelineSchedule>(cluster.clone(), crowded.clone());
     let telling = tokio::spawn(async { tokio::join!(telling, telling_of_schedules) });
     let follower = Arc::new(Follower::new(
         Arc::clone(&gitlab),
@@ -129,10 +127,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         metrics: Arc::clone(&metrics),
         children: Arc::clone(&children),
         images: Arc::clone(&images),
-        crowded: {
-            let (triggers, schedules) = (handle.clone(), schedules.clone());
-            Box::new(move || triggers.stats().crowded() || schedules.stats().crowded())
-        },
+        crowded: Box::new(crowded),
     }));
     let schedule_controller = Arc::new(ScheduleController::new(schedule::Parts {
         cluster: cluster.clone(),

@@ -128,9 +128,7 @@ impl World {
     /// # Errors
     /// When the process was made to die on the way.
     pub fn turn(&mut self) -> Result<Option<Timestamp>, Died> {
-        if !self.hears_late {
-            self.settle();
-        }
+        self.hear();
         for _ in 0..MAX_TURNS {
             let children = self.children();
             let observed = Observed {
@@ -179,9 +177,7 @@ impl World {
             }
         }
         self.now = self.now.max(until);
-        if !self.hears_late {
-            self.settle();
-        }
+        self.hear();
         Ok(())
     }
 
@@ -190,10 +186,15 @@ impl World {
         self.say("Down", "the operator is down".into(), None, None);
         self.facts = Facts::default();
         self.now = self.now.max(until);
+        self.hear();
+        self.say("Up", "the operator is up again".into(), None, None);
+    }
+
+    /// What has ended is heard of, unless that comes late: then only who looks knows.
+    fn hear(&mut self) {
         if !self.hears_late {
             self.settle();
         }
-        self.say("Up", "the operator is up again".into(), None, None);
     }
 
     /// Looks at all runs: some have ended by now, the others are under way.

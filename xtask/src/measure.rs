@@ -37,6 +37,8 @@ pub const TRIGGER_TOKEN: &str = "glptt-measure";
 /// Followed by nobody: such a run settles when it is fired.
 pub const FIRED: &str = "load/fired";
 const FOLLOWED: &str = "load/followed";
+/// Followed too, and not ended before a crowd is fired.
+const LONG: &str = "load/long";
 /// Between two triggers that are created one after the other: long enough that the one before is settled.
 const APART: Duration = Duration::from_millis(100);
 /// Creates under way at the same time in the burst.
@@ -53,6 +55,10 @@ projects:
   members: {bot: maintainer}
   triggers: [{token: glptt-measure-followed, description: measure, owner: bot}]
   script: [{jobs: [{name: build, stage: build, lasts: 1s}]}]
+- path: load/long
+  members: {bot: maintainer}
+  triggers: [{token: glptt-measure-long, description: measure, owner: bot}]
+  script: [{jobs: [{name: build, stage: build, lasts: 60s}]}]
 access_tokens:
 - {token: glpat-measure, name: measure, user: bot, scopes: [read_api]}
 ";
@@ -298,14 +304,32 @@ metadata:
 stringData:
   trigger: {TRIGGER_TOKEN}
   trigger-followed: {TRIGGER_TOKEN}-followed
+  trigger-long: {TRIGGER_TOKEN}-long
   access: glpat-measure
 "
     )
 }
 
+/// Spec of a run that is over for us once it is fired.
 pub fn fired_spec() -> Value {
     json!({
         "gitlab": {"project": FIRED, "triggerTokenRef": {"name": SECRET, "key": "trigger"}},
+        "ref": "main", "variables": [{"name": "DEPLOY_ENV", "value": "production"}],
+    })
+}
+
+/// Spec of a run that is followed for a minute.
+pub fn long_spec() -> Value {
+    followed(LONG, "trigger-long")
+}
+
+fn followed(project: &str, trigger: &str) -> Value {
+    json!({
+        "gitlab": {
+            "project": project,
+            "triggerTokenRef": {"name": SECRET, "key": trigger},
+            "accessTokenRef": {"name": SECRET, "key": "access"},
+        },
         "ref": "main", "variables": [{"name": "DEPLOY_ENV", "value": "production"}],
     })
 }
@@ -347,14 +371,7 @@ async fn floor_ended(bench: &Bench) -> anyhow::Result<()> {
 /// Status writes and Events of runs that are followed to their end.
 async fn writes(bench: &Bench, scale: &Scale, table: &mut Table) -> anyhow::Result<()> {
     eprintln!("writes: {} runs followed to their end", scale.followed);
-    let spec = json!({
-        "gitlab": {
-            "project": FOLLOWED,
-            "triggerTokenRef": {"name": SECRET, "key": "trigger-followed"},
-            "accessTokenRef": {"name": SECRET, "key": "access"},
-        },
-        "ref": "main",
-    });
+    let spec = followed(FOLLOWED, "trigger-followed");
     let unanswered = Arc::new(AtomicUsize::new(0));
     let watch = count_writes_before_answer(bench.triggers(NAMESPACE), "followed-", Arc::clone(&unanswered));
     let watch = tokio::spawn(watch);

@@ -3,7 +3,8 @@
 //!
 //! *Lateness* is from when a tick should fire (`status.nextScheduleTime` of before, its jitter included) to the arrival
 //! of its POST at the simulator, whose clock is this machine's. Cron names full minutes: what is spread evenly is spread
-//! by a jitter of a minute. The runs of these schedules are not followed.
+//! by a jitter of a minute. Two crowds tick together: runs that are over once they are fired, as the spread ones are, and
+//! runs that are followed, whose outcomes can wait for the POSTs of others.
 
 #![allow(clippy::disallowed_methods, reason = "measures; decides nothing that a user sees")]
 
@@ -20,7 +21,9 @@ use pipekick_sandbox::gitlab::PipelineRecord;
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::measure::{Bench, NAMESPACE, PATIENCE, Table, at_once, count, fired_spec, percentile, stage};
+use crate::measure::{
+    Bench, NAMESPACE, PATIENCE, Table, at_once, count, fired_spec, long_spec, percentile, stage,
+};
 use crate::measure_operator::Operator;
 
 /// How much of everything.
@@ -33,8 +36,9 @@ struct Scale {
     settle: Duration,
 }
 
-/// The two kinds, as the names of their schedules begin.
+/// The kinds, as the names of their schedules begin.
 const TOGETHER: &str = "together";
+const FOLLOWED: &str = "followed";
 const SPREAD: &str = "spread";
 /// From the last create to the first tick, at least.
 const LEAD: SignedDuration = SignedDuration::from_secs(60);
@@ -53,11 +57,13 @@ pub async fn measure(quick: bool) -> anyhow::Result<()> {
     let mut operator = Operator::start(&plane, &kubeconfig, bench.gitlab.url()).await?;
     sleep(scale.settle).await;
     let idle = operator.resident();
-    together(&bench, &scale, &operator, idle, &mut table).await?;
-    operator.stop().await?;
-    clear(&bench).await?;
-
-    let mut operator = Operator::start(&plane, &kubeconfig, bench.gitlab.url()).await?;
+    table.note("resident, idle", idle.map_or("not measured".into(), |mib| format!("{mib:.1} MiB")));
+    for kind in [TOGETHER, FOLLOWED] {
+        together(&bench, &scale, kind, &operator, idle, &mut table).await?;
+        operator.stop().await?;
+        clear(&bench).await?;
+        operator = Operator::start(&plane, &kubeconfig, bench.gitlab.url()).await?;
+    }
     spread(&bench, &scale, &mut table).await?;
     if let (Some(idle), Some(full)) = (idle, operator.resident()) {
         let name = format!("resident with {} schedules and as many children", scale.spread);
@@ -80,7 +86,9 @@ fn schedules(bench: &Bench) -> Api<DynamicObject> {
 /// minute: `together-30-2-17`.
 async fn create(bench: Bench, name: String) -> anyhow::Result<()> {
     let mut parts = name.split('-');
-    let jitter = if parts.next() == Some(SPREAD) { "59s" } else { "0s" };
+    let kind = parts.next();
+    let jitter = if kind == Some(SPREAD) { "59s" } else { "0s" };
+    let spec = if kind == Some(FOLLOWED) { long_spec() } else { fired_spec() };
     let minute = parts.next().context("a minute")?;
     let hour = parts.next().context("an hour")?;
     let object = serde_json::from_value(json!({
@@ -89,7 +97,7 @@ async fn create(bench: Bench, name: String) -> anyhow::Result<()> {
         "spec": {
             "schedule": format!("{minute} {hour} * * *"),
             "jitter": jitter,
-            "triggerTemplate": {"spec": fired_spec()},
+            "triggerTemplate": {"spec": spec},
         },
     }))?;
     schedules(&bench).create(&PostParams::default(), &object).await?;
@@ -172,6 +180,7 @@ async fn asked(bench: &Bench) -> anyhow::Result<[f64; 4]> {
 async fn together(
     bench: &Bench,
     scale: &Scale,
+    kind: &str,
     operator: &Operator,
     idle: Option<f64>,
     table: &mut Table,
@@ -179,8 +188,9 @@ async fn together(
     let many = scale.together;
     let lead = LEAD + SignedDuration::from_secs(i64::try_from(many / CREATES_A_SECOND)?);
     let tick = full_minute(bench.gitlab.now() + lead)?;
-    eprintln!("together: {many} schedules, which tick at {tick}");
-    at_once(bench, (0..many).map(|n| name(TOGETHER, tick, n)).collect(), create).await?;
+    eprintln!("{kind}: {many} schedules, which tick at {tick}");
+    let (what, end) = if kind == FOLLOWED { ("followed", "Succeeded") } else { ("not followed", "Fired") };
+    at_once(bench, (0..many).map(|n| name(kind, tick, n)).collect(), create).await?;
     ensure!(bench.gitlab.now() < tick, "the schedules were created too slowly for their instant");
     let due = due(bench, many).await?;
     // Until just before the tick, which is when only the schedules themselves are kept.
@@ -189,18 +199,18 @@ async fn together(
     if let (Some(idle), Some(full)) = (idle, operator.resident()) {
         let per_1000 = (full - idle) / count(many) * 1000.0;
         table.row(
-            "resident, for each 1,000 schedules",
+            &format!("resident, for each 1,000 schedules ({what})"),
             format!("{per_1000:.2} MiB"),
             "≤ 3 MiB",
             per_1000 <= 3.0,
         );
     }
     let before = asked(bench).await?;
-    let late = lateness(bench, TOGETHER, &due, tick).await?;
+    let late = lateness(bench, kind, &due, tick).await?;
     let at_last_post = asked(bench).await?;
     let last = late.iter().copied().fold(0.0, f64::max) / 1000.0;
     table.row(
-        &format!("{many} schedules on one instant, instant → last POST"),
+        &format!("{many} schedules on one instant ({what}), instant → last POST"),
         format!("{last:.2} s"),
         "≤ 6 s",
         last <= 6.0,
@@ -213,11 +223,14 @@ async fn together(
     };
     table
         .note("for each tick, when the last POST has been sent (schedules' + triggers')", each(at_last_post));
-    bench.settled(many, &["Fired"]).await?;
+    bench.settled(many, &[end]).await?;
     sleep(scale.settle).await;
     table.note("for each tick, a while later", each(asked(bench).await?));
     if let Some(full) = operator.resident() {
-        table.note(&format!("resident with {many} schedules and as many children"), format!("{full:.1} MiB"));
+        table.note(
+            &format!("resident with {many} schedules and as many children ({what})"),
+            format!("{full:.1} MiB"),
+        );
     }
     Ok(())
 }

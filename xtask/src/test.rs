@@ -130,7 +130,8 @@ fn garbage_collector(collected: &mut bool) -> anyhow::Result<End> {
 }
 
 fn cargo_test(ours: &[&str], args: &[OsString]) -> std::process::Command {
-    let mut command = cargo(["test"]);
+    // Whoever waits for all of them wants to know of every failure.
+    let mut command = cargo(["test", "--no-fail-fast"]);
     command.args(ours).args(args);
     if std::env::var_os("RUST_TEST_THREADS").is_none() {
         // Stories wait more than they work: a thread for each core would leave the cores idle.
