@@ -140,7 +140,7 @@ impl Client {
     }
 
     /// The last commits that touched a file as of a commit, newest first: at least [`HISTORY`], if there are as many,
-    /// and at least back to `since`, where that is given and no more than 200 commits away.
+    /// and at least back to `since`, where that is given and no more than 2,000 commits away (200, where messages are long).
     ///
     /// # Errors
     /// See [`ReadKind`].
@@ -234,6 +234,8 @@ impl Client {
             files: BTreeMap::new(),
             history: BTreeMap::new(),
             merged: Vec::new(),
+            claimed: Vec::new(),
+            affirmed: BTreeMap::new(),
         };
         for (file, seen, history) in read {
             snapshot.files.insert(file.clone(), seen);

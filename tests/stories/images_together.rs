@@ -45,8 +45,8 @@ fn who_writes_what_another_writes_is_refused_unless_both_allow_it() {
     }
 }
 
-#[test]
-fn the_later_pipeline_wins_although_the_earlier_ends_last() {
+/// A trigger whose pipeline is later than that of another, and ends before it.
+fn overtaken(late: &str, state_of_late: &str, rivals: usize) {
     let mut play = long();
     play.when = pipekick_sandbox::gitlab::When::Nth(1);
     let mut seed = with_gitops(play, &[("values.yaml", VALUES)]);
@@ -56,14 +56,65 @@ fn the_later_pipeline_wins_although_the_earlier_ends_last() {
         story.operator(&[]);
         story.apply(&shared("early", "v2")).await;
         story.until_phase("early", "Running").await;
-        story.apply(&shared("late", "v3")).await;
-        let late = until_updated(story, "late").await;
-        assert_eq!(state(&late), "Committed", "{}", late.yaml());
+        story.apply(&shared("late", late)).await;
+        let seen = until_updated(story, "late").await;
+        assert_eq!(state(&seen), state_of_late, "{}", seen.yaml());
+        let mut wanted = git.show("values.yaml");
+        for n in 0..rivals {
+            wanted = format!("image:\n  tag: {late}\nn: {n}\n");
+            story.gitlab.commit(GITOPS, "main", "rival", &[("values.yaml", &wanted)]).unwrap();
+        }
+        let commits = git.commits();
         story.end_pipelines();
         let early = until_updated(story, "early").await;
         assert_eq!((state(&early), early.truth("Ready")), ("Superseded", "True"), "{}", early.yaml());
-        assert!(early.number("status.run.pipeline.id") < late.number("status.run.pipeline.id"));
-        assert_eq!((git.show("values.yaml").as_str(), git.commits()), ("image:\n  tag: v3\n", 2));
+        assert!(early.number("status.run.pipeline.id") < seen.number("status.run.pipeline.id"));
+        assert_eq!((git.show("values.yaml"), git.commits()), (wanted, commits));
+    });
+}
+
+#[test]
+fn the_later_pipeline_wins_although_the_earlier_ends_last() {
+    overtaken("v3", "Committed", 0);
+}
+
+#[test]
+fn the_later_pipeline_wins_however_many_commits_came_after_it() {
+    // More than are read of a file as a rule.
+    overtaken("v3", "Committed", 120);
+}
+
+#[test]
+fn the_later_pipeline_wins_although_it_had_nothing_to_write() {
+    overtaken("v1", "UpToDate", 0);
+}
+
+#[test]
+fn one_scalar_is_one_however_two_triggers_spell_it() {
+    let marked = "image:\n  tag: v1 # pipekick: web:tag\n";
+    story(with_gitops(quick(), &[("values.yaml", marked)]), async |story| {
+        let git = Git::of(story);
+        story.operator(&[]);
+        story.apply(&updating("one", tag("v2"))).await;
+        assert_eq!(state(&until_updated(story, "one").await), "Committed");
+        let edits = json!([{"file": "values.yaml", "marker": "web:tag", "value": "v3"}]);
+        let mut two = updating("two", edits);
+        story.apply(&two).await;
+        let seen = until_updated(story, "two").await;
+        assert_eq!(state(&seen), "Refused", "{}", seen.yaml());
+        let says = format!("`image.tag` is written by {}/one as well", story.namespace);
+        assert!(seen.message().contains(&says), "{}", seen.message());
+        // What would be written is in nobody's way.
+        two.0["spec"]["imageUpdates"][0]["dryRun"] = true.into();
+        story.apply(&two).await;
+        story.apply(&updating("one", tag("v4")).variables(&[("AGAIN", "yes")])).await;
+        let seen = story
+            .until("one", "write again", |seen| {
+                seen.number("status.run.seq") == 2 && state(seen) == "Committed"
+            })
+            .await;
+        assert!(seen.is_current());
+        assert_eq!((git.show("values.yaml"), git.commits()), (marked.replace("v1", "v4"), 3));
     });
 }
 

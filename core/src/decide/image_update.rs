@@ -25,6 +25,7 @@
 //!
 //! What this does not do: fill in templates (`domain/image_update.rs`), edit (`yaml/`), talk to GitLab.
 
+mod affirmed;
 pub mod contention;
 mod draft;
 mod merge_request;
@@ -38,8 +39,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use affirmed::Affirmed;
 use draft::on_branch_already;
-pub use draft::{Draft, draft};
+pub use draft::{Draft, draft, scalars};
 pub use merge_request::{MergeRequestDeed, RequestAnswer, RequestSeen, SourceSeen, default_source};
 
 pub use crate::domain::trailers::{Written, written};
@@ -103,7 +105,8 @@ fn go_on(observed: &Observed<'_>, flight: &Flight) -> Plan {
 
 fn read(changes: &[Change]) -> Effect {
     let files = changes.iter().flat_map(|change| &change.edits).map(|edit| edit.file.clone()).collect();
-    let since = changes.iter().flat_map(|change| [change.sent_at, change.since]).flatten().min();
+    let back_to = |change: &Change| [change.sent_at, change.since, change.begun];
+    let since = changes.iter().flat_map(back_to).flatten().min();
     let Some(first) = changes.first() else { return Effect::Nothing };
     let credential = first.credential.clone();
     let merged = changes.iter().any(|change| change.allow_shared);

@@ -155,7 +155,10 @@ pub(super) fn locate(source: &Source<'_>, key: &EnvKey, new: &Text) -> Result<Si
         }
         (None, _) => return Err(source.refusal(None, Why::NoLine(key.to_string()))),
     };
-    if one.odd {
+    // Unquoted, a shell goes on reading after a backslash at the end, and within quotes that are not closed.
+    let is_open = |quote: char| one.value.matches(quote).count() % 2 == 1;
+    let goes_on = one.quote.is_none() && (one.value.ends_with('\\') || is_open('"') || is_open('\''));
+    if one.odd || goes_on {
         return Err(source.refusal(one.line, Why::OddLine));
     }
     let change = if one.value == new.as_str() {

@@ -26,16 +26,8 @@ pub(super) fn locate(
     .into_iter()
     .filter_map(|(key, text)| Some((key, text?)))
     .collect();
-    let images = match look.tree.value(root, "images") {
-        None => None,
-        // Walked to, so that an alias, or a key that stands twice, is told.
-        Some(_) => Some(look.walk(root, &path(vec![Step::Key("images".into())]))?),
-    };
-    let entry = match images {
-        Some(images) if !look.tree.is_absent(images) => find(look, root, images, name)?,
-        Some(_) | None => None,
-    };
-    match (entry, images) {
+    let images = images(look, root)?;
+    match (find(look, root, images, name)?, images) {
         (Some(entry), _) => in_entry(look, entry, name, &fields, create),
         (None, None) if create => Ok(vec![new_list(look, root, name, fields)?]),
         (None, Some(images)) if create => Ok(vec![new_entry(look, root, images, name, fields)?]),
@@ -43,16 +35,30 @@ pub(super) fn locate(
     }
 }
 
+/// The entry for an image, if there is one.
+pub(super) fn entry(look: &Look<'_, '_>, root: NodeId, name: &ImageName) -> Result<Option<NodeId>, Refusal> {
+    find(look, root, images(look, root)?, name)
+}
+
 fn path(steps: Vec<Step>) -> Path {
     Path::new(steps).expect("callers give at least one step")
+}
+
+fn images(look: &Look<'_, '_>, root: NodeId) -> Result<Option<NodeId>, Refusal> {
+    match look.tree.value(root, "images") {
+        None => Ok(None),
+        // Walked to, so that an alias, or a key that stands twice, is told.
+        Some(_) => look.walk(root, &path(vec![Step::Key("images".into())])).map(Some),
+    }
 }
 
 fn find(
     look: &Look<'_, '_>,
     root: NodeId,
-    images: NodeId,
+    images: Option<NodeId>,
     name: &ImageName,
 ) -> Result<Option<NodeId>, Refusal> {
+    let Some(images) = images.filter(|images| !look.tree.is_absent(*images)) else { return Ok(None) };
     let has_name = |item: &NodeId| {
         let item = match &look.tree.node(*item).kind {
             Kind::Alias(anchor) => look.tree.anchored(*anchor).unwrap_or(*item),
@@ -199,7 +205,9 @@ fn new_list(
 ) -> Result<Site, Refusal> {
     let node = look.tree.node(root);
     let is_block = matches!(node.kind, Kind::Mapping { style: StructureStyle::Block, .. });
-    if !is_block || column(look, node.bytes.start) != 0 || look.tree.documents.last() != Some(&root) {
+    let is_ended = look.source.text[node.bytes.end..].lines().any(|line| line.starts_with("..."));
+    let is_last = look.tree.documents.last() == Some(&root);
+    if !is_block || column(look, node.bytes.start) != 0 || !is_last || is_ended {
         return look.refuse(root, Why::NoRoom("the file"));
     }
     let newline = look.source.newline();

@@ -312,7 +312,7 @@ impl Look<'_, '_> {
     }
 
     /// The one value on the line before a comment.
-    fn on_line_of(&self, comment: &Comment<'_>, marker: &Marker) -> Result<NodeId, Refusal> {
+    pub fn on_line_of(&self, comment: &Comment<'_>, marker: &Marker) -> Result<NodeId, Refusal> {
         // Nodes stand in the order of the text: the last ones before the comment are the ones to look at, back
         // to the first leaf that ends on an earlier line.
         let before = self.tree.nodes.partition_point(|node| node.bytes.start < comment.bytes.start);
@@ -388,12 +388,12 @@ impl Look<'_, '_> {
 
 /// Whose comment it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum MarkedBy {
+pub(super) enum MarkedBy {
     Pipekick,
     Flux,
 }
 
-fn marks(comment: &str, marker: &Marker) -> Option<MarkedBy> {
+pub(super) fn marks(comment: &str, marker: &Marker) -> Option<MarkedBy> {
     let comment = comment.trim();
     if let Some(name) = comment.strip_prefix("pipekick:") {
         return (name.trim() == marker.as_str()).then_some(MarkedBy::Pipekick);
@@ -416,7 +416,7 @@ fn unfit(marker: &Marker, by: MarkedBy, new: &Replacement, site: &Site) -> Optio
             Some("marked `:tag`, and the new value is no image tag")
         }
         MarkedValue::Tag if old.contains('/') || old.contains(':') => {
-            Some("marked `:tag`, but is more than a tag: mark it without `:tag` and use `part: tag`")
+            Some("marked `:tag`, but is more than a tag: mark it without `:tag` and use `part: Tag`")
         }
         MarkedValue::Name if new.parse::<ImageName>().is_err() => {
             Some("marked `:name`, and the new value is no image name")
@@ -424,9 +424,13 @@ fn unfit(marker: &Marker, by: MarkedBy, new: &Replacement, site: &Site) -> Optio
         MarkedValue::Digest if new.parse::<ImageDigest>().is_err() => {
             Some("marked `:digest`, and the new value is no digest")
         }
-        MarkedValue::Whole if by == MarkedBy::Flux && new.parse::<ImageRef>().is_err() => {
-            Some("marked by Flux for a whole image, and the new value is no image reference")
-        }
+        MarkedValue::Whole if by == MarkedBy::Flux => match new.parse::<ImageRef>() {
+            Err(_) => Some("marked by Flux for a whole image, and the new value is no image reference"),
+            Ok(ImageRef { name: _, tag: None, digest: None }) => Some(
+                "marked by Flux for a whole image, and the new value has no tag or digest: write name:tag, or use `part: Tag`",
+            ),
+            Ok(ImageRef { .. }) => None,
+        },
         MarkedValue::Tag | MarkedValue::Name | MarkedValue::Digest | MarkedValue::Whole => None,
     }
 }

@@ -26,6 +26,7 @@ mod path;
 mod refusal;
 mod scalar;
 mod splice;
+mod spot;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -43,6 +44,7 @@ pub use path::{MAX_PATH, Path, PathError, Step};
 pub use refusal::{Place, Refusal, Why};
 pub use scalar::{MAX_TEXT, Text, TextError};
 pub use splice::Site;
+pub use spot::Spot;
 
 use crate::domain::repo_path::Format;
 use crate::domain::{ImageDigest, ImageName, ImageRef, ImageTag, RepoPath};
@@ -242,6 +244,13 @@ impl<'a> Source<'a> {
         locate::locate(self, edit)
     }
 
+    /// The addresses of the scalars that are meant, as those of [`Source::locate`]'s sites; none where an edit would be
+    /// refused.
+    #[must_use]
+    pub fn addresses(&self, spot: &Spot) -> Vec<String> {
+        spot::addresses(self, spot)
+    }
+
     /// The text with all of `sites` written, checked by parsing it again; `None` if every site is up to date.
     /// The sites must come from this very source.
     ///
@@ -256,9 +265,14 @@ impl<'a> Source<'a> {
     }
 
     fn tree(&self) -> Result<&Tree<'a>, Refusal> {
-        let parse = || match Tree::parse(self.text) {
-            Ok(tree) => Ok(tree),
-            Err(tree::Unparsable { message, line }) => Err(self.refusal(line, Why::Unparsable(message))),
+        let parse = || {
+            if self.is_json()
+                && let Err(error) = as_json(self.text)
+            {
+                return Err(self.refusal(error.line(), Why::NotJson(error.to_string())));
+            }
+            Tree::parse(self.text)
+                .map_err(|tree::Unparsable { message, line }| self.refusal(line, Why::Unparsable(message)))
         };
         self.tree.get_or_init(parse).as_ref().map_err(Clone::clone)
     }
@@ -274,6 +288,11 @@ impl<'a> Source<'a> {
             Some(_) | None => "\n",
         }
     }
+}
+
+/// Whether a JSON reader takes it, which none does with a byte order mark.
+fn as_json(text: &str) -> serde_json::Result<serde::de::IgnoredAny> {
+    serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
 /// Applies all `edits` to one file, or none of them: `None` if all is already as wanted.

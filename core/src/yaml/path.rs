@@ -55,6 +55,11 @@ impl Path {
         &self.0
     }
 
+    /// The path of one step.
+    pub(super) fn of(step: Step) -> Self {
+        Self(vec![step])
+    }
+
     /// The path of these steps, if there is at least one.
     #[must_use]
     pub fn new(steps: Vec<Step>) -> Option<Self> {

@@ -49,6 +49,9 @@ pub enum Why {
         "the file cannot be parsed: {0}. Mend it; templates such as a Helm chart's are no YAML, edit their values file"
     )]
     Unparsable(String),
+    /// A `.json` file that no JSON reader takes.
+    #[error("the file is no JSON: {0}: mend it, or name it .yaml")]
+    NotJson(String),
     /// An edit by path, image or marker of a file that has lines of `KEY=value`.
     #[error("the file is read as lines of KEY=value: use `line` with the key")]
     NotYaml,

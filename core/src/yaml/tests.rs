@@ -146,7 +146,16 @@ fn json_stays_json() {
         &[at("image.tag", "a\"\\b"), at("xs[1]", "1")],
         "{\n\t\"image\": {\"tag\": \"a\\\"\\\\b\", \"n\": 1.10, \"u\": \"\\u00fc\\/\"},\r\n\t\"xs\": [\"a\", \"1\"]\n}",
     );
-    assert!(refused("a.json", "{a: 1}", &[at("a", "x")]).contains("more than"), "flow YAML is no JSON");
+    for (text, wanted) in [
+        ("{a: 1}", "a.json:1: the file is no JSON: key must be a string at line 1 column 2: mend it"),
+        ("{\n  \"a\": \"v1\",\n}", "a.json:3: the file is no JSON: key must be a string at line 3 column 1"),
+        ("{\"a\": \"v1\"}\n// c", "a.json:2: the file is no JSON: trailing characters at line 2 column 1"),
+        ("", "a.json:1: the file is no JSON: EOF while parsing a value at line 1 column 0"),
+    ] {
+        let told = refused("a.json", text, &[at("a", "x")]);
+        assert!(told.starts_with(wanted), "{text:?}\n  told   {told}\n  wanted {wanted}");
+    }
+    becomes("a.json", "\u{feff}{\"a\": 1}", &[at("a", "x")], "\u{feff}{\"a\": \"x\"}");
 }
 
 #[test]
@@ -367,6 +376,11 @@ fn a_marker_finds_the_value_on_its_line() {
             marked("n:p", "A B"),
             "d.yaml:1: the value `x:1` is marked by Flux for a whole image",
         ),
+        (
+            "a: x:1 # {\"$imagepolicy\": \"n:p\"}\n",
+            marked("n:p", "v2"),
+            "d.yaml:1: the value `x:1` is marked by Flux for a whole image, and the new value has no tag or digest",
+        ),
         ("{\"a\": \"v1\"}", marked("t", "v2"), "d.yaml: no line is marked"),
     ] {
         let told = refused("d.yaml", text, &[edit]);
@@ -504,7 +518,8 @@ fn what_a_kustomization_lacks_is_added_where_the_edit_says_so() {
         ("images:\n- name: a\n  x: |\n    y\n", "nothing can be added to `images`"),
         ("images: x\n", "`images` is a scalar, not a list"),
         ("{a: 1}", "nothing can be added to the file"),
-        ("a: 1\n...\n", "the edit would change more"),
+        ("a: 1\n...\n", "nothing can be added to the file"),
+        ("a: 1\n# ...\n", ""),
         ("a: |+\n  x\n\n", ""),
     ] {
         match edit(&file("kustomization.yaml"), text.as_bytes(), &[add("b", "v2")]) {
@@ -540,6 +555,8 @@ fn a_line_of_an_env_file_is_set() {
         ("TAG=a\nTAG=b\n", "v2", "deploy.env:2: `TAG=` stands here and in line 1"),
         ("TAG=\"a\nb\"\n", "v2", "deploy.env:1: the value does not end on its line"),
         ("TAG=\"a\"b\n", "v2", "deploy.env:1: the value does not end on its line, or something follows"),
+        ("TAG=a\\\nb\n", "v2", "deploy.env:1: the value does not end on its line"),
+        ("TAG=a\"b\nc\"\n", "v2", "deploy.env:1: the value does not end on its line"),
         ("TAG=a\n", "a b", "deploy.env:1: the new value has ' '"),
         ("TAG=\"a\"\n", "$x", "deploy.env:1: the new value has '$'"),
         ("TAG='a'\n", "it's", "deploy.env:1: the new value has '\\''"),
@@ -567,6 +584,45 @@ fn an_address_does_not_depend_on_how_the_edit_spelled_it() {
     let of = |edit| source.locate(&edit).unwrap()[0].address.clone();
     assert_eq!(of(at("spec.containers[1].image", "b")), "Deployment/web:spec.containers[1].image");
     assert_eq!(of(at("spec.containers[2].\"a.b\"", "b")), "Deployment/web:spec.containers[name=y].\"a.b\"");
+}
+
+#[test]
+fn what_is_pointed_at_has_the_address_that_an_edit_of_it_has() {
+    let marker = |marker: &str| Spot::Marker(marker.parse().unwrap());
+    let path = |path: &str| Spot::Path { document: None, path: path.parse().unwrap() };
+    let image = |name: &str, key| Spot::Image { name: name.parse().unwrap(), key };
+    let key = |key: &str| Spot::Line(key.parse().unwrap());
+    let text = "images:\n- name: a # pipekick: t\n  newTag: v1 # pipekick: t\n- &b {name: b}\nx: *b\n";
+    let env = "# TAG=v0\nTAG=v1\n";
+    for (name, text, spot, addresses) in [
+        ("a.yaml", text, path("images[0].newTag"), &["images[name=a].newTag"][..]),
+        ("a.yaml", text, marker("t"), &["images[name=a].name", "images[name=a].newTag"]),
+        ("a.yaml", text, image("a", "newTag"), &["images[name=a].newTag"]),
+        ("a.yaml", text, image("b", "newTag"), &["images[name=b].newTag"]),
+        ("a.yaml", text, image("c", "newTag"), &[]),
+        ("a.yaml", text, path("x.name"), &[]),
+        ("a.yaml", text, path("nope"), &[]),
+        ("a.yaml", text, key("TAG"), &[]),
+        ("a.yaml", "a: [", path("a"), &[]),
+        ("a.env", env, key("TAG"), &["TAG"]),
+        ("a.env", env, key("A"), &[]),
+        ("a.env", env, path("TAG"), &[]),
+    ] {
+        let name = file(name);
+        let source = Source::read(&name, text.as_bytes()).unwrap();
+        assert_eq!(source.addresses(&spot), addresses, "{spot:?}");
+    }
+    // As one that is added has it.
+    let name = file("a.yaml");
+    let source = Source::read(&name, text.as_bytes()).unwrap();
+    let added = Edit::Image {
+        name: "b".parse().unwrap(),
+        set: ImageFields::new(None, Some("v2".parse().unwrap()), None).unwrap(),
+        create: true,
+    };
+    let addresses: Vec<String> =
+        source.locate(&added).unwrap().into_iter().map(|site| site.address).collect();
+    assert_eq!(addresses, source.addresses(&image("b", "newTag")));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use granit_parser::{ScalarStyle, StructureStyle};
 use super::scalar::is_typed;
 use super::splice::{Change, Grown, Insert, Site};
 use super::tree::{Kind, NodeId, Tree};
-use super::{Refusal, Source, Text, Why};
+use super::{Refusal, Source, Text, Why, as_json};
 
 /// Refuses `text` unless it differs from the source by exactly what `sites` say.
 pub(super) fn verify(source: &Source<'_>, text: &str, sites: &[Site]) -> Result<(), Refusal> {
@@ -23,7 +23,7 @@ pub(super) fn verify(source: &Source<'_>, text: &str, sites: &[Site]) -> Result<
         return Err(source.refusal(site.line, Why::TabBelow));
     }
     let Ok(after) = Tree::parse(text) else { return Err(not_exact()) };
-    if source.is_json() && serde_json::from_str::<serde::de::IgnoredAny>(unmarked(text)).is_err() {
+    if source.is_json() && as_json(text).is_err() {
         return Err(not_exact());
     }
     let mut meant = HashMap::new();
@@ -64,11 +64,6 @@ fn quotes_above_a_tab(source: &Source<'_>, tree: &Tree<'_>, site: &Site) -> bool
     let blank = &rest[..rest.len() - rest.trim_start_matches([' ', '\t', '\r', '\n']).len()];
     let below = blank.find(['\r', '\n']).map_or("", |line_break| &blank[line_break..]);
     written.ends_with('"') && below.contains('\t')
-}
-
-/// Without a byte order mark, which JSON readers do not take.
-fn unmarked(text: &str) -> &str {
-    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 struct Comparison<'c, 'b, 'a> {

@@ -39,7 +39,7 @@ impl Images {
             read => read,
         };
         match read {
-            Ok(snapshot) => Seen::Branch(snapshot),
+            Ok(snapshot) => Seen::Branch(self.with_known(branch, snapshot)),
             Err(error) => not_read(error),
         }
     }
@@ -61,6 +61,16 @@ impl Images {
             Err(error) if matches!(error.kind, ReadKind::NotFound | ReadKind::Forbidden) => Ok(snapshot),
             Err(error) => Err(error),
         }
+    }
+
+    /// A branch with what is known of it here: what others mean to write into these files, and what pipelines found as
+    /// they wanted it.
+    pub(super) fn with_known(&self, branch: &BranchKey, snapshot: Snapshot) -> Snapshot {
+        let state = self.lock();
+        let files = snapshot.files.keys().cloned().collect();
+        let BranchKey { url, project, branch: name, source: _ } = branch;
+        let claimed = state.claims.elsewhere((url, project, name), &files);
+        Snapshot { claimed, affirmed: state.affirmed.on(&branch.target()), ..snapshot }
     }
 
     /// Sends the commit, once.

@@ -20,10 +20,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use jiff::Timestamp;
 use pipekick_core::decide::image_update::contention::Claims;
 use pipekick_core::decide::image_update::{
-    Change, ChangeKey, CredentialKey, Effect, Flight, Observed, Owner, Plan, Policy, Seen, Verdict, decide,
-    default_source,
+    Affirmed, Change, ChangeKey, CredentialKey, Effect, Flight, Observed, Owner, Plan, Policy, Seen,
+    Snapshot, Verdict, decide, default_source, scalars,
 };
 use pipekick_core::decide::trigger::{UpdateEntry, UpdateKey, UpdateOrder, UpdateSeen};
 use pipekick_core::domain::{Access, GitLabUrl, GitRef, ObjectKey, ProjectRef, Trigger, TriggerStatus};
@@ -74,6 +75,8 @@ struct State {
     /// Triggers that are about to hand something in.
     coming: HashMap<ObjectKey, HashSet<BranchKey>>,
     claims: Claims,
+    /// By branch that is written to, however that goes.
+    affirmed: Affirmed<BranchKey>,
 }
 
 /// All queues.
@@ -174,7 +177,7 @@ impl Images {
         schedule: Option<&ScheduleRef>,
         order: UpdateOrder,
     ) {
-        let UpdateOrder { url, pipeline, entries } = order;
+        let UpdateOrder { url, pipeline, begun, entries } = order;
         let owner = owner_of(object, schedule);
         // It was one when the run was fired.
         let Ok(url) = url.parse::<GitLabUrl>() else { return };
@@ -184,7 +187,7 @@ impl Images {
             });
             let (url, project) = (url.clone(), entry.project.clone());
             let branch = BranchKey { url, project, branch: entry.branch.clone(), source };
-            self.put(object, branch, change(object, &owner, pipeline, entry));
+            self.put(object, branch, change(object, &owner, (pipeline, begun), entry));
         }
         self.expect(object, HashSet::new());
     }
@@ -258,7 +261,7 @@ impl Images {
         let coming = state.coming.values().filter(|branches| branches.contains(branch)).count();
         // Who waits to be worked on may be about to announce itself.
         let crowd = usize::from(self.handle.stats().waiting[Rank::Following as usize] > 0);
-        let State { queues, tickets, .. } = &mut *state;
+        let State { queues, tickets, affirmed, .. } = &mut *state;
         let queue = queues.get_mut(branch)?;
         let now = clock::now();
         let plan = decide(&Observed {
@@ -275,6 +278,9 @@ impl Images {
         for (key, verdict) in &plan.settled {
             log(branch, key, verdict);
             let Some(change) = batch.iter().find(|change| change.key == *key) else { continue };
+            if let (Verdict::UpToDate, false, Some(target)) = (verdict, change.dry_run, target_of(seen)) {
+                affirmed.put(branch.target(), scalars(change, target), change.pipeline);
+            }
             let Some(ticket) = tickets.get_mut(key) else { continue };
             if let Verdict::PutBack { reason, message, until, sent_at } = verdict {
                 let (sent_at, not_before) = (*sent_at, Some(*until));
@@ -340,6 +346,20 @@ impl Images {
     }
 }
 
+/// The branch that is written to, as it was seen.
+fn target_of(seen: Option<&Seen>) -> Option<&Snapshot> {
+    match seen? {
+        Seen::Branch(snapshot) => Some(snapshot),
+        Seen::Request(seen) => Some(&seen.target),
+        Seen::Contended(_)
+        | Seen::Unreadable { .. }
+        | Seen::Trouble { .. }
+        | Seen::Missing { .. }
+        | Seen::Answer(_)
+        | Seen::Asked(_) => None,
+    }
+}
+
 fn log(branch: &BranchKey, key: &ChangeKey, verdict: &Verdict) {
     let BranchKey { url: _, project, branch, source: _ } = branch;
     let (fire_id, entry) = (&key.fire_id, key.entry);
@@ -373,6 +393,11 @@ fn log(branch: &BranchKey, key: &ChangeKey, verdict: &Verdict) {
 }
 
 impl BranchKey {
+    /// The branch that is written to in the end.
+    fn target(&self) -> Self {
+        Self { source: None, ..self.clone() }
+    }
+
     /// Where the updates of a trigger that are still to be made will go, as far as spec can be read.
     pub(super) fn all_of(trigger: &Trigger) -> HashSet<Self> {
         let (Ok(spec), Some(run)) = (&trigger.spec, trigger.status.run.as_deref()) else {
@@ -401,7 +426,12 @@ fn owner_of(object: &ObjectKey, schedule: Option<&ScheduleRef>) -> Owner {
     }
 }
 
-fn change(object: &ObjectKey, owner: &Owner, pipeline: u64, entry: UpdateEntry) -> (UpdateKey, Change) {
+fn change(
+    object: &ObjectKey,
+    owner: &Owner,
+    (pipeline, begun): (u64, Option<Timestamp>),
+    entry: UpdateEntry,
+) -> (UpdateKey, Change) {
     let UpdateEntry {
         key,
         project: _,
@@ -422,6 +452,7 @@ fn change(object: &ObjectKey, owner: &Owner, pipeline: u64, entry: UpdateEntry) 
         owner: owner.clone(),
         credential: CredentialKey { namespace: object.namespace.clone(), secret: token, ca_bundle },
         pipeline,
+        begun,
         edits,
         title,
         author,

@@ -43,7 +43,10 @@ impl Images {
             }
             seen => seen,
         };
-        seen.map_or_else(not_read, |seen| Seen::Request(Box::new(seen)))
+        seen.map_or_else(not_read, |RequestSeen { target, source, requests, people }| {
+            let target = self.with_known(branch, target);
+            Seen::Request(Box::new(RequestSeen { target, source, requests, people }))
+        })
     }
 
     async fn request_seen(

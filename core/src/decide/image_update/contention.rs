@@ -2,16 +2,20 @@
 //! either writes.
 //!
 //! Compared is what is written in the specs: the same path, marker, image or key of the same file on the same branch. Two
-//! spellings of one scalar, a path and a marker say, are found when both are in one batch, by the scalar's address.
+//! spellings of one scalar, a path and a marker say, are found when the file was read ([`Claims::elsewhere`]): what others
+//! mean to write there is looked for in it.
+//!
+//! What a dry run would write is nobody's: it is told of the others, and they are not told of it.
 //!
 //! A project that one spec names by its path and another by its id is two, until GitLab was asked: whoever works on its
 //! branch asks, and only where both spellings claim the same scalar of a branch of that name.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::Owner;
 use crate::domain::image_update::EditTarget;
-use crate::domain::{GitLabUrl, ImageUpdate, ObjectKey, ProjectRef, RepoPath};
+use crate::domain::{GitLabUrl, GitRef, ImageUpdate, ObjectKey, ProjectRef, RepoPath};
+use crate::yaml::Spot;
 
 /// A branch of a project of a GitLab.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -31,6 +35,22 @@ struct Claim {
     owner: Owner,
     /// Whether they let others.
     allow_shared: bool,
+    dry_run: bool,
+    /// Where it is in the file.
+    spots: Vec<Spot>,
+}
+
+/// What somebody means to write into a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    /// Who.
+    pub owner: Owner,
+    /// Whether they let others.
+    pub allow_shared: bool,
+    /// The file.
+    pub file: RepoPath,
+    /// Where in it.
+    pub spots: Vec<Spot>,
 }
 
 /// Where, and what.
@@ -44,28 +64,39 @@ struct Scalar {
 
 /// What `update` of `owner` means to write on `branch`.
 fn claims(branch: &Branch, owner: &Owner, update: &ImageUpdate) -> Vec<Claim> {
-    let of = |file: &RepoPath, name: String| Claim {
+    let of = |file: &RepoPath, name: String, spots: Vec<Spot>| Claim {
         scalar: Scalar { branch: branch.clone(), file: file.clone(), name },
         owner: owner.clone(),
         allow_shared: update.allow_shared,
+        dry_run: update.dry_run,
+        spots,
     };
     let mut claims = Vec::new();
     for edit in &update.edits {
         match &edit.target {
             EditTarget::Path { document, path, .. } => {
+                let spot = Spot::Path { document: document.clone(), path: path.clone() };
                 let document = document.as_ref().map_or_else(String::new, |document| format!("{document}:"));
-                claims.push(of(&edit.file, format!("path {document}{path}")));
+                claims.push(of(&edit.file, format!("path {document}{path}"), vec![spot]));
             }
             EditTarget::Marker { marker, .. } => {
-                claims.push(of(&edit.file, format!("marker {}", marker.as_str())));
+                let spot = Spot::Marker(marker.clone());
+                claims.push(of(&edit.file, format!("marker {}", marker.as_str()), vec![spot]));
             }
             EditTarget::Image { name, new_name, new_tag, digest, create: _ } => {
                 // A tag beside a digest means nothing: the two are one scalar here.
                 let version = new_tag.is_some() || digest.is_some();
-                claims.extend(version.then(|| of(&edit.file, format!("image {name}"))));
-                claims.extend(new_name.is_some().then(|| of(&edit.file, format!("image {name} newName"))));
+                let keys = |keys: &[&'static str]| {
+                    keys.iter().map(|key| Spot::Image { name: name.clone(), key }).collect()
+                };
+                let versions = || of(&edit.file, format!("image {name}"), keys(&["newTag", "digest"]));
+                let names = || of(&edit.file, format!("image {name} newName"), keys(&["newName"]));
+                claims.extend(version.then(versions));
+                claims.extend(new_name.is_some().then(names));
             }
-            EditTarget::Line { key, .. } => claims.push(of(&edit.file, format!("line {key}"))),
+            EditTarget::Line { key, .. } => {
+                claims.push(of(&edit.file, format!("line {key}"), vec![Spot::Line(key.clone())]));
+            }
         }
     }
     claims
@@ -107,14 +138,16 @@ impl Claims {
 
     fn file(&mut self, key: ObjectKey, mut each: Vec<Vec<Claim>>) {
         for claim in each.iter_mut().flatten() {
-            self.by_id(claim);
-            self.on.entry(claim.scalar.clone()).or_default().push((key.clone(), claim.clone()));
+            self.by_id(&mut claim.scalar.branch);
+            if !claim.dry_run {
+                self.on.entry(claim.scalar.clone()).or_default().push((key.clone(), claim.clone()));
+            }
         }
         self.of.insert(key, each);
     }
 
-    fn by_id(&self, claim: &mut Claim) {
-        let Branch { url, project, name: _ } = &mut claim.scalar.branch;
+    fn by_id(&self, branch: &mut Branch) {
+        let Branch { url, project, name: _ } = branch;
         if let Some(id) = self.ids.get(&(url.clone(), project.clone())) {
             *project = id.to_string();
         }
@@ -158,6 +191,31 @@ impl Claims {
         }
     }
 
+    /// What anybody means to write into these files of a branch.
+    #[must_use]
+    pub fn elsewhere(
+        &self,
+        (url, project, branch): (&GitLabUrl, &ProjectRef, &GitRef),
+        files: &BTreeSet<RepoPath>,
+    ) -> Vec<Claimed> {
+        let (url, project) = spelled(url, project);
+        let mut on = Branch { url, project, name: branch.short().to_owned() };
+        self.by_id(&mut on);
+        let here = self.on.iter().filter(|(scalar, _)| scalar.branch == on && files.contains(&scalar.file));
+        let claims = here.flat_map(|(_, all)| all.iter().map(|(_, claim)| claim));
+        let mut claimed: Vec<Claimed> = claims
+            .map(|Claim { scalar, owner, allow_shared, dry_run: _, spots }| Claimed {
+                owner: owner.clone(),
+                allow_shared: *allow_shared,
+                file: scalar.file.clone(),
+                spots: spots.clone(),
+            })
+            .collect();
+        // So that the same one is named each time.
+        claimed.sort_by(|one, other| one.owner.cmp(&other.owner));
+        claimed
+    }
+
     /// For the entries of this trigger that somebody else means to write too, and not all allow that: a sentence.
     #[must_use]
     pub fn contended(&self, key: &ObjectKey) -> BTreeMap<usize, String> {
@@ -166,7 +224,7 @@ impl Claims {
             let told = claims.iter().find_map(|own| {
                 let all = self.on.get(&own.scalar)?;
                 let (_, other) = all.iter().find(|(_, other)| other.owner != own.owner)?;
-                let allowed = all.iter().all(|(_, claim)| claim.allow_shared);
+                let allowed = own.allow_shared && all.iter().all(|(_, claim)| claim.allow_shared);
                 (!allowed).then(|| {
                     format!(
                         "{}: {} is written by {} as well: let one of them write it, or set `allowShared: true` on both",

@@ -6,18 +6,20 @@
 //! | it was given up | `Absent` |
 //! | a file is missing, or an edit of it cannot be done exactly | `Refused`, by file and line |
 //! | two owners write one scalar, and not all of them allow that | `Refused`, told to each |
-//! | a later pipeline wrote one of its scalars, on the branch or in this batch | `Superseded` |
+//! | a later pipeline wrote one of its scalars, on the branch or in this batch, or found it as wanted | `Superseded` |
 //! | `dryRun` | `DryRun`, with what would change |
 //! | every scalar is as wanted | `UpToDate` |
 //! | else | in the commit |
 //!
 //! A change is all of its edits or none. That a file said already what a later pipeline wanted leaves no trace on
-//! the branch; an earlier pipeline that ends afterwards and wants something else is then not known to be late.
+//! the branch: this process remembers it (`affirmed.rs`). After a restart, and by another operator, an earlier pipeline that
+//! ends afterwards and wants something else is not known to be late.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::contention::Claimed;
 use super::message::{self, Entry, Target};
-use super::{Change, CommitOrder, FileChange, FileSeen, Snapshot, Verdict};
+use super::{Change, CommitOrder, FileChange, FileSeen, Owner, Snapshot, Verdict};
 use crate::domain::RepoPath;
 use crate::yaml::{Refusal, Site, Source};
 
@@ -81,7 +83,7 @@ pub fn draft(changes: &[Change], snapshot: &Snapshot) -> Draft {
             },
         }
     }
-    refuse_contention(&mut candidates, &mut verdicts);
+    refuse_contention(&mut candidates, &mut verdicts, (&sources, snapshot));
     supersede(&mut candidates, &mut verdicts, snapshot);
     candidates.retain(|candidate| {
         let verdict = if candidate.change.dry_run && candidate.writes() {
@@ -140,7 +142,8 @@ pub(super) fn on_branch_already(change: &Change, snapshot: &Snapshot) -> Option<
 }
 
 /// The scalars that a change means to write, as trailers name them; none if one of its edits cannot be made.
-pub(super) fn scalars(change: &Change, snapshot: &Snapshot) -> BTreeSet<String> {
+#[must_use]
+pub fn scalars(change: &Change, snapshot: &Snapshot) -> BTreeSet<String> {
     let mut sources = BTreeMap::new();
     for file in change.edits.iter().map(|edit| &edit.file) {
         sources.entry(file).or_insert_with(|| read(file, snapshot));
@@ -171,26 +174,42 @@ fn on_branch(change: &Change, sites: Option<&[(&RepoPath, Site)]>, snapshot: &Sn
     )
 }
 
-fn refuse_contention(candidates: &mut Vec<Candidate<'_>>, verdicts: &mut BTreeMap<usize, Verdict>) {
-    let mut writers: HashMap<(&RepoPath, &str), Vec<&Change>> = HashMap::new();
-    for candidate in candidates.iter() {
-        for scalar in candidate.scalars() {
-            writers.entry(scalar).or_default().push(candidate.change);
+/// Who writes a scalar, and whether they let others.
+type Writer<'a> = (&'a Owner, bool);
+
+/// What a dry run would write is nobody's: it is told of the others, and they are not told of it.
+fn refuse_contention(
+    candidates: &mut Vec<Candidate<'_>>,
+    verdicts: &mut BTreeMap<usize, Verdict>,
+    (sources, snapshot): (&BTreeMap<&RepoPath, Result<Source<'_>, String>>, &Snapshot),
+) {
+    let mut writers: HashMap<(RepoPath, String), Vec<Writer<'_>>> = HashMap::new();
+    for candidate in candidates.iter().filter(|candidate| !candidate.change.dry_run) {
+        let writer = (&candidate.change.owner, candidate.change.allow_shared);
+        for (file, address) in candidate.scalars() {
+            writers.entry((file.clone(), address.to_owned())).or_default().push(writer);
         }
     }
-    let mut refused = Vec::new();
+    for Claimed { owner, allow_shared, file, spots } in &snapshot.claimed {
+        let Some(Ok(source)) = sources.get(file) else { continue };
+        for address in spots.iter().flat_map(|spot| source.addresses(spot)) {
+            writers.entry((file.clone(), address)).or_default().push((owner, *allow_shared));
+        }
+    }
+    let mut refused = BTreeMap::new();
     for candidate in candidates.iter() {
+        let Change { owner: own, allow_shared, .. } = candidate.change;
         let clash = candidate.scalars().find_map(|(file, address)| {
-            let all = writers.get(&(file, address))?;
-            let other = all.iter().find(|other| other.owner != candidate.change.owner)?;
-            let allowed = all.iter().all(|change| change.allow_shared);
-            (!allowed).then(|| format!("{file}: `{address}` is written by {} as well: let one of them write it, or set `allowShared: true` on both", other.owner))
+            let all = writers.get(&(file.clone(), address.to_owned()))?;
+            let (other, _) = all.iter().find(|(other, _)| *other != own)?;
+            let allowed = *allow_shared && all.iter().all(|(_, allow_shared)| *allow_shared);
+            (!allowed).then(|| format!("{file}: `{address}` is written by {other} as well: let one of them write it, or set `allowShared: true` on both"))
         });
         if let Some(message) = clash {
-            refused.push((candidate.number, Verdict::Refused { message }));
+            refused.insert(candidate.number, Verdict::Refused { message });
         }
     }
-    candidates.retain(|candidate| !refused.iter().any(|(number, _)| *number == candidate.number));
+    candidates.retain(|candidate| !refused.contains_key(&candidate.number));
     verdicts.extend(refused);
 }
 
@@ -200,7 +219,7 @@ fn supersede(
     verdicts: &mut BTreeMap<usize, Verdict>,
     snapshot: &Snapshot,
 ) {
-    // The last pipeline that wrote each scalar, as the branch tells.
+    // The last pipeline that wrote each scalar, as the branch tells, or found it as it wanted.
     let mut latest: HashMap<String, u64> = HashMap::new();
     let committed = snapshot.history.values().flatten().flat_map(|commit| &commit.written);
     for written in committed.chain(&snapshot.merged) {
@@ -208,6 +227,10 @@ fn supersede(
             let known = latest.entry(wrote.clone()).or_default();
             *known = written.pipeline.max(*known);
         }
+    }
+    for (wrote, pipeline) in &snapshot.affirmed {
+        let known = latest.entry(wrote.clone()).or_default();
+        *known = (*pipeline).max(*known);
     }
     // Later pipelines first; of one pipeline, what came last.
     let mut order: Vec<usize> = (0..candidates.len()).collect();
@@ -239,13 +262,18 @@ fn write(
     snapshot: &Snapshot,
     verdicts: &mut BTreeMap<usize, Verdict>,
 ) -> Option<CommitOrder> {
-    while !candidates.is_empty() {
-        let Err(_) = texts(&candidates, sources) else { break };
-        // One by one: the first that cannot be written with those before it is the one to drop.
-        let culprit = (0..candidates.len()).find_map(|i| Some((i, texts(&candidates[..=i], sources).err()?)));
-        let Some((i, refusal)) = culprit else { break };
-        let dropped = candidates.remove(i);
-        verdicts.insert(dropped.number, Verdict::Refused { message: refusal.to_string() });
+    if texts(&candidates, sources).is_err() {
+        // One by one: what cannot be written with those before it is dropped.
+        let mut fitting = 0;
+        while fitting < candidates.len() {
+            match texts(&candidates[..=fitting], sources) {
+                Ok(_) => fitting += 1,
+                Err(refusal) => {
+                    let dropped = candidates.remove(fitting);
+                    verdicts.insert(dropped.number, Verdict::Refused { message: refusal.to_string() });
+                }
+            }
+        }
     }
     let texts = texts(&candidates, sources).ok()?;
     if texts.is_empty() {

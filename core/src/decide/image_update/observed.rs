@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::contention::Claimed;
 use super::{RequestAnswer, RequestSeen, Written};
 use crate::domain::image_update::FileEdit;
 use crate::domain::{Author, CaBundleRef, FireId, ObjectKey, Proposal, Reason, RepoPath, SecretKeyRef};
@@ -90,6 +91,8 @@ pub struct Change {
     pub credential: CredentialKey,
     /// The run's pipeline. Ids grow within a GitLab instance: the later one wins.
     pub pipeline: u64,
+    /// When that was made, if it is known. A later pipeline has written nothing before: history is read back to then.
+    pub begun: Option<Timestamp>,
     /// What is written: all of it or nothing.
     pub edits: Vec<FileEdit>,
     /// Its first line in the commit's message, if the trigger says so.
@@ -121,12 +124,16 @@ pub struct Snapshot {
     pub head: String,
     /// The files that were asked for.
     pub files: BTreeMap<RepoPath, FileSeen>,
-    /// The last commits that touched each, newest first: 50, and more where [`Effect::Read`] asks for older ones. Who
-    /// wrote a scalar before that is taken for nobody.
+    /// The last commits that touched each, newest first: 50, and more where [`Effect::Read`] asks for older ones, which
+    /// it does for all that a later pipeline may have made. Who wrote a scalar before that is taken for nobody.
     pub history: BTreeMap<RepoPath, Vec<CommitSeen>>,
     /// What merge requests tell of themselves that were merged to it lately, where [`Effect::Read`] asks for it or one
     /// is about to be opened: a squash leaves the trailers of their commits behind.
     pub merged: Vec<Written>,
+    /// What triggers mean to write into these files, as their specs say.
+    pub claimed: Vec<Claimed>,
+    /// Scalars that a pipeline found saying what it wanted, and the latest such pipeline: no commit tells of that.
+    pub affirmed: BTreeMap<String, u64>,
 }
 
 /// A file as it was seen.

@@ -64,7 +64,8 @@ pub enum Effect {
     Read {
         /// The files.
         files: BTreeSet<RepoPath>,
-        /// The commits of each reach back at least to this time: one that was sent then may be among them.
+        /// The commits of each reach back at least to this time: one that was sent then may be among them, or one of a
+        /// pipeline that is later than another's that was made then.
         since: Option<Timestamp>,
         /// And what was merged to it lately: others may write the same, by merge requests.
         merged: bool,

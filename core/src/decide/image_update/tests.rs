@@ -64,6 +64,7 @@ fn change(name: &str, id: &str, pipeline: u64, edits: Vec<FileEdit>) -> Change {
             ca_bundle: None,
         },
         pipeline,
+        begun: None,
         edits,
         title: None,
         author: None,
@@ -92,5 +93,7 @@ fn snapshot(files: &[(&str, &str)], history: &[(&str, &str, &str)]) -> Snapshot 
             .collect(),
         history: by_file,
         merged: Vec::new(),
+        claimed: Vec::new(),
+        affirmed: BTreeMap::new(),
     }
 }

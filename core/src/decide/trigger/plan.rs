@@ -105,6 +105,8 @@ pub struct UpdateOrder {
     pub url: String,
     /// The run's pipeline.
     pub pipeline: u64,
+    /// When that was made; else, when the run was fired.
+    pub begun: Option<Timestamp>,
     /// At least one.
     pub entries: Vec<UpdateEntry>,
 }

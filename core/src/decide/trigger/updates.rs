@@ -243,9 +243,11 @@ impl Draft<'_> {
                 Err(message) => refused.push((number, Verdict::Refused { message })),
             }
         }
+        let pipeline = run.pipeline.as_ref();
         let order = UpdateOrder {
             url: run.target.url.clone(),
-            pipeline: run.pipeline.as_ref().map(|pipeline| pipeline.id).unwrap_or_default(),
+            pipeline: pipeline.map(|pipeline| pipeline.id).unwrap_or_default(),
+            begun: pipeline.and_then(|pipeline| pipeline.created_at).or(run.fired_at),
             entries,
         };
         self.record(order, refused);

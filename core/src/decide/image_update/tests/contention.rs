@@ -14,25 +14,27 @@ fn key(name: &str) -> ObjectKey {
     ObjectKey { namespace: "shop".into(), name: name.into() }
 }
 
-fn put(claims: &mut Claims, (name, url, project, path, allow_shared): Writes<'_>) {
-    let target = EditTarget::Path {
-        document: None,
-        path: path.parse().unwrap(),
-        part: None,
-        value: "x".parse().unwrap(),
-    };
-    let update = ImageUpdate {
+fn at_path(path: &str) -> EditTarget {
+    EditTarget::Path { document: None, path: path.parse().unwrap(), part: None, value: "x".parse().unwrap() }
+}
+
+fn update(file: &str, target: EditTarget) -> ImageUpdate {
+    ImageUpdate {
         project: None,
         access_token: None,
         branch: "main".parse().unwrap(),
-        edits: vec![EditTemplate { file: "values.yaml".parse().unwrap(), target }],
+        edits: vec![EditTemplate { file: file.parse().unwrap(), target }],
         message: None,
         author: None,
         merge_request: None,
         when: When::Success,
-        allow_shared,
+        allow_shared: false,
         dry_run: false,
-    };
+    }
+}
+
+fn put(claims: &mut Claims, (name, url, project, path, allow_shared): Writes<'_>) {
+    let update = ImageUpdate { allow_shared, ..update("values.yaml", at_path(path)) };
     let at: (GitLabUrl, ProjectRef) = (url.parse().unwrap(), project.parse().unwrap());
     claims.put(&key(name), &owner(name), (&at.0, &at.1), &[update]);
 }
@@ -123,5 +125,78 @@ fn gitlab_is_asked_only_where_that_could_matter() {
     ] {
         let claims = claimed(&[other, of("b", GITLAB, "7", "web.tag")]);
         assert!(!claims.is_unsure(&gitlab, &id, &[(key("b"), 0)]), "{what}");
+    }
+}
+
+#[test]
+fn a_dry_run_is_told_of_the_others_and_they_are_not_told_of_it() {
+    let gitlab: GitLabUrl = GITLAB.parse().unwrap();
+    let project: ProjectRef = "platform/gitops".parse().unwrap();
+    let mut claims = claimed(&[("a", GITLAB, "platform/gitops", "web.tag", true)]);
+    let dry = ImageUpdate { dry_run: true, ..update("values.yaml", at_path("web.tag")) };
+    claims.put(&key("b"), &owner("b"), (&gitlab, &project), std::slice::from_ref(&dry));
+    assert_eq!(who(&claims), ["b"]);
+    let shared = ImageUpdate { allow_shared: true, ..dry };
+    claims.put(&key("b"), &owner("b"), (&gitlab, &project), &[shared]);
+    assert_eq!(who(&claims), [""; 0]);
+    claims.remove(&key("b"));
+    claims.remove(&key("a"));
+    assert_eq!(who(&claims), [""; 0]);
+}
+
+/// What a spec says in another way is found in the file.
+#[test]
+fn one_scalar_is_one_however_two_specs_spell_it() {
+    const VALUES: &str =
+        "images:\n- name: shop/web\n  newTag: v1 # pipekick: web:tag\n- name: shop/api\n  newTag: v1\n";
+    let gitlab: GitLabUrl = GITLAB.parse().unwrap();
+    let project: ProjectRef = "platform/gitops".parse().unwrap();
+    let main = "main".parse().unwrap();
+    let image = |name: &str| EditTarget::Image {
+        name: name.parse().unwrap(),
+        new_name: None,
+        new_tag: Some("x".parse().unwrap()),
+        digest: None,
+        create: false,
+    };
+    let marker =
+        EditTarget::Marker { marker: "web:tag".parse().unwrap(), part: None, value: "x".parse().unwrap() };
+    let mine = |allow_shared| {
+        let edits = vec![edit("kustomization.yaml", "images[name=shop/web].newTag", "v2")];
+        Change { allow_shared, ..change("mine", "f1", 705, edits) }
+    };
+    for (what, theirs, clashes) in [
+        ("by index", at_path("images[0].newTag"), true),
+        ("by marker", marker, true),
+        ("by image", image("shop/web"), true),
+        ("another item", at_path("images[1].newTag"), false),
+        ("another image", image("shop/api"), false),
+        ("nothing there", at_path("images[7].newTag"), false),
+    ] {
+        for (shared, own, both) in [(false, "theirs", true), (true, "theirs", false), (false, "mine", false)]
+        {
+            let mut claims = Claims::default();
+            let update = ImageUpdate { allow_shared: shared, ..update("kustomization.yaml", theirs.clone()) };
+            claims.put(&key(own), &owner(own), (&gitlab, &project), &[update]);
+            let seen = Snapshot {
+                claimed: claims.elsewhere((&gitlab, &project, &main), &[path("kustomization.yaml")].into()),
+                ..snapshot(&[("kustomization.yaml", VALUES)], &[])
+            };
+            let Draft { commit, verdicts } = draft(&[mine(shared)], &seen);
+            assert_eq!(commit.is_none(), clashes && both, "{what} {shared} {own}: {verdicts:?}");
+            if let Some(Verdict::Refused { message }) = verdicts.get(&0) {
+                let says =
+                    "kustomization.yaml: `images[name=shop/web].newTag` is written by shop/theirs as well";
+                assert!(message.starts_with(says), "{message}");
+            }
+        }
+    }
+    // Elsewhere is elsewhere.
+    let mut claims = Claims::default();
+    let theirs = update("kustomization.yaml", at_path("images[0].newTag"));
+    claims.put(&key("theirs"), &owner("theirs"), (&gitlab, &project), &[theirs]);
+    let other = "staging".parse().unwrap();
+    for (branch, file) in [(&other, "kustomization.yaml"), (&main, "values.yaml")] {
+        assert_eq!(claims.elsewhere((&gitlab, &project, branch), &[path(file)].into()), []);
     }
 }

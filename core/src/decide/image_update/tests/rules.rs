@@ -157,6 +157,52 @@ fn the_later_pipeline_wins_whichever_ends_first() {
 }
 
 #[test]
+fn a_later_pipeline_that_found_what_it_wanted_has_won_too() {
+    let affirmed = BTreeMap::from([("values.yaml:web.tag".to_owned(), 706)]);
+    let seen = Snapshot { affirmed, ..snapshot(&[("values.yaml", VALUES)], &[]) };
+    let Draft { commit, verdicts } = draft(&[web("f1", 705, "v2"), api("f2", 705, "v2")], &seen);
+    assert_eq!(verdicts, BTreeMap::from([(0, Verdict::Superseded { by: 706 })]));
+    assert!(commit.unwrap().files[0].content.contains("api: {tag: v2}"));
+    assert!(draft(&[web("f3", 706, "v3")], &seen).commit.is_some());
+}
+
+#[test]
+fn history_is_read_back_to_when_the_earliest_pipeline_was_made() {
+    let of = |begun| Change { begun, ..web("f1", 705, "v2") };
+    let lost = Change { sent_at: Some(at(50.0)), since: Some(at(40.0)), ..of(Some(at(60.0))) };
+    for (changes, back_to) in [
+        (vec![of(None)], None),
+        (vec![of(Some(at(30.0))), Change { begun: Some(at(20.0)), ..api("f2", 706, "v2") }], Some(at(20.0))),
+        (vec![lost], Some(at(40.0))),
+    ] {
+        let effect = begun(100.0, &changes, 0).effect;
+        assert!(matches!(effect, Effect::Read { since, .. } if since == back_to), "{effect:?}");
+    }
+}
+
+#[test]
+fn whatever_cannot_be_written_beside_the_others_is_dropped_alone() {
+    // The value needs quotes, above a line that is blank but for a tab.
+    let text: String = (0..40).map(|n| format!("a{n}: v1\nb{n}: v1\n\t\n")).collect();
+    let write = |n: usize| {
+        let (key, id) = (format!("{}{}", ["a", "b"][n % 2], n / 2), format!("f{n}"));
+        change("web", &id, 705, vec![edit("values.yaml", &key, "1.10")])
+    };
+    let changes: Vec<Change> = (0..80).map(write).collect();
+    let Draft { commit, verdicts } = draft(&changes, &snapshot(&[("values.yaml", &text)], &[]));
+    assert_eq!(verdicts.keys().copied().collect::<Vec<_>>(), (1..80).step_by(2).collect::<Vec<_>>());
+    assert!(
+        told(&verdicts, 79).contains("values.yaml:119: the new value needs quotes"),
+        "{}",
+        told(&verdicts, 79)
+    );
+    let written = text.replace("a0: v1", "a0: \"1.10\"");
+    let content = &commit.unwrap().files[0].content;
+    assert!(content.starts_with(&written[..written.find("a1").unwrap()]));
+    assert_eq!(content.matches("1.10").count(), 40);
+}
+
+#[test]
 fn a_lost_reply_is_recognised_by_the_runs_name_and_scalar() {
     let mine = message_of("f1", 705, "values.yaml:web.tag");
     let later = message_of("f9", 706, "values.yaml:web.tag");
@@ -187,9 +233,14 @@ fn several_owners_of_one_scalar_are_told_unless_all_allow_it() {
     assert!(told(&verdicts, 0).starts_with("values.yaml: `web.tag` is written by shop/other as well"));
     assert!(told(&verdicts, 1).contains("is written by shop/web as well"));
     assert!(commit.unwrap().files[0].content.contains("api: {tag: v2}"));
-    let Draft { commit, verdicts } = draft(&[Change { allow_shared: true, ..mine }, theirs], &seen);
+    let both = [Change { allow_shared: true, ..mine.clone() }, theirs.clone()];
+    let Draft { commit, verdicts } = draft(&both, &seen);
     assert_eq!(verdicts, BTreeMap::from([(0, Verdict::Superseded { by: 706 })]));
     assert!(commit.unwrap().files[0].content.contains("web: {tag: v3}"));
+    // What would be written is in nobody's way.
+    let Draft { commit, verdicts } = draft(&[mine, Change { dry_run: true, ..theirs }], &seen);
+    assert!(told(&verdicts, 1).contains("is written by shop/web as well"), "{verdicts:?}");
+    assert!(commit.unwrap().files[0].content.contains("web: {tag: v2}"));
 }
 
 #[test]

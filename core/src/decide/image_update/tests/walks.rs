@@ -69,6 +69,8 @@ impl Repository {
             files: BTreeMap::from([(path("v.yaml"), FileSeen::Content(self.content.clone().into_bytes()))]),
             history: BTreeMap::from([(path("v.yaml"), self.commits.iter().rev().map(seen).collect())]),
             merged: Vec::new(),
+            claimed: Vec::new(),
+            affirmed: BTreeMap::new(),
         }
     }
 

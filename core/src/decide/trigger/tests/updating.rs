@@ -81,6 +81,9 @@ fn the_run_is_under_way_until_its_updates_are_done() {
     let order = order(&plan);
     assert_eq!(states(&scene), [UpdateState::Committing], "on record before it is handed in");
     assert_eq!((order.pipeline, order.entries.len()), (700, 1));
+    let run = scene.run();
+    let made = run.pipeline.as_ref().and_then(|pipeline| pipeline.created_at);
+    assert_eq!((order.begun, order.begun.is_some()), (made.or(run.fired_at), true));
     assert_eq!(scene.phase(), Phase::Running);
     let under_way =
         [Some(Truth::Unknown), Some(Truth::True), None, Some(Truth::Unknown), Some(Truth::Unknown)];
