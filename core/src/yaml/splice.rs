@@ -28,6 +28,21 @@ impl Site {
         self.change == Change::Nothing
     }
 
+    /// The names of the scalars that are written: of an entry that is added those that its values have from then on.
+    #[must_use]
+    pub fn scalars(&self) -> Vec<String> {
+        match &self.change {
+            Change::Insert(insert) => match &insert.grown {
+                Grown::Entry(fields) | Grown::List(fields) | Grown::KeyWithList(fields) => {
+                    let values = fields.iter().filter(|(key, _)| *key != "name");
+                    values.map(|(key, _)| format!("{}.{key}", self.address)).collect()
+                }
+                Grown::Key { .. } => vec![self.address.clone()],
+            },
+            Change::Nothing | Change::Scalar { .. } | Change::Line { .. } => vec![self.address.clone()],
+        }
+    }
+
     /// The bytes that are replaced, or the place where some are added; `None` where nothing is.
     #[must_use]
     pub fn bytes(&self) -> Option<Range<usize>> {

@@ -5,7 +5,7 @@
 //! | a commit on the branch carries the change's fire id and entry's scalars | `Committed`: the reply to it was lost |
 //! | it was given up | `Absent` |
 //! | a file is missing, or an edit of it cannot be done exactly | `Refused`, by file and line |
-//! | two owners write one scalar, and not all of them allow that | `Refused`, told to each |
+//! | two owners write one scalar, and not all of them allow that; or two entries of one run do | `Refused`, told to each |
 //! | a later pipeline wrote one of its scalars, on the branch or in this batch, or found it as wanted | `Superseded` |
 //! | `dryRun` | `DryRun`, with what would change |
 //! | every scalar is as wanted | `UpToDate` |
@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::contention::Claimed;
 use super::message::{self, Entry, Target};
-use super::{Change, CommitOrder, FileChange, FileSeen, Owner, Snapshot, Verdict};
+use super::{Change, ChangeKey, CommitOrder, FileChange, FileSeen, Owner, Snapshot, Verdict};
 use crate::domain::RepoPath;
 use crate::yaml::{Refusal, Site, Source};
 
@@ -43,8 +43,8 @@ struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    fn scalars(&self) -> impl Iterator<Item = (&RepoPath, &str)> {
-        self.sites.iter().map(|(file, site)| (*file, site.address.as_str()))
+    fn scalars(&self) -> impl Iterator<Item = (&RepoPath, String)> {
+        self.sites.iter().flat_map(|(file, site)| site.scalars().into_iter().map(|scalar| (*file, scalar)))
     }
 
     fn writes(&self) -> bool {
@@ -149,14 +149,20 @@ pub fn scalars(change: &Change, snapshot: &Snapshot) -> BTreeSet<String> {
         sources.entry(file).or_insert_with(|| read(file, snapshot));
     }
     let sites = locate(change, &sources).unwrap_or_default();
-    sites.iter().map(|(file, site)| message::wrote(file, &site.address)).collect()
+    wrote(&sites)
+}
+
+/// The scalars of these sites, as trailers name them.
+fn wrote(sites: &[(&RepoPath, Site)]) -> BTreeSet<String> {
+    let each =
+        sites.iter().flat_map(|(file, site)| site.scalars().into_iter().map(move |scalar| (file, scalar)));
+    each.map(|(file, scalar)| message::wrote(file, &scalar)).collect()
 }
 
 /// The commit that carries this change: its run's name, and one of the scalars it means, since another entry
 /// of the same run may have been committed before it.
 fn on_branch(change: &Change, sites: Option<&[(&RepoPath, Site)]>, snapshot: &Snapshot) -> Option<String> {
-    let mine: Option<BTreeSet<String>> =
-        sites.map(|sites| sites.iter().map(|(file, site)| message::wrote(file, &site.address)).collect());
+    let mine = sites.map(wrote);
     let files: BTreeSet<&RepoPath> = change.edits.iter().map(|edit| &edit.file).collect();
     files.into_iter().filter_map(|file| snapshot.history.get(file).map(|commits| (file, commits))).find_map(
         |(file, commits)| {
@@ -174,8 +180,8 @@ fn on_branch(change: &Change, sites: Option<&[(&RepoPath, Site)]>, snapshot: &Sn
     )
 }
 
-/// Who writes a scalar, and whether they let others.
-type Writer<'a> = (&'a Owner, bool);
+/// Who writes a scalar, whether they let others, and by which change, if that is in the batch.
+type Writer<'a> = (&'a Owner, bool, Option<&'a ChangeKey>);
 
 /// What a dry run would write is nobody's: it is told of the others, and they are not told of it.
 fn refuse_contention(
@@ -185,25 +191,23 @@ fn refuse_contention(
 ) {
     let mut writers: HashMap<(RepoPath, String), Vec<Writer<'_>>> = HashMap::new();
     for candidate in candidates.iter().filter(|candidate| !candidate.change.dry_run) {
-        let writer = (&candidate.change.owner, candidate.change.allow_shared);
+        let Change { owner, allow_shared, key, .. } = candidate.change;
         for (file, address) in candidate.scalars() {
-            writers.entry((file.clone(), address.to_owned())).or_default().push(writer);
+            writers.entry((file.clone(), address)).or_default().push((owner, *allow_shared, Some(key)));
         }
     }
     for Claimed { owner, allow_shared, file, spots } in &snapshot.claimed {
         let Some(Ok(source)) = sources.get(file) else { continue };
         for address in spots.iter().flat_map(|spot| source.addresses(spot)) {
-            writers.entry((file.clone(), address)).or_default().push((owner, *allow_shared));
+            writers.entry((file.clone(), address)).or_default().push((owner, *allow_shared, None));
         }
     }
     let mut refused = BTreeMap::new();
     for candidate in candidates.iter() {
-        let Change { owner: own, allow_shared, .. } = candidate.change;
         let clash = candidate.scalars().find_map(|(file, address)| {
-            let all = writers.get(&(file.clone(), address.to_owned()))?;
-            let (other, _) = all.iter().find(|(other, _)| *other != own)?;
-            let allowed = *allow_shared && all.iter().all(|(_, allow_shared)| *allow_shared);
-            (!allowed).then(|| format!("{file}: `{address}` is written by {other} as well: let one of them write it, or set `allowShared: true` on both"))
+            let all = writers.get(&(file.clone(), address.clone()))?;
+            let why = clash(candidate.change, all)?;
+            Some(format!("{file}: `{address}` is written by {why}"))
         });
         if let Some(message) = clash {
             refused.insert(candidate.number, Verdict::Refused { message });
@@ -211,6 +215,21 @@ fn refuse_contention(
     }
     candidates.retain(|candidate| !refused.contains_key(&candidate.number));
     verdicts.extend(refused);
+}
+
+/// Who else writes what this change writes, and what to do about it, if that may not be.
+fn clash(change: &Change, writers: &[Writer<'_>]) -> Option<String> {
+    if let Some((other, ..)) = writers.iter().find(|(owner, ..)| *owner != &change.owner) {
+        let allowed = change.allow_shared && writers.iter().all(|(_, allow_shared, _)| *allow_shared);
+        return (!allowed).then(|| {
+            format!("{other} as well: let one of them write it, or set `allowShared: true` on both")
+        });
+    }
+    let of_its_run = |key: &&ChangeKey| key.fire_id == change.key.fire_id && key.entry != change.key.entry;
+    let other = writers.iter().filter_map(|(_, _, key)| *key).find(of_its_run);
+    other
+        .filter(|_| !change.dry_run)
+        .map(|other| format!("entry {} of this trigger as well: keep one", other.entry.saturating_add(1)))
 }
 
 /// The later pipeline wins, whichever ends first.
@@ -240,7 +259,7 @@ fn supersede(
     for i in order {
         let candidate = &candidates[i];
         let names: Vec<String> =
-            candidate.scalars().map(|(file, address)| message::wrote(file, address)).collect();
+            candidate.scalars().map(|(file, address)| message::wrote(file, &address)).collect();
         let by_branch = names.iter().filter_map(|name| latest.get(name)).copied().max();
         let by_batch = names.iter().filter_map(|name| taken.get(name)).copied().max();
         let by = by_branch.filter(|by| *by > candidate.change.pipeline).or(by_batch);
@@ -316,6 +335,7 @@ fn targets(candidate: &Candidate<'_>) -> Vec<Target> {
         .map(|(file, site)| Target {
             file: (*file).clone(),
             address: site.address.clone(),
+            scalars: site.scalars(),
             new: site.new.clone(),
         })
         .collect()

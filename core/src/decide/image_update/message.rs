@@ -16,7 +16,16 @@ const MAX_ADDRESS: usize = 200;
 pub(super) struct Target {
     pub file: RepoPath,
     pub address: String,
+    /// Of an entry that is added, its values.
+    pub scalars: Vec<String>,
     pub new: String,
+}
+
+impl Target {
+    /// As trailers name it.
+    fn wrote(&self) -> impl Iterator<Item = String> {
+        self.scalars.iter().map(|scalar| wrote(&self.file, scalar))
+    }
 }
 
 /// A change that goes into a commit, with the scalars it changes.
@@ -46,7 +55,7 @@ pub(super) fn message(entries: &[Entry<'_>]) -> String {
         let written = Written {
             fire_id: change.key.fire_id.clone(),
             pipeline: change.pipeline,
-            wrote: targets.iter().map(|target| wrote(&target.file, &target.address)).collect(),
+            wrote: targets.iter().flat_map(|target| target.wrote()).collect(),
         };
         let _ = write!(out, "{written}");
     }

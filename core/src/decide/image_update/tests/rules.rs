@@ -1,6 +1,7 @@
 //! The rules, one by one.
 
 use super::*;
+use crate::yaml::ImageFields;
 
 const VALUES: &str = "web: {tag: v1}\napi: {tag: v1} # mine\n";
 
@@ -154,6 +155,56 @@ fn the_later_pipeline_wins_whichever_ends_first() {
     assert!(commit.unwrap().files[0].content.contains("web: {tag: v4}"));
     // A pipeline is not later than itself.
     assert!(draft(&[web("f6", 706, "v6")], &seen).commit.is_some());
+}
+
+#[test]
+fn an_entry_that_a_later_pipeline_added_is_not_set_back() {
+    const FILE: &str = "kustomization.yaml";
+    let add = |id: &str, pipeline: u64, tag: &str, digest: Option<&str>| {
+        let set = ImageFields::new(None, Some(tag.parse().unwrap()), digest.map(|d| d.parse().unwrap()));
+        let edit = Edit::Image { name: "shop/web".parse().unwrap(), set: set.unwrap(), create: true };
+        change("web", id, pipeline, vec![FileEdit { file: path(FILE), edit }])
+    };
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let none = snapshot(&[(FILE, "images: []\n")], &[]);
+    let later = draft(&[add("f9", 706, "v9", Some(&digest))], &none).commit.unwrap();
+    for wrote in ["newTag", "digest"] {
+        let line = format!("Pipekick-Wrote: {FILE}:images[name=shop/web].{wrote}\n");
+        assert!(later.message.contains(&line), "{}", later.message);
+    }
+    let by = BTreeMap::from([(0, Verdict::Superseded { by: 706 })]);
+    for text in [later.files[0].content.as_str(), "images: []\n"] {
+        let seen = snapshot(&[(FILE, text)], &[(FILE, "c1", &later.message)]);
+        let early = draft(&[add("f1", 705, "v1", Some(&digest))], &seen);
+        assert_eq!((early.commit, early.verdicts), (None, by.clone()), "{text}");
+        // A lost reply is recognised by them too.
+        let again = draft(&[add("f9", 706, "v9", Some(&digest))], &seen);
+        assert_eq!(again.verdicts, BTreeMap::from([(0, Verdict::Committed { commit: "c1".into() })]));
+    }
+    // Together, the later adds it.
+    let both = draft(&[add("f1", 705, "v1", None), add("f9", 706, "v9", None)], &none);
+    assert_eq!(both.verdicts, by);
+    assert!(both.commit.unwrap().files[0].content.contains("newTag: v9"));
+}
+
+#[test]
+fn two_entries_of_one_run_that_write_one_scalar_are_refused() {
+    let entry = |number: usize, tag: &str| {
+        let change = web("f1", 705, tag);
+        Change { key: ChangeKey { entry: number, ..change.key.clone() }, ..change }
+    };
+    let seen = snapshot(&[("values.yaml", VALUES)], &[]);
+    let Draft { commit, verdicts } = draft(&[entry(0, "v2"), entry(1, "v3"), api("f1", 705, "v2")], &seen);
+    for (number, other) in [(0, 2), (1, 1)] {
+        let says =
+            format!("values.yaml: `web.tag` is written by entry {other} of this trigger as well: keep one");
+        assert_eq!(told(&verdicts, number), says);
+    }
+    assert!(commit.unwrap().files[0].content.contains("api: {tag: v2}"));
+    // What is only told is in nobody's way; and runs of one schedule follow one another.
+    let dry = Change { dry_run: true, ..entry(1, "v3") };
+    assert!(draft(&[entry(0, "v2"), dry], &seen).commit.is_some());
+    assert!(draft(&[web("f1", 705, "v2"), web("f2", 706, "v3")], &seen).commit.is_some());
 }
 
 #[test]
