@@ -10,6 +10,7 @@ use anyhow::{Context as _, anyhow, bail};
 use futures::future::select_all;
 use k8s_openapi::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
+use pipekick_core::decide::image_update;
 use serde::de::DeserializeOwned;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
@@ -111,7 +112,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         Arc::clone(&secrets),
         handle.clone(),
         config.gitlab_url.clone(),
-        config.policy.resolution_delay,
+        image_update::Policy {
+            resolution_delay: config.policy.resolution_delay,
+            shared_title: config.shared_commit_title.clone(),
+            ..image_update::Policy::default()
+        },
         Arc::clone(&metrics),
     ));
     let (schedule_gitlab, schedule_secrets) = (Arc::clone(&gitlab), Arc::clone(&secrets));

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use pipekick_core::domain::Span;
+use pipekick_core::domain::{SharedTitle, Span};
 
 use crate::commands::check::Check;
 use crate::commands::release::Release;
@@ -261,6 +261,15 @@ pub struct Run {
     /// Shortest time between two looks at a running pipeline; it grows to a tenth of the pipeline's age.
     #[arg(long, env = "PIPEKICK_FOLLOW_INTERVAL", value_name = "DURATION", default_value = "5s")]
     pub follow_interval: Span,
+    /// First line of a commit with the image updates of several runs, a template in which {{ runs }} is their number. Each
+    /// run has a line of its own below it.
+    #[arg(
+        long,
+        env = "PIPEKICK_SHARED_COMMIT_TITLE",
+        value_name = "TEMPLATE",
+        default_value = SharedTitle::USUAL
+    )]
+    pub shared_commit_title: String,
     /// Triggers worked on at the same time, from 1 to 1024.
     #[arg(long, env = "PIPEKICK_CONCURRENCY", value_name = "N", default_value = "256", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub concurrency: u16,

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail, ensure};
 use pipekick_core::decide::lease;
 use pipekick_core::decide::trigger::{FirstSight, Policy};
 use pipekick_core::domain::schedule::ClusterId;
-use pipekick_core::domain::{FireId, GitLabUrl, Span};
+use pipekick_core::domain::{FireId, GitLabUrl, SharedTitle, Span};
 
 use crate::api::names::is_label;
 use crate::cli;
@@ -32,6 +32,8 @@ pub struct Config {
     pub cluster_id: Option<ClusterId>,
     /// Shortest time between two looks at a pipeline.
     pub follow_interval: Duration,
+    /// First line of a commit of several runs.
+    pub shared_commit_title: SharedTitle,
     /// Objects worked on at the same time.
     pub concurrency: usize,
     /// Address of the health endpoints.
@@ -83,6 +85,7 @@ impl Config {
             schedule_interval: between(typed.schedule_interval, 1, 86_400).context("--schedule-interval")?,
             cluster_id: typed.cluster_id.as_deref().map(str::parse).transpose().context("--cluster-id")?,
             follow_interval: between(typed.follow_interval, 1, 3600).context("--follow-interval")?,
+            shared_commit_title: typed.shared_commit_title.parse().context("--shared-commit-title")?,
             concurrency: usize::from(typed.concurrency),
             health_addr: typed.health_addr,
             metrics_addr: typed.metrics_addr,

@@ -108,6 +108,7 @@ cancel-patience: 6m
 schedule-interval: 7m
 cluster-id: production-1
 follow-interval: 8s
+shared-commit-title: deploy {{ runs }}
 concurrency: 64
 health-addr: 127.0.0.1:1
 metrics-addr: 127.0.0.1:2

@@ -62,7 +62,8 @@ pub struct ImageUpdateSpec {
     #[schemars(length(min = 1, max = 20))]
     pub edits: Vec<EditSpec>,
     /// First line of the commit's message, a template as value is, such as "checkout: {{ pipeline.sha[:8] }}". Where
-    /// the updates of several runs share a commit, each has its line. Unset: what was edited.
+    /// the updates of several runs share a commit, each has its line, below one that the operator's flag
+    /// --shared-commit-title says. Unset: what was edited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub message: Option<String>,

@@ -190,7 +190,7 @@ fn on_branch(observed: &Observed<'_>, flight: &Flight, snapshot: &Snapshot) -> P
     let Observed { now, policy, .. } = *observed;
     let mut settled = Vec::new();
     let changes = part_doubtful(observed, flight, snapshot, &mut settled);
-    let Draft { commit, verdicts } = draft(&changes, snapshot);
+    let Draft { commit, verdicts } = draft(&changes, snapshot, &policy.shared_title);
     let mut rest = Vec::new();
     for (number, change) in changes.iter().enumerate() {
         match verdicts.get(&number) {

@@ -19,6 +19,7 @@ pub mod reason;
 pub mod repo_path;
 pub mod run;
 pub mod schedule;
+pub mod shared_title;
 pub mod size;
 pub mod status;
 pub mod template;
@@ -53,6 +54,7 @@ pub use run::{
     Run, SecretKeyRef, Stretch, Target,
 };
 pub use schedule::{Schedule, ScheduleSpec, ScheduleStatus};
+pub use shared_title::SharedTitle;
 pub use status::{Condition, Deletion, Phase, TriggerStatus};
 pub use template::{Context, Template, TemplateError};
 pub use trigger::{

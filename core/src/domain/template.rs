@@ -141,10 +141,18 @@ impl Template {
     /// # Errors
     /// What is not defined is named; the rest is what minijinja says of it.
     pub fn render(&self, context: &Context) -> Result<String, TemplateError> {
+        self.fill(&context.values(), |name| context.undefined(name))
+    }
+
+    /// The same with other values; `undefined` tells of a name that is none of them.
+    pub(super) fn fill(
+        &self,
+        values: &Value,
+        undefined: impl FnOnce(String) -> TemplateError,
+    ) -> Result<String, TemplateError> {
         let environment = environment();
         let template =
             environment.template_from_str(&self.0).map_err(|error| TemplateError::Malformed(told(&error)))?;
-        let values = context.values();
         let mut out = Bounded(Vec::new());
         match template.render_captured_to(values.clone(), &mut out) {
             Ok(_) => String::from_utf8(out.0).map_err(|error| TemplateError::Failed(error.to_string())),
@@ -157,8 +165,8 @@ impl Template {
                 named.sort();
                 // The analysis does not see through `x.y[:8]`.
                 named.extend(dotted_names(&self.0));
-                let name = named.into_iter().find(|name| !is_defined(&values, name));
-                Err(name.map_or_else(|| TemplateError::Failed(told(&error)), |name| context.undefined(name)))
+                let name = named.into_iter().find(|name| !is_defined(values, name));
+                Err(name.map_or_else(|| TemplateError::Failed(told(&error)), undefined))
             }
             Err(error) => Err(TemplateError::Failed(told(&error))),
         }

@@ -98,10 +98,9 @@ impl Images {
         secrets: Arc<Secrets>,
         handle: Handle<trigger::Record>,
         default_url: GitLabUrl,
-        resolution_delay: Duration,
+        policy: Policy,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let policy = Policy { resolution_delay, ..Policy::default() };
         Self { gitlab, secrets, handle, default_url, metrics, policy, state: Mutex::default() }
     }
 

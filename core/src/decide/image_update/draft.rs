@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::contention::Claimed;
 use super::message::{self, Entry, Target};
 use super::{Change, ChangeKey, CommitOrder, FileChange, FileSeen, Owner, Snapshot, Verdict};
-use crate::domain::RepoPath;
+use crate::domain::{RepoPath, SharedTitle};
 use crate::yaml::{Refusal, Site, Source};
 
 /// Longest text of a dry run, in bytes; it goes into a status.
@@ -52,9 +52,14 @@ impl Candidate<'_> {
     }
 }
 
-/// Decides on `changes` against the branch as `snapshot` shows it.
+/// As [`draft`], on one change, which shares its commit with none.
+pub(super) fn draft_one(change: &Change, snapshot: &Snapshot) -> Draft {
+    draft(std::slice::from_ref(change), snapshot, &SharedTitle::default())
+}
+
+/// Decides on `changes` against the branch as `snapshot` shows it; a commit of several runs has this first line.
 #[must_use]
-pub fn draft(changes: &[Change], snapshot: &Snapshot) -> Draft {
+pub fn draft(changes: &[Change], snapshot: &Snapshot, title: &SharedTitle) -> Draft {
     let mut verdicts = BTreeMap::new();
     let mut sources: BTreeMap<&RepoPath, Result<Source<'_>, String>> = BTreeMap::new();
     for file in changes.iter().flat_map(|change| &change.edits).map(|edit| &edit.file) {
@@ -96,7 +101,7 @@ pub fn draft(changes: &[Change], snapshot: &Snapshot) -> Draft {
         verdicts.insert(candidate.number, verdict);
         false
     });
-    let commit = write(candidates, &sources, snapshot, &mut verdicts);
+    let commit = write(candidates, (&sources, snapshot, title), &mut verdicts);
     Draft { commit, verdicts }
 }
 
@@ -277,8 +282,7 @@ fn supersede(
 /// refused and the others go on.
 fn write(
     mut candidates: Vec<Candidate<'_>>,
-    sources: &BTreeMap<&RepoPath, Result<Source<'_>, String>>,
-    snapshot: &Snapshot,
+    (sources, snapshot, title): (&BTreeMap<&RepoPath, Result<Source<'_>, String>>, &Snapshot, &SharedTitle),
     verdicts: &mut BTreeMap<usize, Verdict>,
 ) -> Option<CommitOrder> {
     if texts(&candidates, sources).is_err() {
@@ -307,7 +311,12 @@ fn write(
     let files = texts.into_iter().map(|(file, content)| FileChange { file: file.clone(), content }).collect();
     // All of a batch have the same.
     let author = candidates.first().and_then(|candidate| candidate.change.author.clone());
-    Some(CommitOrder { head: snapshot.head.clone(), message: message::message(&entries), author, files })
+    Some(CommitOrder {
+        head: snapshot.head.clone(),
+        message: message::message(&entries, title),
+        author,
+        files,
+    })
 }
 
 fn texts<'a>(

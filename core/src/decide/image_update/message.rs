@@ -1,10 +1,11 @@
 //! The message of a commit: of one change its own first line, of several a list; below it the trailers
 //! (`domain/trailers.rs`), a group for each change.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::{Change, Written};
-use crate::domain::{FireId, RepoPath};
+use crate::domain::{FireId, RepoPath, SharedTitle};
 
 /// Longest title, in characters; git's tools show some 70.
 const MAX_TITLE: usize = 200;
@@ -36,15 +37,18 @@ pub(super) struct Entry<'a> {
 }
 
 /// The message of a commit of these changes.
-pub(super) fn message(entries: &[Entry<'_>]) -> String {
-    let mut out = String::new();
+pub(super) fn message(entries: &[Entry<'_>], shared: &SharedTitle) -> String {
+    let runs: BTreeSet<&FireId> = entries.iter().map(|entry| &entry.change.key.fire_id).collect();
+    let first = match entries.first() {
+        // A run may have several entries.
+        Some(first) if runs.len() == 1 => title(first),
+        Some(_) | None => one_line(&shared.fill(runs.len())),
+    };
+    let mut out = format!("{first}\n");
     match entries {
-        [one] => {
-            out.push_str(&title(one));
-            out.push('\n');
-        }
+        [_] => {}
         many => {
-            let _ = writeln!(out, "Update images for {} runs\n", many.len());
+            out.push('\n');
             for entry in many {
                 let _ = writeln!(out, "- {}: {}", entry.change.owner, title(entry));
             }

@@ -9,7 +9,9 @@ use jiff::Timestamp;
 use super::contention::Claimed;
 use super::{RequestAnswer, RequestSeen, Written};
 use crate::domain::image_update::FileEdit;
-use crate::domain::{Author, CaBundleRef, FireId, ObjectKey, Proposal, Reason, RepoPath, SecretKeyRef};
+use crate::domain::{
+    Author, CaBundleRef, FireId, ObjectKey, Proposal, Reason, RepoPath, SecretKeyRef, SharedTitle,
+};
 
 /// Bounds of the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct Policy {
     pub rest: Duration,
     /// A request takes effect within this time or never.
     pub resolution_delay: Duration,
+    /// The first line of a commit of several runs.
+    pub shared_title: SharedTitle,
 }
 
 impl Default for Policy {
@@ -38,6 +42,7 @@ impl Default for Policy {
             tries: 12,
             rest: Duration::from_secs(60),
             resolution_delay: Duration::from_secs(90),
+            shared_title: SharedTitle::default(),
         }
     }
 }

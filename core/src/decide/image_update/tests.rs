@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::image_update::FileEdit;
-use crate::domain::{Author, FireId, ObjectKey, RepoPath, SecretKeyRef};
+use crate::domain::{Author, FireId, ObjectKey, RepoPath, SecretKeyRef, SharedTitle};
 use crate::yaml::{Edit, Replacement};
 
 /// Of a walk: what `plan` took leaves those that wait, and what it settled is a verdict, once, or waits anew. Whether it
@@ -34,6 +34,10 @@ fn settle(
         }
     }
     Ok(settled)
+}
+
+fn draft(changes: &[Change], snapshot: &Snapshot) -> Draft {
+    super::draft(changes, snapshot, &SharedTitle::default())
 }
 
 fn at(seconds: f64) -> Timestamp {

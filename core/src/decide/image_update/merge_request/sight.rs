@@ -15,7 +15,7 @@
 //! A squash drops the trailers of commits, so those of the description count too. What is not known: a commit that is
 //! squashed before the description tells of it; an earlier run that ends afterwards does not know that it is late.
 
-use super::super::draft::{draft, on_branch_already, scalars};
+use super::super::draft::{draft_one, on_branch_already, scalars};
 use super::super::{Change, CommitOrder, CommitSeen, Draft, Onto, Snapshot, Verdict};
 use super::{MergeRequestDeed, RequestSeen, SourceSeen, source_of};
 use crate::domain::trailers::Written;
@@ -68,7 +68,7 @@ impl<'a> Sight<'a> {
         if let Some(merged) = ended.filter(|ended| ended.state == MergeRequestState::Merged) {
             return Next::Settle(self.proposed(merged, carried));
         }
-        let Draft { commit, mut verdicts } = draft(std::slice::from_ref(*change), target);
+        let Draft { commit, mut verdicts } = draft_one(change, target);
         let order = match (verdicts.remove(&0), commit) {
             (Some(Verdict::Absent), _) => {
                 let its_own = ended.or(open.filter(|open| self.is_told_by(open)));
@@ -150,7 +150,7 @@ impl<'a> Sight<'a> {
     fn go_on_with(&self, open: &MergeRequest, order: &CommitOrder) -> Next {
         // Without its branch it is told of what begins that again.
         let Some(source) = &self.seen.source else { return self.begin(order.clone()) };
-        let Draft { commit, mut verdicts } = draft(std::slice::from_ref(self.change), &source.snapshot);
+        let Draft { commit, mut verdicts } = draft_one(self.change, &source.snapshot);
         match (verdicts.remove(&0), commit) {
             (Some(Verdict::UpToDate), _) => self.tell(open, order, source.snapshot.head.clone()),
             (Some(Verdict::Refused { message }), _) => {
@@ -296,7 +296,7 @@ impl<'a> Sight<'a> {
     fn description(&self) -> String {
         let Self { change, proposal, target, .. } = self;
         let as_told = Change { dry_run: true, ..(*change).clone() };
-        let diff = match draft(&[as_told], target).verdicts.remove(&0) {
+        let diff = match draft_one(&as_told, target).verdicts.remove(&0) {
             Some(Verdict::DryRun { diff }) => diff.replace("```", "'''"),
             Some(_) | None => String::new(),
         };

@@ -75,6 +75,31 @@ fn many_changes_are_one_commit_that_names_each() {
 }
 
 #[test]
+fn what_several_runs_share_has_the_operators_title_and_one_runs_has_its_own() {
+    let seen = snapshot(&[("values.yaml", VALUES)], &[]);
+    let title: SharedTitle = "deploy {{ runs }}\n\nPipekick-Pipeline: 9".parse().unwrap();
+    let policy = &Policy { shared_title: title, ..Policy::default() };
+    let subject = |other: &str| {
+        let second = ChangeKey { fire_id: FireId::from(other), entry: 1 };
+        let changes = vec![web("f1", 705, "v2"), Change { key: second, ..api(other, 705, "v3") }];
+        let flight = Flight { changes, tries: 0, stage: Stage::Read { not_before: at(0.0) } };
+        let (now, look) = (at(0.0), Seen::Branch(seen.clone()));
+        let (waiting, coming, flight, seen) = (&[][..], 0, Some(&flight), Some(&look));
+        match decide(&Observed { now, policy, waiting, coming, flight, seen }).effect {
+            Effect::Commit { order, .. } => order.message,
+            effect => panic!("{effect:?}"),
+        }
+    };
+    let shared = "deploy 2 Pipekick-Pipeline: 9\n\n- shop/web: web.tag v2\n- shop/api: api.tag v3\n\nPipekick-Fire-Id: f1\n";
+    assert!(subject("f2").starts_with(shared), "{}", subject("f2"));
+    assert!(
+        subject("f1").starts_with("web.tag v2\n\n- shop/web: web.tag v2\n- shop/api"),
+        "{}",
+        subject("f1")
+    );
+}
+
+#[test]
 fn trailers_are_read_from_the_last_paragraph_alone() {
     for (message, pipelines) in [
         ("x\n\nPipekick-Fire-Id: a\nPipekick-Pipeline: 1\n\nReviewed-by: me\n", vec![]),
