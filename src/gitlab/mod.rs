@@ -48,7 +48,7 @@ pub use http::{BuildError, DEFAULT_DEADLINE, Options};
 pub use jobs::{Job, JobFilter, JobPage};
 pub use meta::{Rate, ResponseMeta};
 pub use read::{Page, PipelineFilter, ReadError, ReadKind, Source};
-pub use repository::{Branch, Commit, HISTORY};
+pub use repository::{Branch, HISTORY};
 pub use schedules::{PipelineSchedule, ScheduleFields, SchedulePage, ScheduleVariable, VariableKind};
 pub use trust::{CaBundle, Trust};
 pub use wire::{PipelineVariables, Project, TestSummary, User, Version};

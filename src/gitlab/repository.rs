@@ -52,15 +52,6 @@ pub struct Branch {
     pub is_of_request: bool,
 }
 
-/// A commit, as far as it concerns us.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Commit {
-    /// Its id, and what its trailers tell.
-    pub seen: CommitSeen,
-    /// When it was committed, by the committer's clock; unknown if GitLab does not tell.
-    pub committed_at: Option<Timestamp>,
-}
-
 #[derive(Deserialize)]
 struct CommitWire {
     id: String,
@@ -74,10 +65,10 @@ struct ComparisonWire {
     commits: Vec<CommitWire>,
 }
 
-impl From<CommitWire> for Commit {
+impl From<CommitWire> for CommitSeen {
     fn from(wire: CommitWire) -> Self {
         let CommitWire { id, message, committed_date } = wire;
-        Self { seen: CommitSeen { id, written: written(&message) }, committed_at: committed_date }
+        Self { id, at: committed_date, written: written(&message) }
     }
 }
 
@@ -152,12 +143,12 @@ impl Client {
         file: &RepoPath,
         since: Option<Timestamp>,
         token: &SecretString,
-    ) -> Result<Vec<Commit>, ReadError> {
+    ) -> Result<Vec<CommitSeen>, ReadError> {
         let since = since.and_then(|since| since.checked_sub(CLOCKS_DIFFER).ok());
         let path = Call::Commits.route().replace(":id", &at.project.path_segment());
         let mut sizes = PAGES.into_iter();
         let mut per_page = sizes.next().unwrap_or(1);
-        let mut commits: Vec<Commit> = Vec::new();
+        let mut commits: Vec<CommitSeen> = Vec::new();
         let mut page = 1;
         loop {
             let query = vec![
@@ -177,9 +168,8 @@ impl Client {
             }
             let wires: Vec<CommitWire> = value(&reply)?;
             let next = next_page(&reply, wires.len(), page, per_page).filter(|_| !wires.is_empty());
-            commits.extend(wires.into_iter().map(Commit::from));
-            let is_back =
-                |commit: &Commit| commit.committed_at.zip(since).is_some_and(|(at, since)| at < since);
+            commits.extend(wires.into_iter().map(CommitSeen::from));
+            let is_back = |commit: &CommitSeen| commit.at.zip(since).is_some_and(|(at, since)| at < since);
             let reaches_back = since.is_none() || commits.last().is_some_and(is_back);
             match next {
                 Some(next) if page < MAX_PAGES && !(commits.len() >= HISTORY && reaches_back) => page = next,
@@ -222,8 +212,7 @@ impl Client {
             let head = &head;
             async move {
                 let seen = self.file(at, branch, head, &file, token).await?;
-                let commits = self.history(at, branch, head, &file, since, token).await?;
-                let history = commits.into_iter().map(|commit| commit.seen).collect::<Vec<_>>();
+                let history = self.history(at, branch, head, &file, since, token).await?;
                 Ok::<_, ReadError>((file, seen, history))
             }
         };

@@ -137,12 +137,12 @@ async fn a_commit_is_made_and_read_back_by_its_trailers() {
     let path = file("app/values.yaml");
     let history = shop.client.history(&shop.at, &shop.main, &commit, &path, None, &shop.token).await.unwrap();
     let [ours, _] = &history[..] else { panic!("{history:?}") };
-    let [written] = &ours.seen.written[..] else { panic!("{history:?}") };
+    let [written] = &ours.written[..] else { panic!("{history:?}") };
     assert_eq!(
         (written.pipeline, written.wrote.as_slice()),
         (705, &["app/values.yaml:image.tag".to_owned()][..])
     );
-    assert_eq!(ours.committed_at, Some("2026-11-02T08:00:00Z".parse().unwrap()));
+    assert_eq!(ours.at, Some("2026-11-02T08:00:00Z".parse().unwrap()));
 }
 
 #[tokio::test]
@@ -338,7 +338,7 @@ async fn a_merge_request_is_opened_changed_armed_and_followed() {
     let all = client.merge_requests_from(at, &source, token).await.unwrap();
     assert_eq!(all.iter().map(|request| request.state).collect::<Vec<_>>(), [MergeRequestState::Merged]);
     let history = client.history(at, main, &shop.head().await, &file("app/values.yaml"), None, token).await;
-    assert_eq!(history.unwrap()[0].seen.id, commit, "the trailers are found behind the merge");
+    assert_eq!(history.unwrap()[0].id, commit, "the trailers are found behind the merge");
 }
 
 #[tokio::test]

@@ -17,12 +17,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::contention::Claimed;
 use super::message::{self, Entry, Target};
-use super::{Change, ChangeKey, CommitOrder, FileChange, FileSeen, Owner, Snapshot, Verdict};
+use super::{
+    Change, ChangeKey, CommitOrder, CommitSeen, FileChange, FileSeen, Owner, Snapshot, Verdict, Written,
+};
 use crate::domain::{RepoPath, SharedTitle};
 use crate::yaml::{Refusal, Site, Source};
 
+/// Clocks that date pipelines and commits may differ by this much.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(10);
 /// Longest text of a dry run, in bytes; it goes into a status.
 const MAX_DIFF: usize = 2048;
 
@@ -243,19 +249,7 @@ fn supersede(
     verdicts: &mut BTreeMap<usize, Verdict>,
     snapshot: &Snapshot,
 ) {
-    // The last pipeline that wrote each scalar, as the branch tells, or found it as it wanted.
-    let mut latest: HashMap<String, u64> = HashMap::new();
-    let committed = snapshot.history.values().flatten().flat_map(|commit| &commit.written);
-    for written in committed.chain(&snapshot.merged) {
-        for wrote in &written.wrote {
-            let known = latest.entry(wrote.clone()).or_default();
-            *known = written.pipeline.max(*known);
-        }
-    }
-    for (wrote, pipeline) in &snapshot.affirmed {
-        let known = latest.entry(wrote.clone()).or_default();
-        *known = (*pipeline).max(*known);
-    }
+    let written = by_scalar(snapshot);
     // Later pipelines first; of one pipeline, what came last.
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by_key(|&i| std::cmp::Reverse((candidates[i].change.pipeline, candidates[i].number)));
@@ -265,9 +259,10 @@ fn supersede(
         let candidate = &candidates[i];
         let names: Vec<String> =
             candidate.scalars().map(|(file, address)| message::wrote(file, &address)).collect();
-        let by_branch = names.iter().filter_map(|name| latest.get(name)).copied().max();
+        let by_branch =
+            names.iter().filter_map(|name| later(candidate.change, written.get(name.as_str())?)).max();
         let by_batch = names.iter().filter_map(|name| taken.get(name)).copied().max();
-        let by = by_branch.filter(|by| *by > candidate.change.pipeline).or(by_batch);
+        let by = by_branch.or(by_batch);
         if let Some(by) = by {
             verdicts.insert(candidate.number, Verdict::Superseded { by });
             late.insert(candidate.number);
@@ -276,6 +271,38 @@ fn supersede(
         }
     }
     candidates.retain(|candidate| !late.contains(&candidate.number));
+}
+
+/// A pipeline that wrote a scalar, or found it as it wanted, and when, where a commit tells.
+type By = (u64, Option<Timestamp>);
+
+fn by_scalar(snapshot: &Snapshot) -> HashMap<&str, Vec<By>> {
+    let committed = snapshot
+        .history
+        .values()
+        .flatten()
+        .flat_map(|CommitSeen { id: _, at, written }| written.iter().map(|written| (written, *at)));
+    let merged = snapshot.merged.iter().map(|written| (written, None));
+    let mut by_scalar: HashMap<&str, Vec<By>> = HashMap::new();
+    for (Written { fire_id: _, pipeline, wrote }, at) in committed.chain(merged) {
+        for wrote in wrote {
+            by_scalar.entry(wrote).or_default().push((*pipeline, at));
+        }
+    }
+    for (wrote, pipeline) in &snapshot.affirmed {
+        by_scalar.entry(wrote).or_default().push((*pipeline, None));
+    }
+    by_scalar
+}
+
+/// The latest of these pipelines, if it is later than the change's. One that has written before that was made is not,
+/// whatever its number: a GitLab that was built anew counts from 1 again, and people can write trailers too.
+fn later(change: &Change, by: &[By]) -> Option<u64> {
+    let begun = change.begun.and_then(|begun| begun.checked_sub(CLOCKS_DIFFER).ok());
+    let is_later = |(pipeline, at): &&By| {
+        *pipeline > change.pipeline && at.zip(begun).is_none_or(|(at, begun)| at >= begun)
+    };
+    by.iter().filter(is_later).map(|(pipeline, _)| *pipeline).max()
 }
 
 /// One commit of all that is left. Should an edit turn out not to be exact beside the others, its change is

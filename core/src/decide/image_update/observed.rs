@@ -155,6 +155,8 @@ pub enum FileSeen {
 pub struct CommitSeen {
     /// Its id.
     pub id: String,
+    /// When it was committed, by the committer's clock; unknown if GitLab does not tell.
+    pub at: Option<Timestamp>,
     /// What its trailers tell, by [`written`].
     pub written: Vec<Written>,
 }

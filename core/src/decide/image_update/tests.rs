@@ -86,7 +86,7 @@ fn change(name: &str, id: &str, pipeline: u64, edits: Vec<FileEdit>) -> Change {
 fn snapshot(files: &[(&str, &str)], history: &[(&str, &str, &str)]) -> Snapshot {
     let mut by_file: BTreeMap<RepoPath, Vec<CommitSeen>> = BTreeMap::new();
     for (file, id, message) in history {
-        let seen = CommitSeen { id: (*id).into(), written: written(message) };
+        let seen = CommitSeen { id: (*id).into(), at: None, written: written(message) };
         by_file.entry(path(file)).or_default().push(seen);
     }
     Snapshot {

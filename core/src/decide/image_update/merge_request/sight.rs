@@ -54,7 +54,7 @@ impl<'a> Sight<'a> {
         for request in requests.iter().filter(|request| request.state == MergeRequestState::Merged) {
             let id = request.merged_as.clone().or_else(|| request.sha.clone()).unwrap_or_default();
             for commits in target.history.values_mut() {
-                commits.push(CommitSeen { id: id.clone(), written: request.written.clone() });
+                commits.push(CommitSeen { id: id.clone(), at: None, written: request.written.clone() });
             }
         }
         Self { change, proposal, seen, source, requests, target }

@@ -59,8 +59,11 @@ fn request(iid: u64, state: MergeRequestState, written: Vec<Written>) -> MergeRe
 fn branch(tag: &str, by: Option<(&str, u64)>) -> Snapshot {
     let text = format!("web: {{tag: {tag}}}\n");
     let mut seen = snapshot(&[("v.yaml", &text)], &[]);
-    let commits =
-        by.map(|(id, pipeline)| CommitSeen { id: format!("c-{id}"), written: trailers(id, pipeline) });
+    let commits = by.map(|(id, pipeline)| CommitSeen {
+        id: format!("c-{id}"),
+        at: None,
+        written: trailers(id, pipeline),
+    });
     if let Some(commit) = &commits {
         seen.head.clone_from(&commit.id);
     }
@@ -401,8 +404,11 @@ impl GitLab {
             let text = format!("web: {{tag: p{}}}\nrival: r{}\n", line.tag, line.rival);
             let mut seen = snapshot(&[("v.yaml", &text)], &[]);
             seen.head.clone_from(&line.commits.last().unwrap().0);
-            let commit =
-                |(id, message): &(String, String)| CommitSeen { id: id.clone(), written: written(message) };
+            let commit = |(id, message): &(String, String)| CommitSeen {
+                id: id.clone(),
+                at: None,
+                written: written(message),
+            };
             seen.history.insert(path("v.yaml"), line.commits.iter().rev().map(commit).collect());
             seen
         };

@@ -183,6 +183,34 @@ fn the_later_pipeline_wins_whichever_ends_first() {
 }
 
 #[test]
+fn who_wrote_before_a_pipeline_was_made_is_not_later_whatever_the_number() {
+    let wrote = |at| {
+        let written = written(&message_of("f9", 90_000, "values.yaml:web.tag"));
+        let history = vec![CommitSeen { id: "c1".into(), at, written }];
+        let seen = snapshot(&[("values.yaml", VALUES)], &[]);
+        Snapshot { history: BTreeMap::from([(path("values.yaml"), history)]), ..seen }
+    };
+    let begun = |begun| [Change { begun, ..web("f1", 7, "v2") }];
+    let made = Some(at(10_000.0));
+    for (begun, committed, is_late) in [
+        (begun(made), Some(at(9_399.0)), false),
+        // As far as clocks may differ.
+        (begun(made), Some(at(9_401.0)), true),
+        (begun(made), Some(at(10_001.0)), true),
+        (begun(made), None, true),
+        (begun(None), Some(at(0.0)), true),
+    ] {
+        let Draft { commit, verdicts } = draft(&begun, &wrote(committed));
+        assert_eq!(commit.is_none(), is_late, "{committed:?}");
+        assert_eq!(verdicts.contains_key(&0), is_late);
+    }
+    // A lost reply of its own is recognised all the same.
+    let own = Change { key: ChangeKey { fire_id: FireId::from("f9"), entry: 0 }, ..begun(made)[0].clone() };
+    let Draft { verdicts, .. } = draft(&[own], &wrote(Some(at(0.0))));
+    assert_eq!(verdicts[&0], Verdict::Committed { commit: "c1".into() });
+}
+
+#[test]
 fn an_entry_that_a_later_pipeline_added_is_not_set_back() {
     const FILE: &str = "kustomization.yaml";
     let add = |id: &str, pipeline: u64, tag: &str, digest: Option<&str>| {

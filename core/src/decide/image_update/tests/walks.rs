@@ -62,8 +62,11 @@ impl Repository {
     }
 
     fn look(&self) -> Snapshot {
-        let seen =
-            |(id, message): &(String, String)| CommitSeen { id: id.clone(), written: written(message) };
+        let seen = |(id, message): &(String, String)| CommitSeen {
+            id: id.clone(),
+            at: None,
+            written: written(message),
+        };
         Snapshot {
             head: self.head(),
             files: BTreeMap::from([(path("v.yaml"), FileSeen::Content(self.content.clone().into_bytes()))]),
