@@ -1,6 +1,6 @@
 //! `cargo xtask measure`: how quick, how small and how quiet the operator is.
 //!
-//! The release build runs as a process of its own against a real API server (with the rights users give it)
+//! The binary that the image carries runs as a process of its own against a real API server (with the rights users give it)
 //! and the GitLab simulator, which runs in here. Times are the simulator's clock for both ends: *created* is
 //! when the create call returned to us, *POST* is when the request arrived at the simulator. The floor is the
 //! least that any operator must do for a run, measured in the same way just before; see `measure_floor.rs`.
@@ -28,6 +28,7 @@ use crate::ci_steps::{cargo, run};
 use crate::controlplane;
 use crate::measure_floor::{count_writes_before_answer, floor, run_by_hand};
 use crate::measure_operator::Operator;
+use crate::static_binary::build_for_people;
 use crate::{measure_handover, measure_schedules};
 
 pub const NAMESPACE: &str = "measure";
@@ -85,7 +86,8 @@ pub enum What {
 /// operator first: the simulator and the floor must not be slower than what they are compared with.
 pub fn measure(quick: bool, what: What) -> anyhow::Result<()> {
     if cfg!(debug_assertions) {
-        run(cargo(["build", "--release", "--locked", "--package", "pipekick", "--package", "xtask"]))?;
+        run(cargo(["build", "--release", "--locked", "--package", "xtask"]))?;
+        build_for_people()?;
         let program = target_dir().join("release/xtask");
         let mut again = std::process::Command::new(program);
         again.arg("measure").args(quick.then_some("--quick")).args(match what {
@@ -492,11 +494,13 @@ pub struct Table(Vec<[String; 4]>);
 impl Table {
     pub fn row(&mut self, what: &str, found: String, goal: &str, met: bool) {
         let met = if met { "yes" } else { "**no**" };
+        eprintln!("{what}: {found} (goal: {goal})");
         self.0.push([what.into(), found, goal.into(), met.into()]);
     }
 
     /// A figure without a goal.
     pub fn note(&mut self, what: &str, found: String) {
+        eprintln!("{what}: {found}");
         self.0.push([what.into(), found, String::new(), String::new()]);
     }
 

@@ -1,4 +1,4 @@
-//! The release build of the operator as a process of its own, and what the system says of it.
+//! The operator as the image carries it, as a process of its own, and what the system says of it.
 
 #![allow(clippy::disallowed_methods, reason = "waits for a process; decides nothing that a user sees")]
 
@@ -12,10 +12,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
-use crate::ci::target_dir;
 use crate::measure::PATIENCE;
+use crate::static_binary::for_people;
 
-/// The release build at work.
+/// It at work.
 pub struct Operator {
     name: String,
     process: Child,
@@ -38,7 +38,7 @@ impl Operator {
     ) -> anyhow::Result<Self> {
         let log = plane.dir().join(format!("{name}.log"));
         let health = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let binary = target_dir().join("release/pipekick");
+        let binary = for_people()?;
         let mut command = Command::new(&binary);
         command
             .args(["run", "--allow-http", "--metrics-addr", "127.0.0.1:0", "--gitlab-url", gitlab])

@@ -68,6 +68,20 @@ pub fn take(steps: &mut Steps) {
     }
 }
 
+/// Builds the operator as people run it: the file that the image carries, or on another system than Linux the ordinary
+/// release build.
+pub fn build_for_people() -> anyhow::Result<()> {
+    match Libc::here()? {
+        Some(libc) => libc.build().map(|_| ()),
+        None => run(cargo(["build", "--release", "--locked", "--package", "pipekick"])),
+    }
+}
+
+/// What [`build_for_people`] built.
+pub fn for_people() -> anyhow::Result<PathBuf> {
+    Ok(Libc::here()?.map_or_else(|| target_dir().join("release/pipekick"), Libc::binary))
+}
+
 /// What the binary is linked with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Libc {

@@ -37,20 +37,22 @@ fn base36(mut number: u64) -> String {
 }
 
 /// When `tick` fires: itself, or later by its jitter, which is the same whenever it is asked for, and ends before the
-/// next tick, so that ticks stay in their order.
+/// next tick, so that ticks stay in their order. In milliseconds: by whole seconds, of ten thousand spread over ten
+/// minutes some twenty would fire at one instant and wait for each other.
 pub(super) fn release(schedule: &Schedule, spec: &ScheduleSpec, tick: Timestamp) -> Timestamp {
-    let jitter = spec.jitter.as_secs();
-    if jitter == 0 {
+    let longest = spec.jitter.as_secs().saturating_mul(1000);
+    if longest == 0 {
         return tick;
     }
     let room = spec
         .clock
         .next_after(tick)
-        .map_or(u64::MAX, |next| next.as_second().saturating_sub(tick.as_second()).unsigned_abs().max(1));
+        .and_then(|next| u64::try_from(next.duration_since(tick).as_millis()).ok())
+        .map_or(u64::MAX, |room| room.max(1));
     let hashed = Sha256::digest(format!("pipekick jitter\n{}\n{}", schedule.key, tick.as_second()));
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&hashed[..8]);
-    let seconds = u64::from_be_bytes(bytes) % room.min(jitter + 1);
-    let wait = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(0));
+    let millis = u64::from_be_bytes(bytes) % room.min(longest + 1);
+    let wait = SignedDuration::from_millis(i64::try_from(millis).unwrap_or(0));
     tick.checked_add(wait).unwrap_or(tick)
 }
