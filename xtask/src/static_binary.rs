@@ -70,9 +70,9 @@ pub fn take(steps: &mut Steps) {
 
 /// Builds the operator as people run it: the file that the image carries, or on another system than Linux the ordinary
 /// release build.
-pub fn build_for_people() -> anyhow::Result<()> {
+pub fn build_for_people() -> anyhow::Result<End> {
     match Libc::here()? {
-        Some(libc) => libc.build().map(|_| ()),
+        Some(libc) => libc.build(),
         None => run(cargo(["build", "--release", "--locked", "--package", "pipekick"])),
     }
 }
