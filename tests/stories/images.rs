@@ -354,3 +354,19 @@ fn a_lost_reply_is_recognised_and_nothing_is_written_twice() {
         assert_eq!(story.ledger().calls_to("commit_create").len(), 1);
     });
 }
+
+#[test]
+fn while_a_lost_commit_may_still_arrive_that_is_told() {
+    story(values(), async |story| {
+        let git = Git::of(story);
+        story.gitlab.fault(FaultRule::next("commit_create", Fault::Reset)).unwrap();
+        story.operator(&["--request-deadline", "3s", "--gitlab-request-limit", "17s"]);
+        story.apply(&updating("checkout", tag("v2"))).await;
+        let told = |seen: &Seen| why(seen).contains("its outcome is not known");
+        let seen = story.until("checkout", "tell of the lost commit", told).await;
+        assert_eq!((state(&seen), seen.phase()), ("Committing", "Running"), "{}", seen.yaml());
+        let seen = until_updated(story, "checkout").await;
+        assert_eq!((state(&seen), why(&seen)), ("Committed", ""), "{}", seen.yaml());
+        assert_eq!((git.commits(), story.ledger().calls_to("commit_create").len()), (2, 2));
+    });
+}

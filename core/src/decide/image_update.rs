@@ -53,6 +53,11 @@ pub use plan::{CommitOrder, Effect, FileChange, Onto, Plan, Verdict};
 
 use crate::domain::Reason;
 
+/// Shorter waits are not told: most are over before anybody looks.
+const TOLD: Duration = Duration::from_secs(5);
+/// What is told of a request without a known outcome.
+const LOST: &str = "something was sent, its outcome is not known, and it is not there yet: it is looked for, and sent again when it can no longer arrive";
+
 /// What to do next for one branch.
 #[must_use]
 pub fn decide(observed: &Observed<'_>) -> Plan {
@@ -65,6 +70,38 @@ pub fn decide(observed: &Observed<'_>) -> Plan {
     let ended = plan.flight.is_none() && plan.wake.is_none();
     // A batch ended while others waited: theirs is the next, at once.
     Plan { wake: if ended && !waiting.is_empty() { Some(now) } else { plan.wake }, ..plan }
+}
+
+/// Why the whole batch waits, after this decision, where it is long enough to be told.
+#[must_use]
+pub fn waits_for(observed: &Observed<'_>, plan: &Plan) -> Option<String> {
+    let Plan { taken: _, settled: _, flight, effect, wake } = plan;
+    let is_long = wake.is_some_and(|wake| wake >= later(observed.now, TOLD));
+    if flight.is_none() || *effect != Effect::Nothing || !is_long {
+        return None;
+    }
+    let message = match observed.seen? {
+        Seen::Trouble { message, until: _ }
+        | Seen::Answer(
+            CommitAnswer::Conflict { message }
+            | CommitAnswer::NotSent { message }
+            | CommitAnswer::Throttled { message, until: _ },
+        )
+        | Seen::Asked(RequestAnswer::NotDone { message, until: _ }) => message,
+        Seen::Branch(_)
+        | Seen::Request(_)
+        | Seen::Answer(CommitAnswer::Unknown { .. })
+        | Seen::Asked(RequestAnswer::Unknown { .. }) => LOST,
+        // After these nothing is waited for.
+        Seen::Contended(_)
+        | Seen::Unreadable { .. }
+        | Seen::Missing { .. }
+        | Seen::Answer(CommitAnswer::Committed { .. } | CommitAnswer::Refused { .. })
+        | Seen::Asked(RequestAnswer::Shown { .. } | RequestAnswer::Done | RequestAnswer::Refused { .. }) => {
+            return None;
+        }
+    };
+    Some(message.to_owned())
 }
 
 /// No batch is under way: is one to begin?
@@ -250,8 +287,7 @@ fn part_doubtful(
             change.key,
             Verdict::PutBack {
                 reason: Reason::UpdateDelayed,
-                message: "a commit was sent, its outcome is not known, and it is not on the branch yet"
-                    .into(),
+                message: LOST.into(),
                 until: later(now, waited.clamp(policy.backoff.0, policy.backoff.1)),
                 sent_at: change.sent_at,
             },

@@ -10,6 +10,7 @@
 //! Every rule is in `core/src/decide/image_update.rs`. What is in a queue stands in its trigger's status as
 //! `Committing`, so a process may lose it at any time: the next one finds it there, and looks at the branch first.
 
+mod arrival;
 mod contention;
 mod hands;
 mod requests;
@@ -20,14 +21,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use jiff::Timestamp;
 use pipekick_core::decide::image_update::contention::Claims;
 use pipekick_core::decide::image_update::{
-    Affirmed, Change, ChangeKey, CredentialKey, Effect, Flight, Observed, Owner, Plan, Policy, Seen,
-    Snapshot, Verdict, decide, default_source, scalars,
+    Affirmed, Change, ChangeKey, Effect, Flight, Observed, Plan, Policy, Seen, Snapshot, Verdict, decide,
+    default_source, scalars, waits_for,
 };
-use pipekick_core::decide::trigger::{UpdateEntry, UpdateKey, UpdateOrder, UpdateSeen};
-use pipekick_core::domain::{Access, GitLabUrl, GitRef, ObjectKey, ProjectRef, Trigger, TriggerStatus};
+use pipekick_core::decide::trigger::{UpdateKey, UpdateOrder, UpdateSeen};
+use pipekick_core::domain::{GitLabUrl, ObjectKey, Reason, Trigger, TriggerStatus};
 use tokio::sync::Notify;
 
 use crate::clock;
@@ -37,20 +37,12 @@ use crate::controllers::trigger;
 use crate::gitlab;
 use crate::runtime::{Handle, Rank};
 use crate::server::Metrics;
+pub use arrival::BranchKey;
+use arrival::{change, owner_of};
 use requests::Look;
 
 /// Should a wake be lost, a queue with something in it looks again this soon.
 const IDLE: Duration = Duration::from_secs(60);
-
-/// A branch that is written to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct BranchKey {
-    url: GitLabUrl,
-    project: ProjectRef,
-    branch: GitRef,
-    /// The branch that a merge request to it comes from.
-    source: Option<GitRef>,
-}
 
 #[derive(Default)]
 struct Queue {
@@ -263,14 +255,16 @@ impl Images {
         let State { queues, tickets, affirmed, .. } = &mut *state;
         let queue = queues.get_mut(branch)?;
         let now = clock::now();
-        let plan = decide(&Observed {
+        let observed = Observed {
             now,
             policy: &self.policy,
             waiting: &queue.waiting,
             coming: coming + crowd,
             flight: queue.flight.as_ref(),
             seen,
-        });
+        };
+        let plan = decide(&observed);
+        let trouble = waits_for(&observed, &plan).map(|message| (Reason::UpdateDelayed, message));
         let mut batch = queue.flight.take().map(|flight| flight.changes).unwrap_or_default();
         batch.extend(queue.waiting.extract_if(.., |change| plan.taken.contains(&change.key)));
         let mut concerned = HashSet::new();
@@ -290,6 +284,14 @@ impl Images {
                 ticket.seen = UpdateSeen::Settled(verdict.clone());
             }
             concerned.insert(ticket.object.clone());
+        }
+        for change in plan.flight.iter().filter(|_| trouble.is_some()).flat_map(|flight| &flight.changes) {
+            let Some(ticket) = tickets.get_mut(&change.key) else { continue };
+            let seen = UpdateSeen::Held { given_up: change.give_up, trouble: trouble.clone() };
+            if ticket.seen != seen {
+                ticket.seen = seen;
+                concerned.insert(ticket.object.clone());
+            }
         }
         queue.flight.clone_from(&plan.flight);
         let news = Arc::clone(&queue.news);
@@ -389,81 +391,4 @@ fn log(branch: &BranchKey, key: &ChangeKey, verdict: &Verdict) {
             tracing::info!(%fire_id, entry, %project, %branch, %reason, detail = message, %until, "image update was put back");
         }
     }
-}
-
-impl BranchKey {
-    /// The branch that is written to in the end.
-    fn target(&self) -> Self {
-        Self { source: None, ..self.clone() }
-    }
-
-    /// Where the updates of a trigger that are still to be made will go, as far as spec can be read.
-    pub(super) fn all_of(trigger: &Trigger) -> HashSet<Self> {
-        let (Ok(spec), Some(run)) = (&trigger.spec, trigger.status.run.as_deref()) else {
-            return HashSet::new();
-        };
-        let Ok(url) = run.target.url.parse::<GitLabUrl>() else { return HashSet::new() };
-        // One that goes by a merge request waits for nobody.
-        let commits = spec.image_updates.iter().filter(|update| update.merge_request.is_none());
-        let each = commits.map(|update| Self {
-            url: url.clone(),
-            project: update.project.clone().unwrap_or_else(|| spec.project.clone()),
-            branch: update.branch.clone(),
-            source: None,
-        });
-        each.collect()
-    }
-}
-
-/// Whose changes they are: all children of a schedule are one.
-fn owner_of(object: &ObjectKey, schedule: Option<&ScheduleRef>) -> Owner {
-    match schedule {
-        Some(ScheduleRef { name, uid: _ }) => {
-            Owner::Schedule(ObjectKey { namespace: object.namespace.clone(), name: name.clone() })
-        }
-        None => Owner::Trigger(object.clone()),
-    }
-}
-
-fn change(
-    object: &ObjectKey,
-    owner: &Owner,
-    (pipeline, begun): (u64, Option<Timestamp>),
-    entry: UpdateEntry,
-) -> (UpdateKey, Change) {
-    let UpdateEntry {
-        key,
-        project: _,
-        branch: _,
-        access: Access { token, ca_bundle },
-        edits,
-        title,
-        author,
-        proposal,
-        allow_shared,
-        dry_run,
-        since,
-        give_up,
-    } = entry;
-    let now = clock::now();
-    let change = Change {
-        key: ChangeKey { fire_id: key.fire_id.clone(), entry: key.entry },
-        owner: owner.clone(),
-        credential: CredentialKey { namespace: object.namespace.clone(), secret: token, ca_bundle },
-        pipeline,
-        begun,
-        edits,
-        title,
-        author,
-        proposal,
-        allow_shared,
-        dry_run,
-        arrived_at: now,
-        // The process that left it may have sent it up to its very end.
-        sent_at: since.map(|_| now),
-        since,
-        give_up,
-        not_before: None,
-    };
-    (key, change)
 }

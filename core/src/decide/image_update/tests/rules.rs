@@ -492,6 +492,34 @@ fn a_commit_that_may_still_arrive_is_not_sent_again() {
 }
 
 #[test]
+fn a_long_wait_is_told_with_its_reason() {
+    let policy = &Policy::default();
+    let told = |tries: u32, change: Change, seen: Seen| {
+        let flight = Flight { changes: vec![change], tries, stage: Stage::Sent };
+        let (now, waiting, coming) = (at(100.0), &[][..], 0);
+        let observed = Observed { now, policy, waiting, coming, flight: Some(&flight), seen: Some(&seen) };
+        waits_for(&observed, &decide(&observed))
+    };
+    let web = || web("f1", 705, "v2");
+    let sent = || Change { sent_at: Some(at(99.0)), ..web() };
+    let branch = || Seen::Branch(snapshot(&[("values.yaml", VALUES)], &[]));
+    let message = || "429".to_owned();
+    let throttled = |until| Seen::Answer(CommitAnswer::Throttled { message: message(), until: at(until) });
+    assert_eq!(told(0, web(), throttled(160.0)), Some(message()));
+    assert_eq!(told(0, web(), throttled(101.0)), None, "over before anybody looks");
+    let trouble = |until| Seen::Trouble { message: message(), until };
+    assert_eq!(told(0, web(), trouble(Some(at(130.0)))), Some(message()));
+    assert_eq!(told(0, web(), trouble(None)), None);
+    assert_eq!(told(7, web(), trouble(None)), Some(message()));
+    assert_eq!(told(7, web(), Seen::Answer(CommitAnswer::Conflict { message: message() })), Some(message()));
+    for (tries, change, is_told) in [(0, sent(), false), (7, sent(), true), (7, web(), false)] {
+        let told = told(tries, change, branch());
+        assert_eq!(told.is_some_and(|told| told.contains("its outcome is not known")), is_told, "{tries}");
+    }
+    assert_eq!(told(11, web(), trouble(None)), None, "it is put back, and told so");
+}
+
+#[test]
 fn when_a_batch_has_ended_those_who_wait_are_next_at_once() {
     let flight = Flight { changes: vec![web("f1", 705, "v2")], tries: 0, stage: Stage::Sent };
     let policy = &Policy::default();
