@@ -27,6 +27,7 @@ use crate::controllers::images::Images;
 use crate::controllers::schedule::{self, Children, ScheduleController};
 use crate::controllers::trigger::{self, Follower, TriggerController};
 use crate::gitlab;
+use crate::otlp::Exporter;
 use crate::runtime::{
     Election, Feed, Handle, Options, Rank, Runtime, Scope, Vitals, Worker, election, watch as watch_objects,
 };
@@ -85,6 +86,15 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         leadership = Some(Leadership::of(election));
     }
     metrics.leads();
+    let (tracer, exporting) = match &config.otlp {
+        None => (None, None),
+        Some(settings) => {
+            let (tracer, exporter) =
+                Exporter::new(settings, Arc::clone(&metrics)).context("--otlp-endpoint")?;
+            let (close, closed) = oneshot::channel();
+            (Some(tracer), Some((tokio::spawn(exporter.run(closed)), close)))
+        }
+    };
 
     let crowded = {
         let (triggers, schedules) = (handle.clone(), schedules.clone());
@@ -132,6 +142,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         metrics: Arc::clone(&metrics),
         children: Arc::clone(&children),
         images: Arc::clone(&images),
+        tracer,
         crowded: Box::new(crowded),
     }));
     let schedule_controller = Arc::new(ScheduleController::new(schedule::Parts {
@@ -197,8 +208,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         leadership.release().await;
     }
     parts.abort_all();
-    // The last sender of Events went with the runtime; what waits is still told, for a moment.
-    let _ = tokio::time::timeout(LAST_EVENTS, telling).await;
+    // The last sender of Events went with the runtime; what waits is still told, for a moment. So are spans.
+    let exporting = async {
+        if let Some((exporting, close)) = exporting {
+            let _ = close.send(());
+            let _ = exporting.await;
+        }
+    };
+    let _ = tokio::time::timeout(LAST_EVENTS, async { tokio::join!(telling, exporting) }).await;
     tracing::info!(left, "operator stopped");
     Ok(())
 }

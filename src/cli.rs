@@ -32,7 +32,7 @@ pub enum Command {
     #[command(
         after_help = "From the environment, flags without a value take true or false (also 1 and 0, yes and no, on and off)."
     )]
-    Run(Run),
+    Run(Box<Run>),
     /// Print the CustomResourceDefinitions, ready for `kubectl apply -f -`.
     Crds(Crds),
     /// Print the reasons that stand in conditions and Events, with their meaning, as a Markdown table.
@@ -279,6 +279,17 @@ pub struct Run {
     /// Where /metrics is served. Port 0 takes a free one and logs it.
     #[arg(long, env = "PIPEKICK_METRICS_ADDR", value_name = "ADDRESS", default_value = "0.0.0.0:8080", value_parser = address)]
     pub metrics_addr: SocketAddr,
+    /// Tell the spans of runs to the collector of traces at this base URL, by OTLP over HTTP with Protobuf, such as
+    /// http://otel-collector:4318; /v1/traces is added. Unset: none are told.
+    #[arg(long, env = "PIPEKICK_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+    /// File with headers for the collector, one a line, such as Authorization: Bearer TOKEN. It is read for each request,
+    /// and wants https, or --allow-http.
+    #[arg(long, env = "PIPEKICK_OTLP_HEADERS_FILE", value_name = "FILE", requires = "otlp_endpoint")]
+    pub otlp_headers_file: Option<std::path::PathBuf>,
+    /// PEM file with the CAs by which the collector is believed. Unset: those of the image.
+    #[arg(long, env = "PIPEKICK_OTLP_CA_FILE", value_name = "FILE", requires = "otlp_endpoint")]
+    pub otlp_ca_file: Option<std::path::PathBuf>,
     /// What is logged, as tracing's filter: info, debug, pipekick=debug,kube=warn.
     #[arg(long, env = "PIPEKICK_LOG_LEVEL", value_name = "FILTER", default_value = "info")]
     pub log_level: String,

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, Error, anyhow, bail, ensure};
 use pipekick_core::decide::lease;
 use pipekick_core::decide::trigger::{FirstSight, Policy};
 use pipekick_core::domain::schedule::ClusterId;
@@ -12,6 +13,8 @@ use pipekick_core::domain::{FireId, GitLabUrl, SharedTitle, Span};
 
 use crate::api::names::is_label;
 use crate::cli;
+use crate::gitlab::{CaBundle, Trust};
+use crate::otlp::{self, Headers, OtlpEndpoint};
 
 /// The operator's settings.
 #[derive(Debug, Clone)]
@@ -40,6 +43,8 @@ pub struct Config {
     pub health_addr: SocketAddr,
     /// Address of the metrics endpoint.
     pub metrics_addr: SocketAddr,
+    /// Where spans of runs are told, if anywhere.
+    pub otlp: Option<otlp::Settings>,
 }
 
 /// How one of several operators is chosen.
@@ -65,6 +70,7 @@ impl Config {
             typed.allow_http || gitlab_url.is_https(),
             "--gitlab-url {gitlab_url}: plain http would send tokens unencrypted; use https, or --allow-http in a sandbox"
         );
+        let otlp = typed.otlp_endpoint.as_deref().map(|to| otlp(to, typed, &writer)).transpose()?;
         let request_deadline = between(typed.request_deadline, 1, 300).context("--request-deadline")?;
         Ok(Self {
             gitlab_url,
@@ -79,6 +85,7 @@ impl Config {
                 request_deadline,
                 resolution_delay: resolution_delay(typed)?,
                 cancel_patience: between(typed.cancel_patience, 1, 3600).context("--cancel-patience")?,
+                traced: otlp.is_some(),
             },
             namespaces: namespaces(&typed.namespace)?,
             election: typed.leader_elect.then(|| election(typed)).transpose()?,
@@ -89,6 +96,7 @@ impl Config {
             concurrency: usize::from(typed.concurrency),
             health_addr: typed.health_addr,
             metrics_addr: typed.metrics_addr,
+            otlp,
         })
     }
 }
@@ -100,6 +108,29 @@ fn namespaces(typed: &[String]) -> anyhow::Result<BTreeSet<String>> {
         );
     }
     Ok(typed.iter().cloned().collect())
+}
+
+fn otlp(endpoint: &str, typed: &cli::Run, writer: &str) -> anyhow::Result<otlp::Settings> {
+    let endpoint: OtlpEndpoint = endpoint.parse().context("--otlp-endpoint")?;
+    if let Some(file) = &typed.otlp_headers_file {
+        ensure!(
+            typed.allow_http || endpoint.is_https(),
+            "--otlp-endpoint {endpoint}: plain http would send the headers of --otlp-headers-file unencrypted; use https, or \
+             --allow-http in a sandbox"
+        );
+        Headers::of(file).read().map_err(Error::msg).context("--otlp-headers-file")?;
+    }
+    let bundle = |file: &PathBuf| {
+        let pem = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        CaBundle::parse(&pem).map_err(|why| anyhow!("{} is no CA bundle: {why}", file.display()))
+    };
+    let trust = typed.otlp_ca_file.as_ref().map(bundle).transpose().context("--otlp-ca-file")?;
+    Ok(otlp::Settings {
+        endpoint,
+        headers: typed.otlp_headers_file.clone(),
+        trust: trust.map_or(Trust::System, Trust::Bundle),
+        instance: writer.to_owned(),
+    })
 }
 
 fn election(typed: &cli::Run) -> anyhow::Result<Election> {
@@ -154,6 +185,30 @@ mod tests {
         let typed = cli::Cli::try_parse_from(["pipekick", "run"].iter().chain(flags))?;
         let cli::Command::Run(run) = typed.command else { panic!("run was typed") };
         Config::new(&run, "writer".into())
+    }
+
+    #[test]
+    fn what_a_collector_is_told_with_is_checked_at_the_start() {
+        assert!(config(&[]).unwrap().otlp.is_none(), "nothing is told unless somebody wants it");
+        assert!(config(&["--otlp-endpoint=http://collector:4318"]).unwrap().policy.traced);
+        let headers = std::env::temp_dir().join(format!("pipekick-config-{}", std::process::id()));
+        std::fs::write(&headers, "Authorization: Bearer canary\n").unwrap();
+        let file = |flag: &str| format!("{flag}={}", headers.display());
+        let (named, ca) = (file("--otlp-headers-file"), file("--otlp-ca-file"));
+        assert!(config(&["--otlp-endpoint=https://c", &named]).is_ok());
+        assert!(config(&["--otlp-endpoint=http://c", &named, "--allow-http"]).is_ok());
+        for (flags, says) in [
+            (&["--otlp-endpoint=collector:4318"][..], "--otlp-endpoint: not a URL"),
+            (&["--otlp-endpoint=http://c", &named], "plain http would send the headers"),
+            (&["--otlp-endpoint=https://c", "--otlp-headers-file=/nowhere"], "cannot read /nowhere"),
+            (&["--otlp-endpoint=https://c", &ca], "is no CA bundle"),
+            (&["--otlp-endpoint=https://c", "--otlp-ca-file=/nowhere"], "cannot read /nowhere"),
+            (&[&named], "--otlp-endpoint"),
+        ] {
+            let error = format!("{:#}", config(flags).unwrap_err());
+            assert!(error.contains(says) && !error.contains("canary"), "{flags:?}: {error}");
+        }
+        std::fs::remove_file(&headers).unwrap();
     }
 
     #[test]

@@ -112,6 +112,9 @@ shared-commit-title: deploy {{ runs }}
 concurrency: 64
 health-addr: 127.0.0.1:1
 metrics-addr: 127.0.0.1:2
+otlp-endpoint: http://otel-collector:4318
+otlp-headers-file: /etc/otlp/headers
+otlp-ca-file: /etc/otlp/ca.crt
 log-level: pipekick=debug,kube=warn
 log-format: json
 ";

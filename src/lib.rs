@@ -7,6 +7,7 @@
 //! | [`runtime`] | watch → store → queue → worker, the same for every kind |
 //! | [`gitlab`] | the client, and what GitLab's answers mean |
 //! | [`cluster`] | guarded statuses, Secrets, Events |
+//! | [`otlp`] | spans of runs, told to a collector |
 //! | [`server`] | health and metrics |
 //! | [`commands`] | `pipekick check`, `wait` and `release` |
 //! | [`preview`] | `pipekick next` and `pipekick simulate` |
@@ -25,6 +26,7 @@ pub mod controllers;
 mod crash;
 pub mod gitlab;
 pub mod log;
+pub mod otlp;
 pub mod preview;
 pub mod runtime;
 pub mod server;

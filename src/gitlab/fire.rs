@@ -156,6 +156,12 @@ impl Client {
     }
 }
 
+/// The route of the request that fires, by trigger token or by access token.
+#[must_use]
+pub const fn firing_route(with_trigger_token: bool) -> &'static str {
+    if with_trigger_token { Call::FireTrigger.route() } else { Call::FireAccess.route() }
+}
+
 /// Serialises a body.
 pub(super) fn json(body: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(body).expect("structs, strings and JSON values with string keys are always JSON")

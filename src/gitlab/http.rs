@@ -64,6 +64,9 @@ pub enum BuildError {
     /// As a rule, a container image without CA certificates.
     #[error("cannot set up TLS ({0}): does the image carry CA certificates (/etc/ssl/certs)?")]
     Tls(String),
+    /// One that was read, and that TLS cannot use.
+    #[error("{0}")]
+    Bundle(String),
 }
 
 /// One request. It has no `Debug`: query and body may hold what is nobody's business.
@@ -220,7 +223,7 @@ impl Http {
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             return Err(BuildError::NoCryptoProvider); // reqwest would panic
         }
-        let client = builder().build().map_err(|error| BuildError::Tls(causes(error)))?;
+        let client = builder().build().map_err(|error| BuildError::Tls(causes_of(error)))?;
         Ok(Self { client, with_bundle: Mutex::default(), options })
     }
 
@@ -315,14 +318,14 @@ impl Http {
             let slow = if error.is_timeout() { ", no answer within 5 s" } else { "" };
             return SendError::NotSent {
                 reason: Reason::Unreachable,
-                message: format!("cannot connect to {host}{slow}: {}. Nothing was sent", causes(error)),
+                message: format!("cannot connect to {host}{slow}: {}. Nothing was sent", causes_of(error)),
             };
         }
         // The deadline does not say in which phase it struck, and a broken connection not how much got through.
         let message = if error.is_timeout() {
             format!("no answer from {host} within {} s", self.options.deadline.as_secs_f32())
         } else {
-            format!("the connection to {host} broke before an answer came: {}", causes(error))
+            format!("the connection to {host} broke before an answer came: {}", causes_of(error))
         };
         SendError::Lost { message }
     }
@@ -343,11 +346,22 @@ fn builder() -> reqwest::ClientBuilder {
         .http2_keep_alive_timeout(CONNECT_TIMEOUT)
 }
 
+/// A client for a host that is no GitLab, with the same care: it sends once, follows nowhere, and believes these.
+///
+/// # Errors
+/// TLS cannot be set up, or the bundle cannot be used.
+pub fn client_believing(trust: &Trust) -> Result<reqwest::Client, BuildError> {
+    match trust {
+        Trust::System => builder().build().map_err(|error| BuildError::Tls(causes_of(error))),
+        Trust::Bundle(bundle) => believing(bundle).map_err(|error| BuildError::Bundle(error.to_string())),
+    }
+}
+
 /// A client that believes the certificates of this bundle and no others.
 fn believing(bundle: &CaBundle) -> Result<reqwest::Client, SendError> {
     let unusable = |error: reqwest::Error| SendError::NotSent {
         reason: Reason::CaBundleUnusable,
-        message: format!("the CA bundle cannot be used: {}. Nothing was sent", causes(error)),
+        message: format!("the CA bundle cannot be used: {}. Nothing was sent", causes_of(error)),
     };
     let certificates = bundle
         .certificates()
@@ -412,8 +426,9 @@ fn scrub(body: Vec<u8>, secret: &str) -> Vec<u8> {
     if text.contains(quoted) { text.replace(quoted, HIDDEN) } else { text }.into_bytes()
 }
 
-/// The chain of causes without reqwest's own sentence, which says no more than that sending failed.
-fn causes(error: reqwest::Error) -> String {
+/// The chain of causes without reqwest's own sentence, which says no more than that sending failed, and without the URL.
+#[must_use]
+pub fn causes_of(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut texts: Vec<String> = Vec::new();
     let mut source = error.source();

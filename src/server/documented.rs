@@ -6,7 +6,7 @@ use std::time::Duration;
 use pipekick_core::decide::image_update::CommitAnswer;
 use pipekick_core::domain::Answer;
 
-use super::Metrics;
+use super::{Metrics, SpanEnd};
 use crate::gitlab::BudgetLeft;
 use crate::runtime::Handle;
 
@@ -32,6 +32,7 @@ fn exposition() -> String {
     metrics.tick_fired(Duration::ZERO);
     metrics.observe_budget(|| BudgetLeft { own: Some(0), others: Some(0) });
     metrics.committed(&CommitAnswer::Committed { commit: String::new() }, 1);
+    metrics.spans(SpanEnd::Dropped, 0);
     metrics.encode()
 }
 

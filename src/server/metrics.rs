@@ -42,6 +42,16 @@ pub struct Metrics {
     duplicates: Counter<u64, AtomicU64>,
     commits: Family<Firing, Counter<u64, AtomicU64>>,
     committed: Counter<u64, AtomicU64>,
+    spans: Family<Firing, Counter<u64, AtomicU64>>,
+}
+
+/// What became of spans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpanEnd {
+    /// The collector took them.
+    Exported,
+    /// They found no room, or were refused.
+    Dropped,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -73,6 +83,7 @@ impl Metrics {
         let (leading, unknown_runs) = (Gauge::default(), Gauge::default());
         let duplicates = Counter::default();
         let (commits, committed) = (Family::default(), Counter::default());
+        let spans = Family::default();
         registry.register(
             "build",
             "The operator's version",
@@ -119,6 +130,11 @@ impl Metrics {
             "Image updates that GitLab answered to have committed; several share a commit",
             committed.clone(),
         );
+        registry.register(
+            "spans",
+            "Spans of runs, by what became of them; only with --otlp-endpoint",
+            spans.clone(),
+        );
         registry.register_collector(Box::new(Arc::clone(&probes)));
         Self {
             registry,
@@ -132,6 +148,7 @@ impl Metrics {
             duplicates,
             commits,
             committed,
+            spans,
         }
     }
 
@@ -142,15 +159,7 @@ impl Metrics {
 
     /// A POST that starts a pipeline was answered, or was not.
     pub fn fired(&self, answer: &Answer) {
-        let outcome = match answer {
-            Answer::Accepted(_) => "accepted",
-            Answer::FailedAtBirth { .. } => "failed_at_birth",
-            Answer::Refused { .. } => "refused",
-            Answer::Throttled { .. } => "throttled",
-            Answer::NotSent { .. } => "not_sent",
-            Answer::Unknown { .. } => "unknown",
-        };
-        self.firings.get_or_create(&Firing { outcome }).inc();
+        self.firings.get_or_create(&Firing { outcome: answer.word() }).inc();
     }
 
     /// A commit of so many image updates was answered, or was not.
@@ -167,6 +176,15 @@ impl Metrics {
             CommitAnswer::Unknown { .. } => "unknown",
         };
         self.commits.get_or_create(&Firing { outcome }).inc();
+    }
+
+    /// So many spans were taken by the collector, or given up.
+    pub fn spans(&self, end: SpanEnd, spans: u64) {
+        let outcome = match end {
+            SpanEnd::Exported => "exported",
+            SpanEnd::Dropped => "dropped",
+        };
+        self.spans.get_or_create(&Firing { outcome }).inc_by(spans);
     }
 
     /// A request to GitLab ended. `route` is a pattern such as `/projects/:id/pipelines`, never a path; without an
@@ -239,6 +257,8 @@ mod tests {
         metrics.observe_budget(|| BudgetLeft { own: Some(0), others: None });
         metrics.committed(&CommitAnswer::Committed { commit: "c".into() }, 7);
         metrics.committed(&CommitAnswer::Conflict { message: "rival".into() }, 7);
+        metrics.spans(SpanEnd::Exported, 3);
+        metrics.spans(SpanEnd::Dropped, 1);
         let key = ObjectKey { namespace: "ns".into(), name: "x".into() };
         assert!(!handle.put_own(Sighted {
             key,
@@ -268,6 +288,8 @@ mod tests {
             "pipekick_commits_total{outcome=\"committed\"} 1",
             "pipekick_commits_total{outcome=\"conflict\"} 1",
             "pipekick_committed_image_updates_total 7",
+            "pipekick_spans_total{outcome=\"exported\"} 3",
+            "pipekick_spans_total{outcome=\"dropped\"} 1",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

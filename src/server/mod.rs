@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 
 pub use documented::metrics_table;
 pub use health::Health;
-pub use metrics::Metrics;
+pub use metrics::{Metrics, SpanEnd};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 

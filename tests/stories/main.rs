@@ -66,6 +66,7 @@ mod schedules;
 mod schedules_in_gitlab;
 mod stored;
 mod suspension;
+mod tracing;
 mod unknown;
 mod variables;
 mod wait;

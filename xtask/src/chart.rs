@@ -40,6 +40,10 @@ clusterId: production-1
 firstSight: Hold
 pause: true
 log: {level: 'pipekick=debug,kube=warn', format: text}
+tracing:
+  endpoint: https://collector.example.com:4318
+  headersSecret: {name: collector}
+  caConfigMap: {name: corp-ca}
 extraArgs: [--concurrency=64]
 extraEnv: [{name: HTTPS_PROXY, value: 'http://proxy:3128'}]
 extraVolumes: [{name: scratch, emptyDir: {}}]
@@ -137,6 +141,8 @@ fn refused_values(helm: &Helm) -> anyhow::Result<()> {
         ("extraArgs[0]=concurrency=3", "extraArgs"),
         ("watchNamespaces=shop", "watchNamespaces"),
         ("watchNamespaces={shop}", "clusterId"),
+        ("tracing.endpoint=collector:4318", "endpoint"),
+        ("tracing.headersSecret.name=collector", "tracing.endpoint"),
     ] {
         let why = helm.refused(&["template", "pipekick", CHART, "--set", value])?;
         ensure!(why.contains(named), "--set {value} was refused without naming {named}: {why}");
@@ -165,6 +171,7 @@ fn rendered(helm: &Helm, write: bool) -> anyhow::Result<()> {
         committed == rendered,
         "{INSTALL} differs from what the chart renders: `cargo xtask chart --write`"
     );
+    traced(helm)?;
     // What needs kinds of the Prometheus operator is rendered, and its alerts must be YAML.
     let monitored = helm.run(&[
         "template",
@@ -175,6 +182,36 @@ fn rendered(helm: &Helm, write: bool) -> anyhow::Result<()> {
     ])?;
     for kind in ["kind: ServiceMonitor", "kind: PrometheusRule", "- alert: PipekickDuplicatePipeline"] {
         ensure!(monitored.contains(kind), "{kind} is not rendered");
+    }
+    Ok(())
+}
+
+/// A collector is told of by name, and may be reached; without one there is no word of it.
+fn traced(helm: &Helm) -> anyhow::Result<()> {
+    let plain = ["template", "pipekick", CHART, "--set", "networkPolicy.enabled=true", "--set"];
+    let with = |values: &str| helm.run(&[&plain[..], &[values]].concat());
+    let (without, traced) = (
+        with("pause=false")?,
+        with(
+            "tracing.endpoint=http://collector:4318,tracing.headersSecret.name=s,tracing.caConfigMap.name=c",
+        )?,
+    );
+    for said in [
+        "- --otlp-endpoint=http://collector:4318\n",
+        "- --otlp-headers-file=/etc/pipekick/otlp/headers\n",
+        "- --otlp-ca-file=/etc/pipekick/otlp/ca.crt\n",
+        "mountPath: /etc/pipekick/otlp\n",
+        "items: [{key: headers, path: headers}]\n",
+        "items: [{key: ca.crt, path: ca.crt}]\n",
+        "- {port: 4318, protocol: TCP}\n",
+    ] {
+        ensure!(traced.contains(said), "{said:?} is not rendered:\n{traced}");
+        ensure!(!without.contains(said), "{said:?} is always rendered");
+    }
+    for (endpoint, port) in [("http://collector", 80), ("https://collector/otlp", 443)] {
+        let rendered = with(&format!("tracing.endpoint={endpoint}"))?;
+        let named = rendered.matches(&format!("- {{port: {port}, protocol: TCP}}\n")).count();
+        ensure!(named == 1, "port {port} of {endpoint} is named {named} times");
     }
     Ok(())
 }

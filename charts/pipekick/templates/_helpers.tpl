@@ -47,3 +47,42 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- .Values.clusterId }}
 {{- end }}
+
+{{/* Files for the collector of traces: a Secret's key and a ConfigMap's, under fixed names. */}}
+{{- define "pipekick.otlpFiles" -}}
+{{- with .Values.tracing }}
+{{- if and .headersSecret.name (not .endpoint) }}
+{{- fail "tracing.headersSecret: write tracing.endpoint too; the headers are the collector's" }}
+{{- end }}
+{{- if and .caConfigMap.name (not .endpoint) }}
+{{- fail "tracing.caConfigMap: write tracing.endpoint too; the CAs are the collector's" }}
+{{- end }}
+{{- if .headersSecret.name }}
+- secret:
+    name: {{ .headersSecret.name }}
+    items: [{key: {{ .headersSecret.key }}, path: headers}]
+{{- end }}
+{{- if .caConfigMap.name }}
+- configMap:
+    name: {{ .caConfigMap.name }}
+    items: [{key: {{ .caConfigMap.key }}, path: ca.crt}]
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The ports out: those that were given, and the collector's. */}}
+{{- define "pipekick.egressPorts" -}}
+{{- $ports := .Values.networkPolicy.egressPorts }}
+{{- with .Values.tracing.endpoint }}
+{{- $port := ternary 443 80 (hasPrefix "https:" .) }}
+{{- with regexFind ":[0-9]+$" (urlParse .).host }}
+{{- $port = int (trimPrefix ":" .) }}
+{{- end }}
+{{- if not (has (toString $port) (toStrings $ports)) }}
+{{- $ports = append $ports $port }}
+{{- end }}
+{{- end }}
+{{- range $ports }}
+- {port: {{ int . }}, protocol: TCP}
+{{- end }}
+{{- end }}

@@ -5,6 +5,7 @@ pub mod gitlab_schedule;
 pub mod image_update;
 pub mod lease;
 pub mod schedule;
+pub mod span;
 pub mod summary;
 pub mod trigger;
 pub mod wait;

@@ -53,7 +53,8 @@ pub(in crate::decide) use updates::place_of;
 
 use super::summary::{Standing, summarize};
 use crate::domain::digest::Compared;
-use crate::domain::{Access, Cause, Digest, Phase, Reason, Run, Trigger, TriggerStatus};
+use crate::domain::trace::Again;
+use crate::domain::{Access, Cause, Digest, Phase, Reason, Run, RunTrace, Trigger, TriggerStatus};
 
 /// An intent older than this is not sent any more: the process may have slept since its write won.
 pub const INTENT_MAX_AGE: Duration = Duration::from_secs(10);
@@ -231,6 +232,22 @@ impl<'a> Draft<'a> {
         self.wake_at(later(until, TURN_AT_LATEST));
     }
 
+    /// A run that goes on after its end was told of already: what comes now is told as a span beside that one.
+    fn note_going_on(&mut self) {
+        let Observed { now, policy, trigger, facts: _ } = self.seen;
+        let (Some(before), Some(run)) = (trigger.status.run.as_deref(), self.status.run.as_deref_mut())
+        else {
+            return;
+        };
+        let goes_on =
+            before.fire_id == run.fire_id && before.finished_at.is_some() && run.finished_at.is_none();
+        if !(policy.traced && goes_on) {
+            return;
+        }
+        let unrecorded = || RunTrace { due_at: before.intended_at, parent: None, again: None };
+        run.trace.get_or_insert_with(unrecorded).again = Some(Again { since: now, after: before.phase });
+    }
+
     /// What the run says of itself from now on.
     fn say(&mut self, reason: Reason, message: String) {
         if let Some(run) = &mut self.status.run {
@@ -269,6 +286,7 @@ impl<'a> Draft<'a> {
                 can_wait: false,
             };
         }
+        self.note_going_on();
         summarize(&mut self.status, self.standing.take(), trigger.generation, now);
         let follow = self.status.run.as_deref().and_then(|run| follow_of(run, trigger, now));
         // Before a look nothing is written: what it brings is decided on with everything else.

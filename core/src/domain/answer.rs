@@ -45,6 +45,21 @@ pub enum Answer {
     },
 }
 
+impl Answer {
+    /// Its word, as metrics and spans have it.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Accepted(_) => "accepted",
+            Self::FailedAtBirth { .. } => "failed_at_birth",
+            Self::Refused { .. } => "refused",
+            Self::Throttled { .. } => "throttled",
+            Self::NotSent { .. } => "not_sent",
+            Self::Unknown { .. } => "unknown",
+        }
+    }
+}
+
 /// A look for the pipeline of a run whose POST has no known outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "one at a time, and gone at the next decision")]

@@ -35,12 +35,7 @@ impl FireId {
     /// different lists hash the same bytes.
     #[must_use]
     pub fn hash(parts: &[&str]) -> String {
-        let mut hash = Sha256::new();
-        for part in parts {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part.as_bytes());
-        }
-        crockford().encode(&hash.finalize()[..16])
+        crockford().encode(&digest_of(parts)[..16])
     }
 
     /// The text as it travels to GitLab.
@@ -61,6 +56,16 @@ impl fmt::Display for FireId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// The SHA-256 over `parts`, each with its length.
+pub(super) fn digest_of(parts: &[&str]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().into()
 }
 
 fn crockford() -> Encoding {

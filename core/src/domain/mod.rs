@@ -23,6 +23,7 @@ pub mod shared_title;
 pub mod size;
 pub mod status;
 pub mod template;
+pub mod trace;
 pub mod trailers;
 pub mod trigger;
 pub mod update_record;
@@ -57,6 +58,7 @@ pub use schedule::{Schedule, ScheduleSpec, ScheduleStatus};
 pub use shared_title::SharedTitle;
 pub use status::{Condition, Deletion, Phase, TriggerStatus};
 pub use template::{Context, Template, TemplateError};
+pub use trace::{RunTrace, TraceParent};
 pub use trigger::{
     ConcurrencyPolicy, DeletionPolicy, FireOn, ObjectKey, OnUnknown, RetryPolicy, Spec, SpecProblem, Trigger,
 };

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::trace::RunTrace;
 use super::update_record::UpdateRecord;
 use super::{Digest, FailedJob, FireId, Phase, Pipeline, Reason, Tests};
 
@@ -365,6 +366,9 @@ pub struct Run {
     /// What becomes of `spec.imageUpdates`, in its order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub image_updates: Vec<UpdateRecord>,
+    /// For its spans, where the operator exports them (--otlp-endpoint).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<RunTrace>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]

@@ -246,6 +246,7 @@ impl Lab {
             request_deadline: Duration::from_secs(DEADLINE),
             resolution_delay: Duration::from_secs(delay),
             cancel_patience: Duration::from_secs(60),
+            traced: false,
         }
     }
 

@@ -302,6 +302,12 @@ impl TriggerController {
         let object: Object = status::write::<PipelineTrigger, _>(&self.cluster, &guard, status).await?;
         self.memories.confirmed(&turn.trigger.key);
         ends::tell(&turn.trigger.key, &turn.trigger.status, status);
+        if let Some(tracer) = &self.tracer {
+            let tick = turn.scheduled_time.as_deref().and_then(|tick| tick.parse().ok());
+            for span in ends::spans(&turn.trigger.key, tick, &turn.trigger.status, status) {
+                tracer.tell(span);
+            }
+        }
         self.take(turn, &object);
         Ok(())
     }

@@ -1,6 +1,8 @@
-//! One line for the end of each run, with the names by which GitLab, status and other lines speak of it.
+//! One line for the end of each run, with the names by which GitLab, status and other lines speak of it; and its span.
 
-use pipekick_core::domain::{FireId, ObjectKey, Phase, TriggerStatus};
+use jiff::Timestamp;
+use pipekick_core::decide::span::{self, TraceSpan};
+use pipekick_core::domain::{FireId, ObjectKey, Phase, Run, TriggerStatus};
 
 /// A run that is over.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,6 +19,28 @@ pub(super) fn tell(key: &ObjectKey, before: &TriggerStatus, after: &TriggerStatu
     for End { run, fire_id, phase, pipeline_id, detail } in ended(before, after) {
         tracing::info!(object = %key, run, %fire_id, ?phase, pipeline_id, detail, "run ended");
     }
+}
+
+/// The spans of the same runs.
+pub(super) fn spans(
+    key: &ObjectKey,
+    tick: Option<Timestamp>,
+    before: &TriggerStatus,
+    after: &TriggerStatus,
+) -> Vec<TraceSpan> {
+    let of = |end: &End<'_>| {
+        let is = |run: &&Run| run.fire_id == *end.fire_id;
+        if let Some(run) = after.run.as_deref().filter(is) {
+            return span::of_run(key, tick, run);
+        }
+        // It ended by the write that began the next one: history keeps how.
+        let entry = after.history.iter().find(|entry| entry.fire_id == *end.fire_id)?;
+        let run = before.run.as_deref().filter(is)?.clone();
+        let run =
+            Run { phase: entry.phase, finished_at: entry.finished_at, reason: None, message: None, ..run };
+        span::of_run(key, tick, &run)
+    };
+    ended(before, after).iter().filter_map(of).collect()
 }
 
 /// The run that stands in status, and those that the write put into history.

@@ -1,7 +1,10 @@
 //! The hands of a POST: leave for it, its intent and its credential, and the request itself.
 
+use pipekick_core::decide::span;
 use pipekick_core::decide::trigger::{Credentials, FireOrder, INTENT_MAX_AGE, Note};
-use pipekick_core::domain::{Answer, ObjectKey, Reason, TriggerStatus};
+use pipekick_core::domain::trace::asks_for_context;
+use pipekick_core::domain::{Answer, ObjectKey, Reason, Run, Spec, TriggerStatus};
+use secrecy::SecretString;
 
 use super::apply::{Next, UNCONFIRMED};
 use super::freight::Freight;
@@ -9,7 +12,7 @@ use super::{TriggerController, Turn};
 use crate::clock::{self, Moment};
 use crate::cluster::secrets::Unavailable;
 use crate::cluster::status::WriteError;
-use crate::gitlab::{self, Permit};
+use crate::gitlab::{self, Permit, SentVariable};
 
 impl TriggerController {
     /// Fires if there is leave for it; else nothing is written but that it waits.
@@ -99,7 +102,12 @@ impl TriggerController {
         permit: Option<Permit>,
     ) -> Answer {
         let fire_id = order.key.fire_id.clone();
-        let Freight { endpoint, token, variables } = freight;
+        let Freight { endpoint, token, mut variables } = freight;
+        let run = turn.trigger.status.run.as_deref().filter(|run| run.fire_id == fire_id);
+        let traced = self.tracer.as_ref().zip(run);
+        if let Some((_, run)) = traced {
+            hand_on(&mut variables, &order.spec, run);
+        }
         let request = gitlab::FireOrder {
             endpoint,
             git_ref: order.spec.git_ref.clone(),
@@ -113,12 +121,20 @@ impl TriggerController {
         if order.key.count == 1 {
             self.metrics.cause_to_post(clock::instant().saturating_duration_since(turn.seen_at));
         }
-        let (answer, _) = if order.spec.trigger_token.is_some() {
+        let start = clock::now();
+        let (answer, meta) = if order.spec.trigger_token.is_some() {
             self.gitlab.fire_with_trigger(&request, &token, permit).await
         } else {
             self.gitlab.fire_with_access(&request, &token, permit).await
         };
         self.metrics.fired(&answer);
+        if let Some((tracer, run)) = traced {
+            let route = gitlab::firing_route(order.spec.trigger_token.is_some());
+            let (key_of_post, end) = (&order.key, clock::now());
+            let post =
+                span::Post { key: key_of_post, route, status: meta.status, answer: &answer, start, end };
+            span::of_post(key, run, &post).into_iter().for_each(|span| tracer.tell(span));
+        }
         match &answer {
             Answer::Accepted(pipeline) => {
                 tracing::info!(object = %key, %fire_id, pipeline_id = pipeline.id, attempt = order.key.count, "pipeline was created");
@@ -151,5 +167,16 @@ impl TriggerController {
             }
             Err(short) => short.into_credentials(),
         };
+    }
+}
+
+/// The run's own context goes where its variable asks for one: into the trace that the run was asked with, or one that
+/// begins with it.
+fn hand_on(variables: &mut Vec<SentVariable>, spec: &Spec, run: &Run) {
+    let Some(asks) = spec.variables.iter().find(|variable| asks_for_context(variable)) else { return };
+    let value = SecretString::from(span::context(run).to_string());
+    match variables.binary_search_by(|sent| sent.name.cmp(&asks.name)) {
+        Ok(at) => variables[at].value = value,
+        Err(at) => variables.insert(at, SentVariable { name: asks.name.clone(), kind: asks.kind, value }),
     }
 }

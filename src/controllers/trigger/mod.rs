@@ -49,6 +49,7 @@ use crate::controllers::ration::Ration;
 use crate::controllers::schedule::{self, Children, ScheduleRef};
 use crate::crash;
 use crate::gitlab;
+use crate::otlp::Tracer;
 use crate::runtime::{Body, Entry, Handle, Lenient, Outcome, Rank, Version, Worker};
 use crate::server::Metrics;
 use apply::Next;
@@ -82,6 +83,7 @@ pub struct TriggerController {
     ration: Ration,
     children: Arc<Children>,
     images: Arc<Images>,
+    tracer: Option<Tracer>,
     postponed: Postponed,
     crowded: Box<dyn Fn() -> bool + Send + Sync>,
     /// The policy for what a schedule has just made: its first sight is fired.
@@ -110,6 +112,8 @@ pub struct Parts {
     pub children: Arc<Children>,
     /// Where image updates are handed in.
     pub images: Arc<Images>,
+    /// Where spans are handed in, if anybody wants them.
+    pub tracer: Option<Tracer>,
     /// Whether so much is to be fired that what can wait should.
     pub crowded: Box<dyn Fn() -> bool + Send + Sync>,
 }
@@ -158,6 +162,7 @@ impl TriggerController {
             metrics,
             children,
             images,
+            tracer,
             crowded,
         } = parts;
         let memories = Memories::default();
@@ -186,6 +191,7 @@ impl TriggerController {
             ration,
             children,
             images,
+            tracer,
             postponed: Postponed::new(LONGEST_POSTPONED),
             crowded,
             policy_of_newborn,

@@ -1,6 +1,7 @@
 //! What a story stands on, and the words it is told in.
 
 mod cluster;
+pub mod collector;
 pub mod gitlab;
 mod objects;
 mod operator;
@@ -284,7 +285,7 @@ impl Story {
         self.operators.borrow_mut().iter_mut().filter(|o| !o.is_killed()).for_each(Operator::terminate);
     }
 
-    fn check_operators(&self) {
+    pub fn check_operators(&self) {
         let mut again = Vec::new();
         for operator in self.operators.borrow_mut().iter_mut().filter_map(Operator::ended_by_itself) {
             assert!(

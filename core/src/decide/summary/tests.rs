@@ -73,6 +73,7 @@ fn run(phase: Phase, last: Option<LastAttempt>) -> Run {
         tests: None,
         downstream: vec![],
         image_updates: vec![],
+        trace: None,
     }
 }
 

@@ -10,8 +10,10 @@ use crate::domain::UpdateRecord;
 use crate::domain::digest::Compared;
 use crate::domain::run::CauseKind;
 use crate::domain::status::{Answered, Handled};
+use crate::domain::trace::asked_with;
 use crate::domain::{
-    Attempt, Cause, FireId, FireOn, LastAttempt, Phase, Reason, Run, Spec, Target, TriggerStatus, Variable,
+    Attempt, Cause, FireId, FireOn, LastAttempt, Phase, Reason, Run, RunTrace, Spec, Target, TriggerStatus,
+    Variable,
 };
 
 impl Draft<'_> {
@@ -175,6 +177,11 @@ impl Draft<'_> {
             tests: None,
             downstream: Vec::new(),
             image_updates: spec.image_updates.iter().map(UpdateRecord::of).collect(),
+            trace: self.seen.policy.traced.then(|| RunTrace {
+                due_at: self.status.waiting.as_ref().map_or(now, |waiting| waiting.since),
+                parent: asked_with(&spec.variables).map(|parent| parent.to_string()),
+                again: None,
+            }),
         }
     }
 

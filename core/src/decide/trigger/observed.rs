@@ -36,6 +36,8 @@ pub struct Policy {
     pub resolution_delay: Duration,
     /// A pipeline that was asked to be cancelled ends within this time, or it is told that it does not.
     pub cancel_patience: Duration,
+    /// `--otlp-endpoint`: what the spans of a run need is recorded.
+    pub traced: bool,
 }
 
 /// What became of the last request to cancel a run's pipeline.

@@ -16,6 +16,7 @@ mod retrying;
 mod scene;
 mod stopped;
 mod tidying;
+mod tracing;
 mod unknown;
 mod unknown_version;
 mod updating;

@@ -96,6 +96,7 @@ impl Scene {
             request_deadline: Duration::from_secs(DEADLINE),
             resolution_delay: Duration::from_secs(DELAY),
             cancel_patience: Duration::from_secs(PATIENT),
+            traced: false,
         };
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         Self { now, policy, trigger, facts: Facts::default(), spec, posts: vec![], retries: vec![] }

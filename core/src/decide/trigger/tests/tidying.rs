@@ -9,6 +9,7 @@ use crate::domain::image_update::When;
 use crate::domain::run::{BundleKind, CaBundleRef, CancelCause, HistoryEntry, Place};
 use crate::domain::size::{MESSAGE_MAX, STATUS_MAX, stored_bytes};
 use crate::domain::status::{Answered, Condition, Handled, LastHandled, Truth, Waiting};
+use crate::domain::trace::{Again, RunTrace};
 use crate::domain::{
     Changed, Deletion, FailedJob, FireOn, Phase, Pipeline, PipelineStatus, Reason, Report, Retry, RetryState,
     Run, SecretKeyRef, Sighting, Span, Tests, TriggerStatus, UpdateState,
@@ -335,6 +336,11 @@ fn largest_run(template: Run, text: impl Fn(usize) -> String) -> Run {
         ..UpdateRecord::of(&image_update(When::Always, "v1"))
     };
     run.image_updates = vec![update; 5];
+    run.trace = Some(RunTrace {
+        due_at: now,
+        parent: Some("f".repeat(55)),
+        again: Some(Again { since: now, after: Phase::Rejected }),
+    });
     run
 }
 
