@@ -49,7 +49,15 @@ impl Draft<'_> {
                 self.cannot_tell(&format!("{message} ({reason})"));
             }
             Some(Lookup::Trouble { reason, message }) => {
-                let message = format!("a pipeline may or may not have been created, and GitLab cannot be asked yet ({reason}): {message}");
+                let mut message = format!("a pipeline may or may not have been created, and GitLab cannot be asked yet ({reason}): {message}");
+                // It is the GitLab that the request went to which is asked, whatever spec says by now.
+                if seen.facts.intent_age.unwrap_or_default() >= seen.policy.resolution_delay {
+                    let way_out = format!(
+                        ". Should it never be possible, look in GitLab, then annotate pipekick.dev/resolve=\"{0}:refire\" or \"{0}:abandon\"",
+                        run.seq
+                    );
+                    message.push_str(&way_out);
+                }
                 self.say(Reason::OutcomeUnknown, message);
                 self.wake_for_look();
             }

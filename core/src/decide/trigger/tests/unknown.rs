@@ -76,6 +76,28 @@ fn what_is_found_at_its_end_ends_the_run_at_once() {
     assert_eq!(scene.phase(), Phase::Succeeded);
 }
 
+/// As where a sign-in page stands before the API at `gitlab.url`: looks go there for ever, whatever spec says by now.
+#[test]
+fn where_gitlab_cannot_be_asked_for_longer_than_a_request_may_last_a_person_is_told_how_to_decide() {
+    let mut scene = lost();
+    let names_a_way = |scene: &Scene| {
+        let message = scene.run().message.clone().unwrap();
+        assert!(message.contains("connection refused"), "{message}");
+        message.contains("pipekick.dev/resolve=\"1:refire\" or \"1:abandon\"")
+    };
+    scene.wait(DELAY - 1).look(trouble());
+    assert!(!names_a_way(&scene), "it may still take effect");
+    scene.git_ref("B");
+    scene.wait(2).look(trouble());
+    assert!(names_a_way(&scene));
+    let written = scene.trigger.status.clone();
+    scene.wait(60).look(trouble());
+    assert_eq!(scene.trigger.status, written, "said once");
+    scene.resolve("1:abandon").step();
+    scene.step();
+    assert_eq!((scene.run().seq, scene.run().target.git_ref.as_str()), (2, "B"));
+}
+
 #[test]
 fn a_second_pipeline_of_one_name_is_told() {
     let mut scene = lost();
