@@ -16,6 +16,7 @@ use pipekick_core::domain::{GitLabUrl, ProjectRef, Reason};
 use reqwest::{Url, redirect, retry};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use thiserror::Error;
 
 use super::says::{GitLabSays, printable};
@@ -419,11 +420,33 @@ fn scrub(body: Vec<u8>, secret: &str) -> Vec<u8> {
         Ok(text) => text,
         Err(error) => return error.into_bytes(), // not JSON, never quoted
     };
-    // As it stands in JSON, without the quotes around it.
-    let quoted = serde_json::Value::from(secret).to_string();
-    let quoted = &quoted[1..quoted.len() - 1];
-    let text = if text.contains(secret) { text.replace(secret, HIDDEN) } else { text };
-    if text.contains(quoted) { text.replace(quoted, HIDDEN) } else { text }.into_bytes()
+    // No token of GitLab's has anything to escape: only a value of a variable costs more than one search.
+    if secret.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
+        return if text.contains(secret) { text.replace(secret, HIDDEN) } else { text }.into_bytes();
+    }
+    // There are many ways to write a text as JSON, and it is quoted as it reads.
+    let Ok(mut answer) = serde_json::from_str::<Value>(&text) else {
+        return text.into_bytes(); // never quoted
+    };
+    // What the pipeline chain says goes through a sanitiser that writes HTML.
+    let html = secret.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let attribute = html.replace('"', "&quot;").replace('\'', "&#39;");
+    if hide(&mut answer, &[secret, &html, &attribute]) { answer.to_string() } else { text }.into_bytes()
+}
+
+/// Takes these out of every text; says whether there were any.
+fn hide(value: &mut Value, secrets: &[&str]) -> bool {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        Value::String(text) => {
+            let hidden = secrets.iter().fold(text.clone(), |text, secret| text.replace(secret, HIDDEN));
+            let found = hidden != *text;
+            *text = hidden;
+            found
+        }
+        Value::Array(items) => items.iter_mut().fold(false, |found, item| hide(item, secrets) | found),
+        Value::Object(fields) => fields.values_mut().fold(false, |found, item| hide(item, secrets) | found),
+    }
 }
 
 /// The chain of causes without reqwest's own sentence, which says no more than that sending failed, and without the URL.
@@ -477,5 +500,44 @@ mod tests {
             scrub(br#"{"message":"no file a\"canary\nb"}"#.to_vec(), "a\"canary\nb"),
             br#"{"message":"no file [secret]"}"#
         );
+    }
+
+    #[test]
+    fn a_secret_is_taken_out_however_it_was_escaped() {
+        for (sentence, secret, body, told) in [
+            (
+                "by GitLab's sanitiser, which a message of the pipeline chain goes through",
+                "a&b<canary>\"'",
+                r#"{"message":{"base":["no file a&amp;b&lt;canary&gt;&quot;&#39;.yml"]}}"#,
+                r#"{"message":{"base":["no file [secret].yml"]}}"#,
+            ),
+            (
+                "the same, which leaves quotes alone within a text",
+                "a&b<canary>\"'",
+                r#"{"message":{"base":["no file a&amp;b&lt;canary&gt;\"'.yml"]}}"#,
+                r#"{"message":{"base":["no file [secret].yml"]}}"#,
+            ),
+            (
+                "as Rails writes JSON",
+                "a&b<canary>",
+                r#"{"message":"no file a\u0026b\u003ccanary\u003E"}"#,
+                r#"{"message":"no file [secret]"}"#,
+            ),
+            (
+                "as JSON of nothing but ASCII, and with slashes escaped",
+                "kanarienvögel/1",
+                r#"{"message":"no file kanarienv\u00f6gel\/1"}"#,
+                r#"{"message":"no file [secret]"}"#,
+            ),
+            (
+                "and what holds none stays as it is",
+                "a&b<canary>",
+                r#"{ "message" : "a\u0026b" }"#,
+                r#"{ "message" : "a\u0026b" }"#,
+            ),
+        ] {
+            let scrubbed = scrub(body.as_bytes().to_vec(), secret);
+            assert_eq!(String::from_utf8(scrubbed).unwrap(), told, "{sentence}");
+        }
     }
 }
