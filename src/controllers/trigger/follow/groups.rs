@@ -1,14 +1,17 @@
 //! Who follows which pipelines, when the next look is due, and what of it is worth telling: pure.
 
+mod told;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use pipekick_core::decide::trigger::{FOLLOWED_AFTER_END, Follow};
-use pipekick_core::domain::{Access, ObjectKey, Pipeline, PipelineStatus, Reason, Sighting, Stretch};
+use pipekick_core::domain::{Access, ObjectKey, Pipeline, PipelineStatus, Sighting, Stretch};
 use tokio::time::Instant;
 
 use super::look::Look;
+use told::{Told, told};
 
 /// Looks at one GitLab at the same time, at most: a slow one keeps no other's pipelines waiting.
 const LOOKS_PER_HOST: usize = 4;
@@ -21,6 +24,10 @@ const INTERVAL_OLD: Duration = Duration::from_secs(600);
 /// A pipeline that has ended is looked at after a quarter of the time since, from six of the shortest intervals up
 /// to this.
 const INTERVAL_ENDED: Duration = Duration::from_secs(1800);
+
+/// That GitLab cannot be asked, and that it can again, is told once in so long: one that answers every other look costs
+/// a write a minute, not one a look.
+const TROUBLE_SETTLES: Duration = Duration::from_secs(60);
 
 /// What one look answers for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -49,6 +56,8 @@ struct Followed {
     entered: Instant,
     /// What was handed on last.
     told: Option<Told>,
+    /// When it was last told of trouble that passes by itself, or that it had passed.
+    troubled: Option<Instant>,
     /// When it was last asked alone; those that waited longest go first.
     asked: Option<Instant>,
     /// When the look began that last found it under way.
@@ -57,6 +66,14 @@ struct Followed {
     wanted: Option<Timestamp>,
     /// Of one that has ended.
     ended: Option<Ended>,
+}
+
+impl Followed {
+    /// Whether `newer` is about nothing but trouble that passes by itself: that it came, or is over.
+    fn is_of_trouble(&self, newer: &Told) -> bool {
+        let was_trouble = self.told.as_ref().is_some_and(Told::passes);
+        newer.passes() || (was_trouble && matches!(newer, Told::Moving | Told::Manual(_)))
+    }
 }
 
 /// A pipeline that has ended, as it was then.
@@ -88,25 +105,6 @@ impl Wanted {
     /// Whether its end was told.
     pub(super) fn has_ended(&self) -> bool {
         self.ended.is_some()
-    }
-}
-
-/// What of a sighting a decision could care about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Told {
-    Moving,
-    /// What a person must play.
-    Manual(Vec<String>),
-    /// A quick retry may end again between two looks: then in another way, at another time, by other jobs.
-    Ended(PipelineStatus, Option<Timestamp>, Vec<Option<u64>>),
-    Gone,
-    Trouble(Reason, String),
-}
-
-impl Told {
-    /// Whether `newer` is no news after this. Names that could not be read take none back.
-    fn covers(&self, newer: &Self) -> bool {
-        self == newer || matches!((self, newer), (Self::Manual(_), Self::Manual(unread)) if unread.is_empty())
     }
 }
 
@@ -162,8 +160,17 @@ impl Groups {
         });
         group.next = group.next.min(due);
         let entered = now.instant;
-        let followed =
-            Followed { stretch, since, entered, told: None, asked: None, ran: None, wanted: None, ended };
+        let followed = Followed {
+            stretch,
+            since,
+            entered,
+            told: None,
+            troubled: None,
+            asked: None,
+            ran: None,
+            wanted: None,
+            ended,
+        };
         group.objects.insert(object.clone(), followed);
         true
     }
@@ -336,7 +343,13 @@ impl Groups {
                 Told::Trouble(..) => {}
             }
             let is_known = followed.told.as_ref().is_some_and(|told| told.covers(&telling));
-            if !is_known && !dull {
+            let of_trouble = followed.is_of_trouble(&telling);
+            let is_young = |at: Instant| now.instant.saturating_duration_since(at) < TROUBLE_SETTLES;
+            let flutters = of_trouble && followed.troubled.is_some_and(is_young);
+            if !is_known && !dull && !flutters {
+                if of_trouble {
+                    followed.troubled = Some(now.instant);
+                }
                 followed.told = Some(telling);
                 sightings.insert(object.clone(), (followed.stretch.clone(), sighting.clone()));
                 concerned.push(object.clone());
@@ -365,8 +378,17 @@ impl Group {
     fn begin(&mut self, now: Instant) -> Vec<Wanted> {
         self.busy = true;
         let mut by_id: HashMap<u64, (Option<Instant>, Wanted)> = HashMap::new();
-        for Followed { stretch, since: _, entered: _, told: _, asked, ran: _, wanted: _, ended } in
-            self.objects.values()
+        for Followed {
+            stretch,
+            since: _,
+            entered: _,
+            told: _,
+            troubled: _,
+            asked,
+            ran: _,
+            wanted: _,
+            ended,
+        } in self.objects.values()
         {
             let id = stretch.pipeline_id;
             let due = ended.as_ref().is_none_or(|ended| ended.due <= now);
@@ -396,21 +418,6 @@ fn interval(age: Duration, min: Duration) -> Duration {
 fn interval_ended(age: Duration, min: Duration) -> Duration {
     let least = min.saturating_mul(6);
     (age / 4).clamp(least, INTERVAL_ENDED.max(least))
-}
-
-fn told(sighting: &Sighting) -> Told {
-    match sighting {
-        Sighting::Seen { pipeline, report } if pipeline.status.is_complete() => {
-            let jobs = report.failed_jobs.iter().map(|job| job.id).collect();
-            Told::Ended(pipeline.status.clone(), pipeline.finished_at, jobs)
-        }
-        Sighting::Seen { pipeline, report } if pipeline.status == PipelineStatus::Manual => {
-            Told::Manual(report.manual_jobs.clone())
-        }
-        Sighting::Seen { .. } => Told::Moving,
-        Sighting::Gone => Told::Gone,
-        Sighting::Trouble { reason, message } => Told::Trouble(*reason, message.clone()),
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use pipekick_core::domain::{Access, Pipeline, Report, SecretKeyRef};
+use pipekick_core::domain::{Access, Pipeline, Reason, Report, SecretKeyRef};
 
 use super::*;
 use crate::clock;
@@ -283,4 +283,49 @@ fn who_wants_to_know_is_looked_for_at_once_and_once_for_each_time() {
     assert_eq!(groups.take_due(9, last).0.len(), 1);
     groups.looked(&key, last.instant, look(7, seen(7, "success")), last);
     assert_eq!(groups.ran_at(&checkout), None, "it has ended; status is about to say so");
+}
+
+#[test]
+fn a_gitlab_that_answers_every_other_look_is_told_of_once_a_minute_and_an_end_at_once() {
+    let (begin, checkout) = (now(), object("shop", "checkout"));
+    let mut groups = Groups::new(MIN);
+    groups.follow(&checkout, follow("https://gitlab.example.com", "shop/checkout", 7, begin.wall), begin);
+    let key = groups.take_due(9, later(begin, 5)).0.remove(0).0;
+    let down = |message: &str| Look {
+        trouble: true,
+        ..look(7, Sighting::Trouble { reason: Reason::CannotFollow, message: message.into() })
+    };
+    let mut look_at = |seconds, look: Look| {
+        let then = later(begin, seconds);
+        !groups.looked(&key, then.instant, look, then).is_empty()
+    };
+    assert!(look_at(5, look(7, seen(7, "running"))));
+    assert!(look_at(10, down("502")), "at once, where all was well");
+    let told = (11..=610_u64)
+        .filter(|seconds| match seconds % 10 {
+            5 => look_at(*seconds, look(7, seen(7, "running"))),
+            0 if seconds % 20 == 0 => look_at(*seconds, down("502")),
+            0 => look_at(*seconds, down("the connection broke")),
+            _ => false,
+        })
+        .count();
+    assert!((9..=10).contains(&told), "{told} times in ten minutes");
+    assert!(look_at(611, look(7, seen(7, "success"))));
+}
+
+#[test]
+fn what_a_person_has_to_provide_is_told_and_taken_back_at_once() {
+    let (begin, checkout) = (now(), object("shop", "checkout"));
+    let mut groups = Groups::new(MIN);
+    groups.follow(&checkout, follow("https://gitlab.example.com", "shop/checkout", 7, begin.wall), begin);
+    let key = groups.take_due(9, later(begin, 5)).0.remove(0).0;
+    for (seconds, sighting) in [
+        (5, Sighting::Trouble { reason: Reason::SecretMissing, message: "no Secret".into() }),
+        (10, seen(7, "running")),
+        (15, Sighting::Trouble { reason: Reason::Unauthorized, message: "401".into() }),
+        (20, seen(7, "running")),
+    ] {
+        let then = later(begin, seconds);
+        assert!(!groups.looked(&key, then.instant, look(7, sighting), then).is_empty(), "after {seconds} s");
+    }
 }
