@@ -109,6 +109,8 @@ pub fn singles() -> Vec<Group> {
         ("pipeline-that-was-found", lost(), "pipeline", Course::Succeeds),
         ("pipeline", None, "pipeline", Course::Succeeds),
         ("jobs", None, "jobs", Course::Fails),
+        ("tests", None, "test_report_summary", Course::Succeeds),
+        ("downstream", None, "bridges", Course::Succeeds),
         ("retry", None, "retry", Course::Retries),
         ("jobs-before-a-retry", None, "jobs", Course::Retries),
         ("jobs-after-a-lost-retry", Some(("retry", Fault::EffectThenReset)), "jobs", Course::Retries),
