@@ -104,7 +104,7 @@ struct Turn {
     resource_version: String,
     template: Option<Template>,
     /// The same object, if GitLab runs it.
-    kept: Option<Kept>,
+    kept: Option<Box<Kept>>,
     /// When it was read from the API server itself, or written there, in this turn.
     read_at: Option<Instant>,
 }
