@@ -230,11 +230,6 @@ mod tests {
         creations.forget(&key());
         assert!(creations.beside(&key(), &[]).is_empty());
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     /// Ten thousand of them are nothing special.
     #[test]
