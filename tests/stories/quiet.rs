@@ -27,8 +27,10 @@ fn what_waits_writes_nothing_while_nothing_changes() {
         story.gitlab.fault(FaultRule::always("pipelines", Fault::BadGateway { effect: false })).unwrap();
         story.gitlab.fault(FaultRule::next("trigger", Fault::EffectThenReset)).unwrap();
         story.apply(&Trigger::new("unknown")).await;
-        let cannot_ask = |seen: &Seen| seen.message().contains("cannot be asked");
-        story.until("unknown", "tell why", cannot_ask).await;
+        let cannot_ask = |seen: &Seen| {
+            seen.message().contains("cannot be asked") && seen.message().contains("pipekick.dev/resolve")
+        };
+        story.until("unknown", "tell why, and what a person can do", cannot_ask).await;
         story.gitlab.fault(FaultRule::always("pipeline", Fault::BadGateway { effect: false })).unwrap();
         story.until("running", "tell why", |seen| seen.reason() == "CannotFollow").await;
 
