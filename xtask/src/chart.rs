@@ -143,10 +143,26 @@ fn refused_values(helm: &Helm) -> anyhow::Result<()> {
         ("watchNamespaces={shop}", "clusterId"),
         ("tracing.endpoint=collector:4318", "endpoint"),
         ("tracing.headersSecret.name=collector", "tracing.endpoint"),
+        ("fullnameOverride=Ops_Pipekick", "fullnameOverride"),
+        ("gitlab.url=http://gitlab.example.com", "allowHttp: true"),
+        ("podDisruptionBudget.enabled=true", "replicaCount: 2"),
+        (
+            "podDisruptionBudget.enabled=true,podDisruptionBudget.minAvailable=51%,replicaCount=2",
+            "replicaCount",
+        ),
+        (
+            "metrics.serviceMonitor.enabled=true,metrics.service.enabled=false",
+            "metrics.service.enabled: true",
+        ),
+        (r"podLabels.app\.kubernetes\.io/name=other", "podLabels: app.kubernetes.io/name"),
     ] {
         let why = helm.refused(&["template", "pipekick", CHART, "--set", value])?;
         ensure!(why.contains(named), "--set {value} was refused without naming {named}: {why}");
     }
+    // A rule without ports is one for every port.
+    let none = "networkPolicy.egressPorts=[]";
+    let why = helm.refused(&["template", "pipekick", CHART, "--set-json", none])?;
+    ensure!(why.contains("egressPorts"), "--set-json {none} was refused without naming it: {why}");
     Ok(())
 }
 
@@ -172,6 +188,16 @@ fn rendered(helm: &Helm, write: bool) -> anyhow::Result<()> {
         "{INSTALL} differs from what the chart renders: `cargo xtask chart --write`"
     );
     traced(helm)?;
+    // The longest name that Helm gives: a Service's may have 63 characters, and it has an ending.
+    let long = "release-".repeat(6) + "abcde";
+    let service = helm.run(&["template", &long, CHART, "--show-only", "templates/metrics.yaml"])?;
+    let name =
+        service.lines().find_map(|line| line.strip_prefix("  name: ")).context("a Service has a name")?;
+    ensure!(name.len() <= 63, "no Service can be named {name}");
+    // A GitLab that listens elsewhere is reached all the same.
+    let elsewhere = "networkPolicy.enabled=true,gitlab.url=https://gitlab.example.com:8443/gitlab";
+    let policy = helm.run(&["template", "pipekick", CHART, "--set", elsewhere])?;
+    ensure!(policy.contains("- {port: 8443, protocol: TCP}"), "GitLab's port is not let out:\n{policy}");
     // What needs kinds of the Prometheus operator is rendered, and its alerts must be YAML.
     let monitored = helm.run(&[
         "template",

@@ -70,10 +70,36 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{/* The ports out: those that were given, and the collector's. */}}
+{{/* What would be installed and then not work is refused, with what to write instead. */}}
+{{- define "pipekick.refuse" -}}
+{{- $values := .Values }}
+{{- if and (hasPrefix "http://" $values.gitlab.url) (not $values.gitlab.allowHttp) }}
+{{- fail "gitlab.url: plain http would send tokens unencrypted; write https://, or gitlab.allowHttp: true in a sandbox" }}
+{{- end }}
+{{- $replicas := int $values.replicaCount }}
+{{- $least := $values.podDisruptionBudget.minAvailable | toString }}
+{{- $kept := int (trimSuffix "%" $least) }}
+{{- if hasSuffix "%" $least }}
+{{- /* Kubernetes rounds up. */}}
+{{- $kept = div (add (mul $kept $replicas) 99) 100 }}
+{{- end }}
+{{- if and $values.podDisruptionBudget.enabled (gt $replicas 0) (ge (int $kept) $replicas) }}
+{{- fail "podDisruptionBudget: no pod could ever be evicted, and a drained node would wait for ever; write a replicaCount above minAvailable, such as replicaCount: 2" }}
+{{- end }}
+{{- if and $values.metrics.serviceMonitor.enabled (not $values.metrics.service.enabled) }}
+{{- fail "metrics.serviceMonitor: it finds the metrics by their Service; write metrics.service.enabled: true" }}
+{{- end }}
+{{- range $name, $_ := include "pipekick.selector" . | fromYaml }}
+{{- if hasKey ($values.podLabels | default dict) $name }}
+{{- fail (printf "podLabels: %s is how the Deployment finds its pods, and cannot be changed; write another label" $name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The ports out: those that were given, and those of the URLs that were. */}}
 {{- define "pipekick.egressPorts" -}}
 {{- $ports := .Values.networkPolicy.egressPorts }}
-{{- with .Values.tracing.endpoint }}
+{{- range compact (list .Values.gitlab.url .Values.tracing.endpoint) }}
 {{- $port := ternary 443 80 (hasPrefix "https:" .) }}
 {{- with regexFind ":[0-9]+$" (urlParse .).host }}
 {{- $port = int (trimPrefix ":" .) }}
