@@ -137,10 +137,15 @@ fn workflows_have_few_rights_and_an_end() {
         assert_eq!(workflow["permissions"], serde_json::json!({"contents": "read"}), "{name}");
         for (job, jobs) in workflow["jobs"].as_object().unwrap() {
             assert!(jobs["timeout-minutes"].is_u64(), "{name}: job {job} has no timeout");
+            let rights = jobs["permissions"].as_object();
+            let writes = rights.is_some_and(|rights| rights.values().any(|right| right == "write"));
             for step in jobs["steps"].as_array().unwrap() {
                 let run = step["run"].as_str().unwrap_or_default();
                 // What stands in a tag or a title would be taken for shell.
                 assert!(!run.contains("${{"), "{name}: {run} takes its values from env");
+                // What crates do while they are built is theirs.
+                let builds = run.contains("cargo ") || run.contains(".ci/run");
+                assert!(!(writes && builds), "{name}: job {job} may write, and builds crates: {run}");
                 if let Some(action) = step["uses"].as_str() {
                     assert!(action.contains('@'), "{name}: {action} has no version");
                 }
@@ -189,4 +194,8 @@ fn alerts_and_dashboard_ask_for_metrics_that_are_served() {
         }
     }
     assert!(asked > 5, "only {asked} metrics are asked for");
+    // An operator that stands by for nobody serves its metrics too.
+    let alerts = read(&root().join("charts/pipekick/files/alerts.yaml")).unwrap();
+    let (_, down) = alerts.split_once("- alert: PipekickDown\n").unwrap();
+    assert!(down.trim_start().starts_with("expr: absent(pipekick_leading == 1)\n"), "{down}");
 }
