@@ -7,6 +7,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pipekick_core::domain::{SharedTitle, Span};
 
+use crate::api::names::{is_label, is_subdomain};
 use crate::commands::check::Check;
 use crate::commands::release::Release;
 use crate::commands::wait::Wait;
@@ -170,6 +171,22 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     whole.parse().map_err(|_| "write an IP address and a port, such as 0.0.0.0:8080 or [::1]:8080".into())
 }
 
+/// The name of a namespace.
+///
+/// # Errors
+/// No namespace can have this name.
+pub fn namespace(text: &str) -> Result<String, &'static str> {
+    is_label(text).then(|| text.to_owned()).ok_or("write the name of a namespace, such as shop")
+}
+
+/// The name of an object.
+///
+/// # Errors
+/// No object can have this name.
+pub fn name(text: &str) -> Result<String, &'static str> {
+    is_subdomain(text).then(|| text.to_owned()).ok_or("write a name in lower case, such as pipekick")
+}
+
 /// Print the CustomResourceDefinitions.
 #[derive(Debug, Args)]
 pub struct Crds {
@@ -225,10 +242,10 @@ pub struct Run {
     #[arg(long, env = "PIPEKICK_LEADER_ELECT", value_parser = BoolishValueParser::new())]
     pub leader_elect: bool,
     /// Namespace of the Lease by which they agree. Unset: the one that this operator runs in.
-    #[arg(long, env = "PIPEKICK_LEASE_NAMESPACE", value_name = "NAME", requires = "leader_elect")]
+    #[arg(long, env = "PIPEKICK_LEASE_NAMESPACE", value_name = "NAME", requires = "leader_elect", value_parser = namespace)]
     pub lease_namespace: Option<String>,
     /// Name of that Lease. Unset: pipekick.
-    #[arg(long, env = "PIPEKICK_LEASE_NAME", value_name = "NAME", requires = "leader_elect")]
+    #[arg(long, env = "PIPEKICK_LEASE_NAME", value_name = "NAME", requires = "leader_elect", value_parser = name)]
     pub lease_name: Option<String>,
     /// A leader that was silent for so long is followed by the next one, from 3s to 5m. Unset: 15s. A leader that cannot
     /// renew the Lease for two thirds of it ends its process.

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use pipekick::cli::{BadInput, Cli, Command};
+use pipekick::cluster::causes::causes;
 use pipekick::commands::{self, say};
 use pipekick::{api, app, cli, clock, config, config_file, gitlab, log, preview, server};
 
@@ -16,7 +17,7 @@ fn main() -> ExitCode {
     match config_file::parse().map_err(anyhow::Error::from).and_then(run) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("pipekick: {error:#}");
+            eprintln!("pipekick: {}", causes(error.as_ref()));
             // As clap does for what it refuses itself.
             if error.is::<BadInput>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }

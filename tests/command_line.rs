@@ -28,7 +28,7 @@ fn what_is_answered_goes_to_standard_output_and_exits_with_0() {
 fn a_wrong_input_exits_with_2_and_a_message_and_prints_nothing() {
     let simulate = |file, until| ["simulate", "-f", file, "--from", "2026-11-02T09:00:00Z", "--until", until];
     let (missing, later) = ("/no/such/file.yaml", "2026-11-02T10:00:00Z");
-    let cases: [(&[&str], &str); 18] = [
+    let cases: [(&[&str], &str); 28] = [
         (&["next", "61 * * * *"], "61 in the minute field: 0-59"),
         (&["next", "TZ=UTC 0 2 * * *"], "write the zone into --time-zone"),
         (&["next", "0 0 2 * * *"], "seconds are not supported"),
@@ -44,7 +44,17 @@ fn a_wrong_input_exits_with_2_and_a_message_and_prints_nothing() {
         (&["wait", "checkout"], "write KIND/NAME"),
         (&["wait", "pod/checkout"], "the kind is pipelinetrigger"),
         (&["wait", "ptrig/checkout", "--timeout", "30"], "write it like 90s"),
-        (&["release"], "--namespace"),
+        (&["wait", "ptrig/Check_Out"], "no object can have this name"),
+        (&["wait", "ptrig/.."], "no object can have this name"),
+        (&["wait", "ptrig/checkout", "-n", "shop/other"], "write the name of a namespace"),
+        (&["release"], "<--namespace <NAME>|--all>"),
+        (&["release", "-n", "shop", "--all"], "cannot be used with"),
+        (&["release", "-n", "../shop"], "write the name of a namespace"),
+        (&["release", "--all", "--lease-name", "a/b"], "write a name in lower case"),
+        (&["check", "--namespace=shop,Billing"], "write the name of a namespace"),
+        (&["run", "--log-level=infoo"], "--log-level infoo: write a level"),
+        (&["run", "--leader-elect", "--lease-name=a/b"], "write a name in lower case"),
+        (&["run", "--leader-elect", "--lease-namespace=A"], "write the name of a namespace"),
         (&["run", "--log-lvel=debug"], "a similar argument exists: '--log-level'"),
         (&["run", "--first-sight=Fired"], "a similar value exists: 'Fire'"),
     ];
@@ -85,6 +95,7 @@ fn who_waits_without_a_cluster_is_told_so_by_a_code_of_its_own() {
     let (code, answer, error) = says(&["wait", "ptrig/checkout"]);
     assert_eq!((code, answer.as_str()), (4, ""), "{error}");
     assert!(error.contains("cannot connect to the Kubernetes API"), "{error}");
+    assert_eq!(error.matches("failed to read kubeconfig").count(), 1, "once is enough: {error}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use kube::{Api, Client};
 use pipekick_core::decide::lease::Record;
 
 use crate::clock;
+use crate::cluster::causes::causes;
 
 /// One Lease.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub enum LeaseError {
     #[error("another operator wrote it first")]
     Conflict,
     /// The API server said no, or nothing that could be understood.
-    #[error("{0}")]
+    #[error("{}", causes(.0))]
     Kube(#[from] kube::Error),
     /// No answer in time.
     #[error("no answer within {} s", .0.as_secs_f32())]

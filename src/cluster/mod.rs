@@ -2,6 +2,7 @@
 //! guarded, Secrets and ConfigMaps read one by one, Events told when there is time.
 
 mod bundles;
+pub mod causes;
 pub mod client;
 pub mod events;
 pub mod identity;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::ListParams;
 use kube::core::object::{HasSpec, HasStatus};
@@ -21,6 +21,7 @@ use tokio::time::{sleep, timeout};
 
 use super::say;
 use crate::api::{PipelineSchedule, PipelineTrigger, key_of};
+use crate::cli;
 use crate::clock;
 use crate::cluster::client::{self, DEADLINE};
 use crate::cluster::leases::Leases;
@@ -38,21 +39,22 @@ const PAGE: u32 = 100;
 
 /// The flags of `pipekick release`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("whose").required(true))]
 pub struct Release {
     /// Release the objects of this namespace.
-    #[arg(short, long, value_name = "NAME", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(short, long, value_name = "NAME", group = "whose", value_parser = cli::namespace)]
     pub namespace: Option<String>,
     /// Release the objects of all namespaces.
-    #[arg(short = 'A', long, alias = "all-namespaces")]
+    #[arg(short = 'A', long, alias = "all-namespaces", group = "whose")]
     pub all: bool,
     /// Tell what would be done, and do nothing.
     #[arg(long)]
     pub dry_run: bool,
     /// Namespace of the Lease that a living operator holds.
-    #[arg(long, value_name = "NAME", default_value = "pipekick-system")]
+    #[arg(long, value_name = "NAME", default_value = "pipekick-system", value_parser = cli::namespace)]
     pub lease_namespace: String,
     /// Name of that Lease: with Helm the name of the Deployment.
-    #[arg(long, value_name = "NAME", default_value = "pipekick")]
+    #[arg(long, value_name = "NAME", default_value = "pipekick", value_parser = cli::name)]
     pub lease_name: String,
 }
 

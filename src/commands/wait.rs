@@ -19,11 +19,13 @@ use pipekick_core::domain::Span;
 use pipekick_core::domain::schedule::RunBy;
 use tokio::time::{sleep, timeout};
 
-use super::{said, say};
+use super::say;
+use crate::api::names::is_subdomain;
 use crate::api::schedule::SCHEDULE_LABEL;
 use crate::api::trigger::{CANCEL_ANNOTATION, FIRE_ANNOTATION, RESOLVE_ANNOTATION, RETRY_ANNOTATION};
 use crate::api::{PipelineSchedule, PipelineTrigger};
-use crate::cli::BadInput;
+use crate::cli::{self, BadInput};
+use crate::cluster::causes::causes;
 use crate::cluster::client::{self, DEADLINE};
 use crate::runtime::Lenient;
 
@@ -45,7 +47,7 @@ pub struct Wait {
     #[arg(value_name = "KIND/NAME")]
     pub object: Target,
     /// Namespace of the object. Unset: that of the kubeconfig, or the pod's own.
-    #[arg(short, long, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME", value_parser = cli::namespace)]
     pub namespace: Option<String>,
     /// What of it to wait for.
     #[arg(long = "for", value_name = "WHAT", default_value = "succeeded")]
@@ -85,6 +87,9 @@ impl FromStr for Target {
             text.split_once('/').filter(|(_, name)| !name.is_empty() && !name.contains('/')).ok_or(
                 "write KIND/NAME, such as pipelinetrigger/checkout; the namespace goes into --namespace",
             )?;
+        if !is_subdomain(name) {
+            return Err("no object can have this name: a name is in lower case, such as checkout-release");
+        }
         let kind = kind.to_ascii_lowercase();
         match kind.strip_suffix(".pipekick.dev").unwrap_or(&kind) {
             "pipelinetrigger" | "pipelinetriggers" | "ptrig" => Ok(Self::Trigger(name.into())),
@@ -104,7 +109,7 @@ pub async fn wait(typed: &Wait) -> Result<ExitCode, BadInput> {
         Err(error) => match error.downcast::<BadInput>() {
             Ok(bad) => Err(bad),
             Err(error) => {
-                eprintln!("pipekick: {error:#}");
+                eprintln!("pipekick: {}", causes(error.as_ref()));
                 Ok(CANNOT_TELL.into())
             }
         },
@@ -232,7 +237,7 @@ impl Waiter {
                 Ok(kube::Error::Api(status)) if status.code == 403 => {
                     bail!("the API server does not let this be seen: {}", status.message)
                 }
-                Ok(error) => Ok(Err(said(&error))),
+                Ok(error) => Ok(Err(causes(&error))),
                 Err(error) => Err(error),
             },
         }

@@ -8,6 +8,7 @@ use pipekick_core::decide::lease::{Loss, Observed, Plan, Policy, Record, decide}
 use tokio::time::{Instant, sleep};
 
 use crate::clock;
+use crate::cluster::causes::causes;
 use crate::cluster::leases::{LeaseError, Leases};
 
 /// Of the time that a leader may be silent, what one request may take: a second one must fit in.
@@ -27,6 +28,9 @@ pub struct Election {
     renewed_at: Option<Duration>,
     /// Whom we told of last as the leader.
     told: Option<String>,
+    /// What we told of last as keeping us from reading the Lease, and from writing it, until it does no more.
+    unread: Option<String>,
+    unwritten: Option<String>,
 }
 
 impl Election {
@@ -42,6 +46,8 @@ impl Election {
             changed_at: Duration::ZERO,
             renewed_at: None,
             told: None,
+            unread: None,
+            unwritten: None,
         }
     }
 
@@ -99,7 +105,7 @@ impl Election {
         });
         match released.await {
             Ok(Ok(_)) => tracing::info!("the Lease was released"),
-            Ok(Err(error)) => tracing::warn!(%error, "the Lease was not released"),
+            Ok(Err(error)) => tracing::warn!(error = causes(&error), "the Lease was not released"),
             Err(_) => tracing::warn!("the Lease was not released in time"),
         }
     }
@@ -121,10 +127,13 @@ impl Election {
 
     async fn look(&mut self, within: Duration) {
         match self.leases.read(self.limit(within)).await {
-            Ok(record) => self.saw(record),
+            Ok(record) => {
+                self.unread = None;
+                self.saw(record);
+            }
             // It is judged by what was seen last: a holder whose record cannot be read may well be alive, and a
             // write that is guarded by an old version fails.
-            Err(error) => tracing::warn!(%error, "the Lease could not be read"),
+            Err(error) => tell("the Lease could not be read", &error, &mut self.unread),
         }
     }
 
@@ -142,10 +151,11 @@ impl Election {
             Ok(record) => {
                 self.saw(Some(record));
                 self.renewed_at = Some(sent_at);
+                self.unwritten = None;
                 return true;
             }
             Err(LeaseError::Conflict) => {}
-            Err(error) => tracing::warn!(%error, "the Lease could not be written"),
+            Err(error) => tell("the Lease could not be written", &error, &mut self.unwritten),
         }
         // The next write must be guarded by what is there now: nobody knows whether this one came through.
         let left = within.saturating_sub(self.now().saturating_sub(sent_at));
@@ -157,6 +167,15 @@ impl Election {
 
     fn limit(&self, within: Duration) -> Duration {
         within.min(self.policy.give_up_after() / OF_SILENCE)
+    }
+}
+
+/// It is met twice a second, and told once.
+fn tell(what: &str, error: &LeaseError, told: &mut Option<String>) {
+    let error = causes(error);
+    if told.as_ref() != Some(&error) {
+        tracing::warn!(error, "{what}");
+        *told = Some(error);
     }
 }
 

@@ -36,6 +36,7 @@ use tokio::{
 };
 
 use super::{Feed, Sighted, Version, Worker, store::identity};
+use crate::cluster::causes::causes;
 use place::{End, Failure, Place};
 
 /// Objects per page of a list. A page is decoded as a whole, some 10 KB an object, and what a list once needed stays
@@ -81,7 +82,7 @@ where
             if matches!(error, Failure::Kube(kube::Error::Api(_))) {
                 intake.feed.contact();
             }
-            tracing::warn!(%error, listing = place.version.is_none(), "watch failed");
+            tracing::warn!(error = causes(error), listing = place.version.is_none(), "watch failed");
         } else if matches!(end, End::Silent) {
             tracing::warn!(seconds = SILENCE_MAX.as_secs(), "watch was silent and is started again");
         }

@@ -108,6 +108,20 @@ fn one_works_and_the_other_takes_over_when_it_is_told_to_stop() {
 }
 
 #[test]
+fn what_keeps_an_operator_from_the_lease_is_told_once() {
+    story(playing(quick()), async |story| {
+        // It has no right to Leases here.
+        story.operator(&["--leader-elect", "--lease-namespace", &story.namespace]);
+        // It tries twice a second.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let lines = |what: &str| story.log().lines().filter(|line| line.contains(what)).count();
+        let told = (lines("the Lease could not be read"), lines("the Lease could not be written"));
+        assert_eq!(told, (1, 1), "{}", story.log());
+        assert!(!story.log().contains("Status {"), "{}", story.log());
+    });
+}
+
+#[test]
 fn a_leader_that_is_killed_among_many_runs_is_followed_by_the_other() {
     const MANY: usize = 20;
     electing(playing(quick()), async |story| {

@@ -9,9 +9,9 @@ use pipekick_core::domain::{CredentialUse, GitLabUrl, ProjectRef, Reason, Secret
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::timeout;
 
-use super::super::said;
 use super::{Check, Report};
 use crate::cli::BadInput;
+use crate::cluster::causes::causes;
 use crate::cluster::client::DEADLINE;
 use crate::cluster::secrets::Secrets;
 use crate::gitlab::{self, Endpoint, Options, ReadKind, Trust};
@@ -125,7 +125,7 @@ async fn keys(cluster: &Client, namespace: &str, name: &str) -> Result<Vec<Strin
     match timeout(DEADLINE, api.get_opt(name)).await {
         Ok(Ok(Some(secret))) => Ok(secret.data.unwrap_or_default().into_keys().collect()),
         Ok(Ok(None)) => Err("is not there".into()),
-        Ok(Err(error)) => Err(said(&error)),
+        Ok(Err(error)) => Err(causes(&error)),
         Err(_) => Err(format!("no answer within {} s", DEADLINE.as_secs())),
     }
 }

@@ -7,9 +7,9 @@ use kube::{Api, Client};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::super::said;
 use super::Report;
 use crate::api::crd::crds;
+use crate::cluster::causes::causes;
 use crate::cluster::client::DEADLINE;
 
 /// What makes them so.
@@ -29,7 +29,7 @@ pub(super) async fn check(report: &mut Report, cluster: &Client) -> anyhow::Resu
             Ok(Ok(None)) => report.bad(&format!("{name} is not there: {MEND}"))?,
             // The operator's own account may not: it needs the kinds, not their definitions.
             Ok(Err(kube::Error::Api(status))) if status.code == 403 => served(report, cluster, &name).await?,
-            Ok(Err(error)) => report.bad(&format!("{name} could not be read: {}", said(&error)))?,
+            Ok(Err(error)) => report.bad(&format!("{name} could not be read: {}", causes(&error)))?,
             Err(_) => report.bad(&format!("{name}: no answer within {} s", DEADLINE.as_secs()))?,
         }
     }
@@ -47,7 +47,7 @@ async fn served(report: &mut Report, cluster: &Client, name: &str) -> anyhow::Re
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
             report.bad(&format!("{name} is not there: {MEND}"))
         }
-        Ok(Err(error)) => report.bad(&format!("{name} could not be read: {}", said(&error))),
+        Ok(Err(error)) => report.bad(&format!("{name} could not be read: {}", causes(&error))),
         Err(_) => report.bad(&format!("{name}: no answer within {} s", DEADLINE.as_secs())),
     }
 }

@@ -14,7 +14,9 @@ use clap::builder::BoolishValueParser;
 use kube::Client;
 use tokio::time::timeout;
 
-use super::{said, say};
+use super::say;
+use crate::cli;
+use crate::cluster::causes::causes;
 use crate::cluster::client::{self, DEADLINE};
 use rights::Scope;
 
@@ -28,7 +30,7 @@ pub struct Check {
     #[arg(long, env = "PIPEKICK_ALLOW_HTTP", value_parser = BoolishValueParser::new())]
     pub allow_http: bool,
     /// The operator is to watch these namespaces only, such as shop,billing. Unset: all.
-    #[arg(short, long, env = "PIPEKICK_NAMESPACE", value_name = "NAME", value_delimiter = ',')]
+    #[arg(short, long, env = "PIPEKICK_NAMESPACE", value_name = "NAME", value_delimiter = ',', value_parser = cli::namespace)]
     pub namespace: Vec<String>,
     /// The operator is to agree with others on a Lease.
     #[arg(long, env = "PIPEKICK_LEADER_ELECT", value_parser = BoolishValueParser::new())]
@@ -39,6 +41,7 @@ pub struct Check {
         env = "PIPEKICK_LEASE_NAMESPACE",
         value_name = "NAME",
         default_value = "pipekick-system",
+        value_parser = cli::namespace,
         requires = "leader_elect"
     )]
     pub lease_namespace: String,
@@ -48,6 +51,7 @@ pub struct Check {
         env = "PIPEKICK_LEASE_NAME",
         value_name = "NAME",
         default_value = "pipekick",
+        value_parser = cli::name,
         requires = "leader_elect"
     )]
     pub lease_name: String,
@@ -120,14 +124,14 @@ async fn reach(report: &mut Report) -> anyhow::Result<Option<Client>> {
     let cluster = match client::connect().await {
         Ok(cluster) => cluster,
         Err(error) => {
-            report.bad(&format!("no API server to connect to: {error:#}"))?;
+            report.bad(&format!("no API server to connect to: {}", causes(error.as_ref())))?;
             return Ok(None);
         }
     };
     match timeout(DEADLINE, cluster.apiserver_version()).await {
         Ok(Ok(version)) => report.good(&format!("API server: Kubernetes {}", version.git_version))?,
         Ok(Err(error)) => {
-            report.bad(&format!("API server: {}", said(&error)))?;
+            report.bad(&format!("API server: {}", causes(&error)))?;
             return Ok(None);
         }
         Err(_) => {

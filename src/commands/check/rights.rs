@@ -10,8 +10,8 @@ use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::super::said;
 use super::Report;
+use crate::cluster::causes::causes;
 use crate::cluster::client::DEADLINE;
 
 const RBAC: &str = include_str!("../../../deploy/rbac.yaml");
@@ -157,7 +157,7 @@ async fn allowed(theirs: &Client, attributes: &ResourceAttributes) -> Result<boo
     };
     match timeout(DEADLINE, reviews.create(&PostParams::default(), &review)).await {
         Ok(Ok(answer)) => Ok(answer.status.is_some_and(|status| status.allowed)),
-        Ok(Err(error)) => Err(said(&error)),
+        Ok(Err(error)) => Err(causes(&error)),
         Err(_) => Err(format!("no answer within {} s", DEADLINE.as_secs())),
     }
 }

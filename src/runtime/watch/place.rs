@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::REQUEST_DEADLINE;
+use crate::cluster::causes::causes;
 use crate::runtime::Version;
 
 /// Where the watch is.
@@ -33,7 +34,7 @@ pub(super) enum End {
 
 #[derive(Debug, Error)]
 pub(super) enum Failure {
-    #[error(transparent)]
+    #[error("{}", causes(.0))]
     Kube(#[from] kube::Error),
     #[error("the API server ended the watch: {message} ({code})")]
     Status { code: u16, message: String },
