@@ -240,6 +240,20 @@ fn a_pipeline_gets_its_name_and_a_run_goes_on_without() {
     });
 }
 
+#[test]
+fn a_lost_request_to_name_a_pipeline_is_sent_again() {
+    story(playing(quick()), async |story| {
+        story.gitlab.fault(FaultRule::next("rename", Fault::Reset)).unwrap();
+        story.operator(&[]);
+        story.apply(&Trigger::new("checkout").with("spec.name", "release 2026.11")).await;
+        story.until_phase("checkout", "Succeeded").await;
+        story.until_ledger("have two requests", |ledger| ledger.calls_to("rename").len() == 2).await;
+        let ledger = story.ledger();
+        let answers: Vec<_> = ledger.calls_to("rename").iter().map(|call| call.status).collect();
+        assert_eq!(answers, [None, Some(200)]);
+    });
+}
+
 /// Runs once for each value; waits for each end.
 async fn run_for(story: &Story, values: &[&str]) {
     for (seq, value) in (2..).zip(values) {
