@@ -224,7 +224,7 @@ impl Http {
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             return Err(BuildError::NoCryptoProvider); // reqwest would panic
         }
-        let client = builder().build().map_err(|error| BuildError::Tls(causes_of(error)))?;
+        let client = client_believing(&Trust::System)?;
         Ok(Self { client, with_bundle: Mutex::default(), options })
     }
 
